@@ -1,0 +1,2 @@
+//! The stompd program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Support for the tests: a broker on free ports and a scripted STOMP peer.
