@@ -1,0 +1,232 @@
+//! From file, environment and command line to a checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use ::config::builder::DefaultState;
+use ::config::{ConfigBuilder, File, FileFormat, Value, ValueKind};
+
+use super::check::Fault;
+use super::reference::known;
+use super::{Config, ConfigError, Place};
+
+/// Where settings come from: each later field outdoes the earlier ones, and all outdo the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file of `--config`, which must exist. `None`: `./broker.toml` or
+    /// `/etc/stompd/broker.toml`, the first that does, if any.
+    pub file: Option<PathBuf>,
+    /// Environment variables; only those whose name begins with `STOMPD__` are looked at.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Settings from the command line.
+    pub flags: Vec<Flag>,
+}
+
+/// A setting from the command line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Flag {
+    /// As it was written, such as `--tcp`.
+    pub name: &'static str,
+    /// The setting as `section.key`.
+    pub key: &'static str,
+    /// Its value, in any form that an environment variable may have.
+    pub value: String,
+}
+
+/// A configuration, and where it came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Loaded {
+    /// The settings in force.
+    pub config: Config,
+    /// Where they came from.
+    pub origin: Origin,
+}
+
+/// Where settings came from; its `Display` names all of it, without a value.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Origin {
+    /// The file that was read. `None`: there was none, and the defaults hold.
+    pub file: Option<PathBuf>,
+    /// The environment variables and flags that outdid it.
+    pub overrides: Vec<String>,
+}
+
+/// The files that are tried, in this order, when none is named.
+pub(super) const FILES: [&str; 2] = ["broker.toml", "/etc/stompd/broker.toml"];
+
+const PREFIX: &str = "STOMPD__";
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or is not TOML, and for each section, key, environment variable
+    /// or value that is not known or not allowed.
+    pub fn load(source: Source) -> Result<Loaded, ConfigError> {
+        let file = read(source.file)?;
+        let mut overrides = variables(source.environment)?;
+        overrides.extend(source.flags.into_iter().map(Override::from));
+
+        let mut builder = ::config::Config::builder();
+        if let Some((path, text)) = &file {
+            builder = builder.add_source(parse(path, text)?);
+        }
+        let path = file.map(|(path, _)| path);
+        let config =
+            merge(builder, &overrides).map_err(|fault| fault.at(path.as_ref(), &overrides))?;
+        let origin = Origin {
+            file: path,
+            overrides: overrides.iter().map(|it| it.place.to_string()).collect(),
+        };
+        Ok(Loaded { config, origin })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(path) => write!(f, "{}", path.display())?,
+            None => f.write_str("defaults")?,
+        }
+        for name in &self.overrides {
+            write!(f, ", {name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A setting that outdoes the file.
+struct Override {
+    place: Place,
+    key: String,
+    value: String,
+}
+
+impl From<Flag> for Override {
+    fn from(flag: Flag) -> Self {
+        Self {
+            place: Place::Flag(flag.name),
+            key: flag.key.to_owned(),
+            value: flag.value,
+        }
+    }
+}
+
+impl Fault {
+    /// The blame goes to the last source that set one of the settings concerned.
+    fn at(self, path: Option<&PathBuf>, overrides: &[Override]) -> ConfigError {
+        let last = overrides.iter().rfind(|it| self.keys.contains(&it.key));
+        let place = last.map_or_else(|| Place::File(path.cloned()), |it| it.place.clone());
+        let key = last.map_or_else(|| self.keys.join(", "), |it| it.key.clone());
+        ConfigError::Invalid {
+            place,
+            key,
+            reason: self.reason,
+        }
+    }
+}
+
+/// What `config` says of a value that one of our forms refuses: the key, and the reason inside.
+impl From<::config::ConfigError> for Fault {
+    fn from(error: ::config::ConfigError) -> Self {
+        match error {
+            ::config::ConfigError::At {
+                error,
+                key: Some(key),
+                ..
+            } => Self::new(&[&key], error.to_string()),
+            other => Self::new(&[], other.to_string()),
+        }
+    }
+}
+
+/// The file that was named, or the first there is.
+fn read(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let must_exist = named.is_some();
+    let candidates = named.map_or_else(|| FILES.map(PathBuf::from).to_vec(), |path| vec![path]);
+    for path in candidates {
+        match fs::read_to_string(&path) {
+            Ok(text) => return Ok(Some((path, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {}
+            Err(source) => return Err(ConfigError::Read { path, source }),
+        }
+    }
+    Ok(None)
+}
+
+/// A file whose sections and keys are all known; the values are looked at when all is merged.
+fn parse(path: &Path, text: &str) -> Result<::config::Config, ConfigError> {
+    let parsed = ::config::Config::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .build()
+        .map_err(|source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+    let path = || path.to_owned();
+    for (section, value) in table(&parsed.cache) {
+        if known::sections().all(|name| name != section) {
+            return Err(ConfigError::UnknownSection {
+                path: path(),
+                section: section.clone(),
+            });
+        }
+        for (key, _) in table(value) {
+            if known::keys(section).all(|name| name != key) {
+                return Err(ConfigError::UnknownKey {
+                    path: path(),
+                    section: section.clone(),
+                    key: key.clone(),
+                });
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+/// The entries in the order of their names, so that the same file always fails in the same way.
+fn table(value: &Value) -> BTreeMap<&String, &Value> {
+    match &value.kind {
+        ValueKind::Table(table) => table.iter().collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+/// Our variables, in the order of their names.
+fn variables(environment: Vec<(OsString, OsString)>) -> Result<Vec<Override>, ConfigError> {
+    let ours: BTreeMap<String, OsString> = environment
+        .into_iter()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    ours.into_iter()
+        .map(|(name, value)| {
+            let setting =
+                known::settings().find(|(section, key)| known::variable(section, key) == name);
+            match (setting, value.into_string()) {
+                (None, _) => Err(ConfigError::UnknownVariable { name }),
+                (_, Err(_)) => Err(ConfigError::NotUnicode { name }),
+                (Some((section, key)), Ok(value)) => Ok(Override {
+                    place: Place::Variable(name),
+                    key: format!("{section}.{key}"),
+                    value,
+                }),
+            }
+        })
+        .collect()
+}
+
+fn merge(
+    mut builder: ConfigBuilder<DefaultState>,
+    overrides: &[Override],
+) -> Result<Config, Fault> {
+    for it in overrides {
+        builder = builder.set_override(&it.key, it.value.as_str())?;
+    }
+    let config: Config = builder.build()?.try_deserialize()?;
+    config.check()?;
+    Ok(config)
+}

@@ -1,0 +1,248 @@
+//! Every setting, checked: whoever holds a [`Config`] may rely on what its fields say.
+//!
+//! One section is one struct, and one part of the program reads it. `broker.toml` is the reference
+//! for people: the same keys, with the same defaults. A new setting is a field with its doc line
+//! and default here, and a line in `broker.toml`; a rule that the type of the field cannot carry
+//! goes to `check.rs`. A key that holds a secret comes with a twin `<key>_file`.
+
+mod check;
+mod error;
+mod load;
+mod reference;
+mod units;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::error::{ConfigError, Place};
+pub use self::load::{Flag, Loaded, Origin, Source};
+pub use self::reference::REFERENCE;
+use self::units::{Choice, address, choice, count, duration, level, list, size};
+
+/// All settings of one process.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients and operators connect.
+    pub listen: Listen,
+    /// How silent peers are found.
+    pub heart_beat: HeartBeat,
+    /// How much one client, and all of them, may ask for.
+    pub limits: Limits,
+    /// How the broker leaves.
+    pub stop: Stop,
+    /// Threads.
+    pub runtime: Runtime,
+    /// What is told to standard error.
+    pub log: Log,
+}
+
+/// `[listen]`: where clients and operators connect. At least one of the three is on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// `host:port` for STOMP over WebSocket; the host is resolved when the broker binds. `None`: off.
+    #[serde(with = "address")]
+    pub websocket: Option<String>,
+    /// `host:port` for STOMP over TCP. `None`: off.
+    #[serde(with = "address")]
+    pub tcp: Option<String>,
+    /// `host:port` for metrics and health, meant for operators only. `None`: off.
+    #[serde(with = "address")]
+    pub admin: Option<String>,
+    /// Request paths at which a WebSocket is opened; each other path is answered with 404.
+    #[serde(with = "list")]
+    pub paths: Vec<String>,
+}
+
+/// `[heart_beat]`: how silent peers are found. Each interval is whole milliseconds and fits 32 bits.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeartBeat {
+    /// The broker offers to send something at least this often. Zero: it offers nothing.
+    #[serde(with = "duration")]
+    pub send: Duration,
+    /// The broker asks clients to send something at least this often. Zero: it asks for nothing.
+    #[serde(with = "duration")]
+    pub want: Duration,
+    /// A WebSocket on which nothing was written, or nothing was read, for this long gets a Ping,
+    /// so that no proxy takes it for idle. Zero: never.
+    #[serde(with = "duration")]
+    pub ping: Duration,
+}
+
+/// `[limits]`: how much one client, and all of them, may ask for. None of them is zero.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a frame's body; a larger frame ends the connection.
+    #[serde(with = "size")]
+    pub body: usize,
+    /// Header lines of a frame; one more ends the connection.
+    #[serde(with = "count")]
+    pub headers: usize,
+    /// Bytes of one header line; never more than `header_bytes`.
+    #[serde(with = "size")]
+    pub header_line: usize,
+    /// Bytes of all header lines of a frame together.
+    #[serde(with = "size")]
+    pub header_bytes: usize,
+    /// Time from accept until CONNECT is complete; whoever takes longer is cut.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Clients connected at the same time; the next one is refused.
+    #[serde(with = "count")]
+    pub connections: usize,
+    /// Subscriptions of one connection; one more ends it.
+    #[serde(with = "count")]
+    pub subscriptions: usize,
+    /// Bytes that wait for one client before `slow_consumer` decides; a single message may be larger.
+    #[serde(with = "size")]
+    pub outbox_bytes: usize,
+    /// Messages that wait for one client before `slow_consumer` decides.
+    #[serde(with = "count")]
+    pub outbox_messages: usize,
+    /// A client whose socket takes no byte for this long, while something waits for it, is cut.
+    #[serde(with = "duration")]
+    pub stall: Duration,
+    /// What happens to a client whose outbox is full when the next message arrives.
+    #[serde(with = "choice")]
+    pub slow_consumer: SlowConsumer,
+}
+
+/// What happens to a client that reads more slowly than its subscriptions deliver.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlowConsumer {
+    /// It is cut, so that it notices the loss and can catch up after it has reconnected.
+    Disconnect,
+    /// It stays, and the oldest messages that wait for it are dropped.
+    DropOldest,
+}
+
+/// `[stop]`: how the broker leaves after SIGTERM. The sum of the three is the longest it takes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// Time for which it still accepts clients while it already reports itself as not ready.
+    #[serde(with = "duration")]
+    pub delay: Duration,
+    /// Time over which the closing of connections is spread, so that not all reconnect at once.
+    #[serde(with = "duration")]
+    pub spread: Duration,
+    /// Time that the last bytes get to reach the clients.
+    #[serde(with = "duration")]
+    pub flush: Duration,
+}
+
+/// `[runtime]`: threads.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runtime {
+    /// Threads that serve clients. Zero: one per core.
+    #[serde(with = "count")]
+    pub workers: usize,
+}
+
+/// `[log]`: what is told to standard error.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line looks.
+    #[serde(with = "choice")]
+    pub format: LogFormat,
+    /// A level, or directives of `tracing_subscriber::EnvFilter`; known to parse.
+    #[serde(with = "level")]
+    pub level: String,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// One readable line.
+    Text,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            websocket: Some("127.0.0.1:15674".to_owned()),
+            tcp: Some("127.0.0.1:61613".to_owned()),
+            admin: Some("127.0.0.1:15692".to_owned()),
+            paths: vec!["/ws".to_owned(), "/stomp".to_owned()],
+        }
+    }
+}
+
+impl Default for HeartBeat {
+    fn default() -> Self {
+        Self {
+            send: Duration::from_secs(10),
+            want: Duration::from_secs(10),
+            ping: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 4 * MIB,
+            headers: 256,
+            header_line: 16 * KIB,
+            header_bytes: 64 * KIB,
+            connect_timeout: Duration::from_secs(10),
+            connections: 100_000,
+            subscriptions: 10_000,
+            outbox_bytes: 8 * MIB,
+            outbox_messages: 65_536,
+            stall: Duration::from_secs(30),
+            slow_consumer: SlowConsumer::Disconnect,
+        }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            spread: Duration::from_secs(3),
+            flush: Duration::from_secs(2),
+        }
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the defaults of all sections are read here, zeros included"
+)]
+impl Default for Runtime {
+    fn default() -> Self {
+        Self { workers: 0 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+impl Choice for SlowConsumer {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("disconnect", Self::Disconnect),
+        ("drop-oldest", Self::DropOldest),
+    ];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;

@@ -1,0 +1,142 @@
+//! The reference file of all settings: which keys there are, in the order in which people read them.
+
+use std::fmt;
+
+use ::config::{Value, ValueKind};
+
+use super::Config;
+
+/// `broker.toml`: every key at its default, with what it means. `stompd default-config` prints it.
+pub const REFERENCE: &str = include_str!("../../../broker.toml");
+
+/// What may be written, read off the reference.
+pub(super) mod known {
+    use super::{Line, REFERENCE};
+
+    /// Every section.
+    pub(in crate::config) fn sections() -> impl Iterator<Item = &'static str> {
+        Line::all(REFERENCE).filter_map(|line| match line {
+            Line::Section(section) => Some(section),
+            Line::Setting { .. } => None,
+        })
+    }
+
+    /// Every setting as section and key.
+    pub(in crate::config) fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+        Line::all(REFERENCE).filter_map(|line| match line {
+            Line::Section(_) => None,
+            Line::Setting { section, key } => Some((section, key)),
+        })
+    }
+
+    /// Every key of a section.
+    pub(in crate::config) fn keys(section: &str) -> impl Iterator<Item = &'static str> {
+        settings().filter_map(move |(of, key)| (of == section).then_some(key))
+    }
+
+    /// Every environment variable.
+    pub(in crate::config) fn variables() -> impl Iterator<Item = String> {
+        settings().map(|(section, key)| variable(section, key))
+    }
+
+    /// The environment variable of a setting.
+    pub(in crate::config) fn variable(section: &str, key: &str) -> String {
+        format!("STOMPD__{section}__{key}").to_uppercase()
+    }
+}
+
+/// A line of the reference that is neither empty nor a comment.
+enum Line<'a> {
+    Section(&'a str),
+    Setting { section: &'a str, key: &'a str },
+}
+
+impl<'a> Line<'a> {
+    /// The reference keeps to one line per setting, which a test holds.
+    fn all(text: &'a str) -> impl Iterator<Item = Self> {
+        let mut section = "";
+        text.lines().filter_map(move |line| {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+                return Some(Self::Section(section));
+            }
+            let (key, _) = line.split_once(" = ").filter(|_| !line.starts_with('#'))?;
+            Some(Self::Setting { section, key })
+        })
+    }
+}
+
+/// The settings in force as a TOML document: the reference without its comments.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = ::config::Config::try_from(self).map_err(|_| fmt::Error)?;
+        let mut gap = "";
+        for line in Line::all(REFERENCE) {
+            match line {
+                Line::Section(section) => writeln!(f, "{gap}[{section}]")?,
+                Line::Setting { section, key } => {
+                    let value: Value = values
+                        .get(&format!("{section}.{key}"))
+                        .map_err(|_| fmt::Error)?;
+                    writeln!(f, "{key} = {}", Toml(&value))?;
+                }
+            }
+            gap = "\n";
+        }
+        Ok(())
+    }
+}
+
+/// A value as TOML.
+struct Toml<'a>(&'a Value);
+
+impl fmt::Display for Toml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            ValueKind::String(text) => {
+                f.write_str("\"")?;
+                for char in text.chars() {
+                    match char {
+                        '"' | '\\' => write!(f, "\\{char}")?,
+                        _ if char.is_control() => write!(f, "\\u{:04X}", u32::from(char))?,
+                        _ => write!(f, "{char}")?,
+                    }
+                }
+                f.write_str("\"")
+            }
+            ValueKind::Array(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}", Self(value))?;
+                }
+                f.write_str("]")
+            }
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+/// The known word that `found` most likely stands for, if any is near enough to say so.
+pub(super) fn nearest<T: AsRef<str>>(found: &str, known: impl Iterator<Item = T>) -> Option<T> {
+    known
+        .map(|word| (distance(found, word.as_ref()), word))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, word)| *distance <= 2.max(word.as_ref().len() / 4))
+        .map(|(_, word)| word)
+}
+
+/// How many characters must be put in, taken out or changed to make one word the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (above, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (column, b) in to.chars().enumerate() {
+            let change = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.chars().count()]
+}

@@ -1,0 +1,21 @@
+//! The log: lines on standard error.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Sends the events of this process to standard error. Where a subscriber is set already, as in
+/// tests, it stays.
+pub fn init(log: &Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&log.level))
+        .with_writer(io::stderr);
+    let outcome = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text if io::stderr().is_terminal() => builder.try_init(),
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+    };
+    drop(outcome);
+}
