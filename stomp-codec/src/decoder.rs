@@ -1,0 +1,534 @@
+//! The state machine around the grammar: chunks in, frames and heart-beats out.
+//!
+//! ```text
+//!             EOLs, NULs       command EOL        blank line
+//!   Between ─────────────▶ Command ───────▶ Headers ───────▶ Body
+//!      ▲                      │                │               │ NUL
+//!      └──────────────────────┼────────────────┼───────────────┘
+//!                             └────────▶ Failed ◀──── (also from Body)
+//! ```
+//!
+//! What is being read lies in the chunk that was pushed, and what is handed out are slices of it.
+//! Only when the chunk ends within a frame is the rest copied to `held`; the next chunk then
+//! completes it piece by piece, as far as that frame reaches, and everything behind is sliced again.
+
+use std::{borrow::Cow, fmt, mem};
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+
+use crate::{
+    Command, DecodeError, Frame, Headers, Limits, Version, block,
+    headers::{Line, Lines},
+    parse::{self, Fault, HeaderLine},
+};
+
+/// What a [`Decoder`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A whole frame.
+    Frame(Frame),
+    /// A row of octets between frames with at least one LF among them (STOMP 1.2, "Heart-beating").
+    ///
+    /// One item for a row, however long, as far as it lies in what has been pushed. The LF that
+    /// some peers send behind each frame is such a row.
+    HeartBeat,
+}
+
+/// Takes octets in chunks of any size and gives frames.
+///
+/// [`push`](Self::push) what has arrived, then call [`decode`](Self::decode) until it gives `None`.
+/// A decoder starts in the state of a new connection: headers of the first frame are not unescaped.
+/// Once the version is agreed on, say so by [`set_version`](Self::set_version); what lies behind the
+/// first frame in the same chunk is read by the version that is set when `decode` is called for it.
+///
+/// Memory: an idle decoder holds no heap. Otherwise it holds what has been pushed and, after `decode`
+/// has given `None`, at most one unfinished frame within its [`Limits`], copied out of the chunk.
+/// A frame that lies in one chunk is not copied; body and headers are slices of the chunk.
+///
+/// ```
+/// use bytes::Bytes;
+/// use stomp_codec::{Command, Decoder, Item, Limits, Version};
+///
+/// # fn main() -> Result<(), stomp_codec::DecodeError> {
+/// let mut decoder = Decoder::new(Limits::default());
+/// decoder.set_version(Version::V1_2);
+/// decoder.push(Bytes::from_static(b"SEND\ndestination:/queue/a\n\nhel"));
+/// assert_eq!(decoder.decode()?, None);
+/// decoder.push(Bytes::from_static(b"lo\0\n"));
+///
+/// let Some(Item::Frame(frame)) = decoder.decode()? else { panic!("a frame") };
+/// assert_eq!(frame.command, Command::Send);
+/// assert_eq!(frame.header("destination"), Some("/queue/a"));
+/// assert_eq!(frame.body, "hello");
+/// assert_eq!(decoder.decode()?, Some(Item::HeartBeat));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Decoder {
+    limits: Limits,
+    version: Option<Version>,
+    /// What has been pushed and not been read.
+    chunk: Bytes,
+    /// The start of what `state` reads, if it came in earlier chunks; `chunk` continues it.
+    held: Vec<u8>,
+    state: State,
+}
+
+enum State {
+    Between,
+    Command {
+        seen: usize,
+    },
+    Headers(Head),
+    Body(Body),
+    Failed {
+        error: DecodeError,
+        receipt: Option<String>,
+    },
+}
+
+/// A header block of which `lines` have been read.
+struct Head {
+    command: Command,
+    lines: Lines,
+    /// Start of the line that is being read.
+    next: usize,
+    /// How much of that line is known to have no end.
+    seen: usize,
+}
+
+/// A body whose headers are complete.
+struct Body {
+    command: Command,
+    headers: Headers,
+    /// Whether the headers are a slice of the chunk.
+    pinned: bool,
+    length: Option<usize>,
+    /// How much of a body without length is known to have no NUL.
+    seen: usize,
+}
+
+enum Step {
+    Done(Item),
+    Next,
+    Starved,
+}
+
+impl Decoder {
+    /// A decoder for a new connection.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits: limits.clamped(),
+            version: None,
+            chunk: Bytes::new(),
+            held: Vec::new(),
+            state: State::Between,
+        }
+    }
+
+    /// Reads all later frames by the rules of this version.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = Some(version);
+    }
+
+    /// Changes the limits, for example after a login. A frame whose header block has been read
+    /// keeps the verdict on its `content-length`.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits.clamped();
+    }
+
+    /// Takes what has arrived. Costs no copy if everything before has been decoded.
+    ///
+    /// After an error nothing is taken any more.
+    pub fn push(&mut self, chunk: Bytes) {
+        if matches!(self.state, State::Failed { .. }) {
+            return;
+        }
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else if !chunk.is_empty() {
+            self.chunk = joined(mem::take(&mut self.chunk), &chunk);
+        }
+    }
+
+    /// The next frame or heart-beat, or `None` if it has not arrived as a whole.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong. From then on every call gives the same error.
+    pub fn decode(&mut self) -> Result<Option<Item>, DecodeError> {
+        loop {
+            let step = match &self.state {
+                State::Between => Ok(self.read_between()),
+                State::Command { seen } => self.read_command(*seen),
+                State::Headers(_) => self.read_headers(),
+                State::Body(_) => self.read_body(),
+                State::Failed { error, .. } => return Err(error.clone()),
+            };
+            match step {
+                Ok(Step::Done(item)) => return Ok(Some(item)),
+                Ok(Step::Next) => {}
+                Ok(Step::Starved) if self.refill() => {}
+                Ok(Step::Starved) => {
+                    self.set_aside();
+                    return Ok(None);
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// The `receipt` header of the frame that is being read or that failed, if it has arrived.
+    ///
+    /// For the `receipt-id` of an ERROR (STOMP 1.2, "ERROR"). After a fault it is looked for in the
+    /// rest of the header block too, as far as that is here.
+    pub fn receipt(&self) -> Option<String> {
+        match &self.state {
+            State::Between | State::Command { .. } => None,
+            State::Headers(_) => block::receipt(&self.rest_of_block(), self.version),
+            State::Body(body) => body.headers.get("receipt").map(String::from),
+            State::Failed { receipt, .. } => receipt.clone(),
+        }
+    }
+
+    /// How many octets are held: pushed and not yet handed out as an item.
+    pub fn buffered(&self) -> usize {
+        let headers = match &self.state {
+            State::Body(body) => body.headers.block_len(),
+            _ => 0,
+        };
+        self.held.len() + self.chunk.len() + headers
+    }
+
+    /// Skips EOLs and stray NULs; `held` is empty here.
+    fn read_between(&mut self) -> Step {
+        let Ok((_, skipped)) = parse::between_frames(&self.chunk) else {
+            return Step::Starved;
+        };
+        let beat = memchr(b'\n', skipped).is_some();
+        let length = skipped.len();
+        self.chunk.advance(length);
+        if !self.chunk.is_empty() {
+            self.state = State::Command { seen: 0 };
+        }
+        if beat {
+            Step::Done(Item::HeartBeat)
+        } else if self.chunk.is_empty() {
+            Step::Starved
+        } else {
+            Step::Next
+        }
+    }
+
+    fn read_command(&mut self, seen: usize) -> Result<Step, DecodeError> {
+        let window = window(&self.held, &self.chunk);
+        let length = window.len();
+        match parse::command_line(window, seen, Limits::COMMAND + 1) {
+            Ok((rest, command)) => {
+                let line = length - rest.len();
+                self.consume(line);
+                self.state = State::Headers(Head {
+                    command,
+                    lines: Lines::new(),
+                    next: 0,
+                    seen: 0,
+                });
+                Ok(Step::Next)
+            }
+            Err(nom::Err::Incomplete(_)) => {
+                self.state = State::Command { seen: length };
+                Ok(Step::Starved)
+            }
+            Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+                Err(command_error(fault, window))
+            }
+        }
+    }
+
+    fn read_headers(&mut self) -> Result<Step, DecodeError> {
+        let State::Headers(head) = &mut self.state else {
+            return Ok(Step::Next);
+        };
+        let window = window(&self.held, &self.chunk);
+        loop {
+            let (line_limit, left) = (
+                self.limits.header_line,
+                self.limits.header_bytes.saturating_sub(head.next),
+            );
+            let limit = left.min(line_limit.saturating_add(1));
+            let input = &window[head.next..];
+            match parse::header_line(input, head.seen, limit) {
+                Ok((rest, HeaderLine::Header(name, value))) => {
+                    if head.lines.len() == self.limits.headers {
+                        return Err(DecodeError::TooManyHeaders {
+                            limit: self.limits.headers,
+                        });
+                    }
+                    let colon = head.next + name.len();
+                    head.lines
+                        .push(Line::new(head.next, colon, colon + 1 + value.len()));
+                    head.next = window.len() - rest.len();
+                    head.seen = 0;
+                }
+                Ok((rest, HeaderLine::Blank)) => {
+                    let end = window.len() - rest.len();
+                    return self.end_headers(end);
+                }
+                Err(nom::Err::Incomplete(_)) => {
+                    head.seen = input.len();
+                    return Ok(Step::Starved);
+                }
+                Err(
+                    nom::Err::Error(Fault::LineTooLong) | nom::Err::Failure(Fault::LineTooLong),
+                ) => {
+                    return Err(if limit == left {
+                        DecodeError::HeadersTooLong {
+                            limit: self.limits.header_bytes,
+                        }
+                    } else {
+                        DecodeError::HeaderLineTooLong { limit: line_limit }
+                    });
+                }
+                Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+                    return Err(header_error(fault, block::line_number(head.lines.len())));
+                }
+            }
+        }
+    }
+
+    /// The first `end` octets are the header block with its blank line.
+    fn end_headers(&mut self, end: usize) -> Result<Step, DecodeError> {
+        let State::Headers(head) = &mut self.state else {
+            return Ok(Step::Next);
+        };
+        let (command, lines) = (head.command, mem::take(&mut head.lines));
+        let pinned = self.held.is_empty();
+        let block = if pinned {
+            self.chunk.slice(..end)
+        } else {
+            Bytes::copy_from_slice(&self.held)
+        };
+        let headers = block::headers(block, lines, command, self.version)?;
+        let length = match block::content_length(&headers)? {
+            None => None,
+            Some(announced) => Some(accepted_length(announced, self.limits.body)?),
+        };
+        self.consume(end);
+        self.state = State::Body(Body {
+            command,
+            headers,
+            pinned,
+            length,
+            seen: 0,
+        });
+        Ok(Step::Next)
+    }
+
+    fn read_body(&mut self) -> Result<Step, DecodeError> {
+        let State::Body(body) = &mut self.state else {
+            return Ok(Step::Next);
+        };
+        let window = window(&self.held, &self.chunk);
+        let parsed = match body.length {
+            Some(length) => parse::counted_body(window, length),
+            None => parse::body_until_nul(window, body.seen, self.limits.body),
+        };
+        match parsed {
+            Ok((_, length)) => Ok(Step::Done(Item::Frame(self.end_frame(length)))),
+            Err(nom::Err::Incomplete(_)) => {
+                body.seen = window.len();
+                Ok(Step::Starved)
+            }
+            Err(nom::Err::Error(_) | nom::Err::Failure(_)) => Err(match body.length {
+                Some(announced) => DecodeError::MissingNul { announced },
+                None => DecodeError::BodyTooLong {
+                    limit: self.limits.body,
+                },
+            }),
+        }
+    }
+
+    fn end_frame(&mut self, length: usize) -> Frame {
+        let body = if self.held.is_empty() {
+            let body = self.chunk.split_to(length);
+            self.chunk.advance(1);
+            body
+        } else {
+            let mut body = mem::take(&mut self.held);
+            body.truncate(length);
+            Bytes::from(body)
+        };
+        match mem::replace(&mut self.state, State::Between) {
+            State::Body(Body {
+                command, headers, ..
+            }) => {
+                let body = if command.has_body() {
+                    body
+                } else {
+                    Bytes::new()
+                };
+                Frame {
+                    command,
+                    headers,
+                    body,
+                }
+            }
+            _ => unreachable!("called while a body is read"),
+        }
+    }
+
+    /// Passes over octets that have been read. What is held never reaches beyond them.
+    fn consume(&mut self, length: usize) {
+        if self.held.is_empty() {
+            self.chunk.advance(length);
+        } else {
+            debug_assert_eq!(
+                self.held.len(),
+                length,
+                "only as much is held as the state reads"
+            );
+            self.held = Vec::new();
+        }
+    }
+
+    /// Moves from the chunk to what is held as much as the state can use. False if there is nothing.
+    fn refill(&mut self) -> bool {
+        if self.held.is_empty() || self.chunk.is_empty() {
+            return false;
+        }
+        let through = |end: u8, limit: usize| {
+            let within = &self.chunk[..self.chunk.len().min(limit)];
+            memchr(end, within).map_or(within.len(), |at| at + 1)
+        };
+        let wanted = match &self.state {
+            State::Command { .. } => through(b'\n', Limits::COMMAND + 1),
+            State::Headers(_) => through(b'\n', self.limits.header_line.saturating_add(1)),
+            State::Body(Body { length: None, .. }) => {
+                through(b'\0', self.limits.body.saturating_add(1))
+            }
+            State::Body(Body {
+                length: Some(length),
+                ..
+            }) => {
+                let missing = length + 1 - self.held.len();
+                if missing <= self.held.len() {
+                    self.held.reserve_exact(missing);
+                }
+                missing.min(self.chunk.len())
+            }
+            State::Between | State::Failed { .. } => return false,
+        };
+        self.held.extend_from_slice(&self.chunk[..wanted]);
+        self.chunk.advance(wanted);
+        true
+    }
+
+    /// Lets go of the chunk, whose rest is the start of something unfinished.
+    fn set_aside(&mut self) {
+        let chunk = mem::take(&mut self.chunk);
+        if self.held.is_empty() {
+            self.held.extend_from_slice(&chunk);
+        }
+        if let State::Body(body) = &mut self.state
+            && mem::take(&mut body.pinned)
+        {
+            body.headers.detach();
+        }
+    }
+
+    fn fail(&mut self, error: DecodeError) {
+        let receipt = match &self.state {
+            State::Command { .. } => {
+                let rest = self.rest_of_block();
+                let headers = memchr(b'\n', &rest).map(|end| &rest[end + 1..]);
+                headers.and_then(|headers| block::receipt(headers, self.version))
+            }
+            _ => self.receipt(),
+        };
+        self.state = State::Failed { error, receipt };
+        self.held = Vec::new();
+        self.chunk = Bytes::new();
+    }
+
+    /// What is here of the block that is being read, and perhaps more.
+    fn rest_of_block(&self) -> Cow<'_, [u8]> {
+        let ahead = &self.chunk[..self.chunk.len().min(self.limits.header_bytes)];
+        if self.held.is_empty() {
+            Cow::Borrowed(ahead)
+        } else {
+            Cow::Owned([&self.held, ahead].concat())
+        }
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+/// Says how far the decoder is; not what it has read, in which there may be secrets.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Between => "between frames",
+            State::Command { .. } => "in a command line",
+            State::Headers(_) => "in a header block",
+            State::Body(_) => "in a body",
+            State::Failed { .. } => "failed",
+        };
+        f.debug_struct("Decoder")
+            .field("version", &self.version)
+            .field("limits", &self.limits)
+            .field("state", &state)
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be read: either what is held or, if nothing is, the chunk.
+fn window<'a>(held: &'a [u8], chunk: &'a [u8]) -> &'a [u8] {
+    if held.is_empty() { chunk } else { held }
+}
+
+/// Both chunks in one; amortised linear over many, as the result is not shared.
+fn joined(first: Bytes, second: &[u8]) -> Bytes {
+    let mut both = first
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    both.extend_from_slice(second);
+    both.freeze()
+}
+
+fn accepted_length(announced: u64, limit: usize) -> Result<usize, DecodeError> {
+    match usize::try_from(announced) {
+        Ok(length) if length <= limit => Ok(length),
+        _ => Err(DecodeError::BodyTooBig { limit, announced }),
+    }
+}
+
+fn command_error(fault: Fault, window: &[u8]) -> DecodeError {
+    match fault {
+        Fault::Nul => DecodeError::NulInHeaders { line: 1 },
+        Fault::LineTooLong => DecodeError::CommandTooLong,
+        _ => {
+            let line = window
+                .split(|octet| *octet == b'\n')
+                .next()
+                .unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            DecodeError::UnknownCommand {
+                command: line.escape_ascii().to_string(),
+            }
+        }
+    }
+}
+
+fn header_error(fault: Fault, line: usize) -> DecodeError {
+    match fault {
+        Fault::Nul => DecodeError::NulInHeaders { line },
+        Fault::NoName => DecodeError::EmptyHeaderName { line },
+        _ => DecodeError::HeaderWithoutColon { line },
+    }
+}
