@@ -13,7 +13,7 @@ use crate::{logging, server};
 
 /// A small, fast message broker that speaks STOMP over WebSocket and TCP.
 #[derive(Debug, Parser)]
-#[command(name = "stompd", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "stompd", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -11,7 +11,9 @@ use crate::config::{Log, LogFormat};
 pub fn init(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&log.level))
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // It would report a closed standard error on standard error, and panic.
+        .log_internal_errors(false);
     let outcome = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text if io::stderr().is_terminal() => builder.try_init(),

@@ -19,6 +19,14 @@ pub enum ConfigError {
         /// What was found and what is allowed.
         reason: String,
     },
+    /// A section that is written like a single setting, or like an array.
+    #[error("{}: {section} is a section; begin it with a line [{section}]", path.display())]
+    NotASection {
+        /// The file.
+        path: PathBuf,
+        /// The section.
+        section: String,
+    },
     /// The value of an environment variable is not UTF-8.
     #[error("{name}: the value is not UTF-8")]
     NotUnicode {
@@ -34,7 +42,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file that is not TOML; the cause tells line and column.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), source.to_string().trim_end())]
     Syntax {
         /// The file.
         path: PathBuf,

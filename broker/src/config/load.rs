@@ -67,21 +67,7 @@ impl Config {
     /// or value that is not known or not allowed.
     pub fn load(source: Source) -> Result<Loaded, ConfigError> {
         let file = read(source.file)?;
-        let mut overrides = variables(source.environment)?;
-        overrides.extend(source.flags.into_iter().map(Override::from));
-
-        let mut builder = ::config::Config::builder();
-        if let Some((path, text)) = &file {
-            builder = builder.add_source(parse(path, text)?);
-        }
-        let path = file.map(|(path, _)| path);
-        let config =
-            merge(builder, &overrides).map_err(|fault| fault.at(path.as_ref(), &overrides))?;
-        let origin = Origin {
-            file: path,
-            overrides: overrides.iter().map(|it| it.place.to_string()).collect(),
-        };
-        Ok(Loaded { config, origin })
+        assemble(file, source.environment, source.flags)
     }
 }
 
@@ -96,6 +82,26 @@ impl fmt::Display for Origin {
         }
         Ok(())
     }
+}
+
+/// All of loading but the reading of the file, which comes as path and text.
+pub(super) fn assemble(
+    file: Option<(PathBuf, String)>,
+    environment: Vec<(OsString, OsString)>,
+    flags: Vec<Flag>,
+) -> Result<Loaded, ConfigError> {
+    let mut overrides = variables(environment)?;
+    overrides.extend(flags.into_iter().map(Override::from));
+
+    let mut builder = ::config::Config::builder();
+    if let Some((path, text)) = &file {
+        builder = builder.add_source(parse(path, text)?);
+    }
+    let file = file.map(|(path, _)| path);
+    let config = merge(builder, &overrides).map_err(|fault| fault.at(file.as_ref(), &overrides))?;
+    let overrides = overrides.iter().map(|it| it.place.to_string()).collect();
+    let origin = Origin { file, overrides };
+    Ok(Loaded { config, origin })
 }
 
 /// A setting that outdoes the file.
@@ -166,32 +172,28 @@ fn parse(path: &Path, text: &str) -> Result<::config::Config, ConfigError> {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-    let path = || path.to_owned();
-    for (section, value) in table(&parsed.cache) {
-        if known::sections().all(|name| name != section) {
-            return Err(ConfigError::UnknownSection {
-                path: path(),
-                section: section.clone(),
-            });
+    for (name, value) in table(&parsed.cache).into_iter().flatten() {
+        let (path, section) = (path.to_owned(), name.clone());
+        if known::sections().all(|known| known != name) {
+            return Err(ConfigError::UnknownSection { path, section });
         }
-        for (key, _) in table(value) {
-            if known::keys(section).all(|name| name != key) {
-                return Err(ConfigError::UnknownKey {
-                    path: path(),
-                    section: section.clone(),
-                    key: key.clone(),
-                });
+        let Some(settings) = table(value) else {
+            return Err(ConfigError::NotASection { path, section });
+        };
+        for key in settings.into_keys().cloned() {
+            if known::keys(name).all(|known| known != key) {
+                return Err(ConfigError::UnknownKey { path, section, key });
             }
         }
     }
     Ok(parsed)
 }
 
-/// The entries in the order of their names, so that the same file always fails in the same way.
-fn table(value: &Value) -> BTreeMap<&String, &Value> {
+/// The entries of a table in the order of their names; `None` if it is no table.
+fn table(value: &Value) -> Option<BTreeMap<&String, &Value>> {
     match &value.kind {
-        ValueKind::Table(table) => table.iter().collect(),
-        _ => BTreeMap::new(),
+        ValueKind::Table(table) => Some(table.iter().collect()),
+        _ => None,
     }
 }
 

@@ -9,6 +9,8 @@ mod check;
 mod error;
 mod load;
 mod reference;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::time::Duration;
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ConfigError, Place};
 pub use self::load::{Flag, Loaded, Origin, Source};
 pub use self::reference::REFERENCE;
-use self::units::{Choice, address, choice, count, duration, level, list, size};
+use self::units::{Address, As, Choice, Count, Interval, Level, List, Positive, Size, Word};
 
 /// All settings of one process.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,16 +45,16 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// `host:port` for STOMP over WebSocket; the host is resolved when the broker binds. `None`: off.
-    #[serde(with = "address")]
+    #[serde(with = "As::<Address>")]
     pub websocket: Option<String>,
     /// `host:port` for STOMP over TCP. `None`: off.
-    #[serde(with = "address")]
+    #[serde(with = "As::<Address>")]
     pub tcp: Option<String>,
     /// `host:port` for metrics and health, meant for operators only. `None`: off.
-    #[serde(with = "address")]
+    #[serde(with = "As::<Address>")]
     pub admin: Option<String>,
     /// Request paths at which a WebSocket is opened; each other path is answered with 404.
-    #[serde(with = "list")]
+    #[serde(with = "As::<List>")]
     pub paths: Vec<String>,
 }
 
@@ -61,14 +63,14 @@ pub struct Listen {
 #[serde(default, deny_unknown_fields)]
 pub struct HeartBeat {
     /// The broker offers to send something at least this often. Zero: it offers nothing.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub send: Duration,
     /// The broker asks clients to send something at least this often. Zero: it asks for nothing.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub want: Duration,
     /// A WebSocket on which nothing was written, or nothing was read, for this long gets a Ping,
     /// so that no proxy takes it for idle. Zero: never.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub ping: Duration,
 }
 
@@ -77,37 +79,37 @@ pub struct HeartBeat {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of a frame's body; a larger frame ends the connection.
-    #[serde(with = "size")]
+    #[serde(with = "As::<Positive<Size>>")]
     pub body: usize,
     /// Header lines of a frame; one more ends the connection.
-    #[serde(with = "count")]
+    #[serde(with = "As::<Positive<Count>>")]
     pub headers: usize,
     /// Bytes of one header line; never more than `header_bytes`.
-    #[serde(with = "size")]
+    #[serde(with = "As::<Positive<Size>>")]
     pub header_line: usize,
     /// Bytes of all header lines of a frame together.
-    #[serde(with = "size")]
+    #[serde(with = "As::<Positive<Size>>")]
     pub header_bytes: usize,
     /// Time from accept until CONNECT is complete; whoever takes longer is cut.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Positive<Interval>>")]
     pub connect_timeout: Duration,
     /// Clients connected at the same time; the next one is refused.
-    #[serde(with = "count")]
+    #[serde(with = "As::<Positive<Count>>")]
     pub connections: usize,
     /// Subscriptions of one connection; one more ends it.
-    #[serde(with = "count")]
+    #[serde(with = "As::<Positive<Count>>")]
     pub subscriptions: usize,
     /// Bytes that wait for one client before `slow_consumer` decides; a single message may be larger.
-    #[serde(with = "size")]
+    #[serde(with = "As::<Positive<Size>>")]
     pub outbox_bytes: usize,
     /// Messages that wait for one client before `slow_consumer` decides.
-    #[serde(with = "count")]
+    #[serde(with = "As::<Positive<Count>>")]
     pub outbox_messages: usize,
     /// A client whose socket takes no byte for this long, while something waits for it, is cut.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Positive<Interval>>")]
     pub stall: Duration,
     /// What happens to a client whose outbox is full when the next message arrives.
-    #[serde(with = "choice")]
+    #[serde(with = "As::<Word<SlowConsumer>>")]
     pub slow_consumer: SlowConsumer,
 }
 
@@ -125,13 +127,13 @@ pub enum SlowConsumer {
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
     /// Time for which it still accepts clients while it already reports itself as not ready.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub delay: Duration,
     /// Time over which the closing of connections is spread, so that not all reconnect at once.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub spread: Duration,
     /// Time that the last bytes get to reach the clients.
-    #[serde(with = "duration")]
+    #[serde(with = "As::<Interval>")]
     pub flush: Duration,
 }
 
@@ -140,7 +142,7 @@ pub struct Stop {
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
     /// Threads that serve clients. Zero: one per core.
-    #[serde(with = "count")]
+    #[serde(with = "As::<Count>")]
     pub workers: usize,
 }
 
@@ -149,10 +151,10 @@ pub struct Runtime {
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// How a line looks.
-    #[serde(with = "choice")]
+    #[serde(with = "As::<Word<LogFormat>>")]
     pub format: LogFormat,
     /// A level, or directives of `tracing_subscriber::EnvFilter`; known to parse.
-    #[serde(with = "level")]
+    #[serde(with = "As::<Level>")]
     pub level: String,
 }
 

@@ -122,7 +122,7 @@ pub(super) fn nearest<T: AsRef<str>>(found: &str, known: impl Iterator<Item = T>
     known
         .map(|word| (distance(found, word.as_ref()), word))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, word)| *distance <= 2.max(word.as_ref().len() / 4))
+        .filter(|(distance, word)| *distance <= word.as_ref().len().div_ceil(3).min(2))
         .map(|(_, word)| word)
 }
 

@@ -1,199 +1,180 @@
 //! How values are written: durations, sizes, counts, addresses, lists, words, log levels.
 //!
-//! One module per form, for `#[serde(with = "…")]`. Each accepts what a file holds and what an
-//! environment variable can hold, which is text only. A refusal says what was found and what is
-//! allowed; where it was found is added by `load.rs`.
+//! `#[serde(with = "As::<Size>")]` gives a field its form. Each form accepts what a file holds, and
+//! what an environment variable can hold, which is text only. A refusal says what was found and
+//! what is allowed; `load.rs` adds where.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use ::config::{Value, ValueKind};
-use serde::{Deserialize, Deserializer, de};
+use bytesize::ByteSize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-/// A setting that is one word of a closed list.
-pub(super) trait Choice: Copy + PartialEq + 'static {
-    /// Every word with its meaning, the default first.
-    const WORDS: &'static [(&'static str, Self)];
-}
+/// Serde's two functions for a field of form `F`.
+pub(super) struct As<F>(PhantomData<F>);
 
-/// `"10s"`, `"1m 30s"`, `"500ms"`: whole milliseconds that fit 32 bits, which is what STOMP's
-/// `heart-beat` header holds and keeps every sum with a clock far from overflow.
-pub(super) mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
-
-    use super::{Found, found};
-
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<Duration, D::Error>
+impl<F: Form> As<F> {
+    pub(super) fn deserialize<'de, D>(input: D) -> Result<F::Field, D::Error>
     where
         D: Deserializer<'de>,
     {
-        let found = found(input)?;
+        let found = Found(Value::deserialize(input)?.kind);
+        F::read(&found).map_err(|reason| D::Error::custom(format_args!("{found} {reason}")))
+    }
+
+    pub(super) fn serialize<S>(field: &F::Field, output: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+    {
+        F::write(field).serialize(output)
+    }
+}
+
+/// A way to write values.
+pub(super) trait Form {
+    /// What they become.
+    type Field;
+
+    /// The value, or what is wrong with it: "is not a …; write …".
+    fn read(found: &Found) -> Result<Self::Field, Cow<'static, str>>;
+
+    /// The value as it would stand in a file.
+    fn write(field: &Self::Field) -> impl Serialize;
+}
+
+/// `"10s"`, `"1m 30s"`, `"500ms"`: whole milliseconds that fit 32 bits. So it can stand in a
+/// `heart-beat` header, and no sum with a clock overflows.
+pub(super) enum Interval {}
+
+impl Form for Interval {
+    type Field = Duration;
+
+    fn read(found: &Found) -> Result<Duration, Cow<'static, str>> {
         let duration = found
             .text()
             .and_then(|text| humantime::parse_duration(text).ok())
-            .ok_or_else(|| {
-                refuse(
-                    &found,
-                    "is not a duration; write \"10s\", \"500ms\" or \"1m 30s\"",
-                )
-            })?;
+            .ok_or("is not a duration; write \"10s\", \"500ms\" or \"1m 30s\"")?;
         if duration.subsec_nanos() % 1_000_000 != 0 {
-            return Err(refuse(
-                &found,
-                "is finer than a millisecond; the shortest is \"1ms\"",
-            ));
+            return Err("is finer than a millisecond; the shortest is \"1ms\"".into());
         }
         if u32::try_from(duration.as_millis()).is_err() {
-            return Err(refuse(&found, "is too long; the longest is \"49days\""));
+            return Err("is too long; the longest is \"49days\"".into());
         }
         Ok(duration)
     }
 
-    pub(in crate::config) fn serialize<S>(value: &Duration, output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
-        humantime::format_duration(*value)
-            .to_string()
-            .serialize(output)
-    }
-
-    fn refuse<E: Error>(found: &Found, reason: &str) -> E {
-        E::custom(format_args!("{found} {reason}"))
+    fn write(field: &Duration) -> impl Serialize {
+        humantime::format_duration(*field).to_string()
     }
 }
 
 /// `"64KiB"`, `"4MiB"`, `"1MB"` or a number of bytes.
-pub(super) mod size {
-    use bytesize::ByteSize;
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
+pub(super) enum Size {}
 
-    use super::found;
-
+impl Size {
     /// Far above any sensible limit, and far below where sums of sizes overflow.
     const LARGEST: ByteSize = ByteSize::tib(1);
+}
 
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<usize, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let found = found(input)?;
+impl Form for Size {
+    type Field = usize;
+
+    fn read(found: &Found) -> Result<usize, Cow<'static, str>> {
         let size = found
             .integer()
             .map(ByteSize::b)
             .or_else(|| found.text()?.parse().ok())
-            .ok_or_else(|| {
-                Error::custom(format_args!(
-                    "{found} is not a size; write \"64KiB\", \"4MiB\" or a number of bytes"
-                ))
-            })?;
+            .ok_or("is not a size; write \"64KiB\", \"4MiB\" or a number of bytes")?;
         usize::try_from(size.as_u64())
             .ok()
-            .filter(|_| size <= LARGEST)
-            .ok_or_else(|| {
-                Error::custom(format_args!(
-                    "{found} is too large; the largest is \"1TiB\""
-                ))
-            })
+            .filter(|_| size <= Self::LARGEST)
+            .ok_or_else(|| "is too large; the largest is \"1TiB\"".into())
     }
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature is serde's"
-    )]
-    pub(in crate::config) fn serialize<S>(value: &usize, output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
+    fn write(field: &usize) -> impl Serialize {
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match units
+        let unit = units
             .iter()
-            .find(|(bytes, _)| *value > 0 && value.is_multiple_of(*bytes))
-        {
-            Some((bytes, unit)) => format!("{}{unit}", value / bytes).serialize(output),
-            None => value.serialize(output),
+            .find(|(bytes, _)| *field > 0 && field.is_multiple_of(*bytes));
+        match unit {
+            Some((bytes, unit)) => Written::Text(format!("{}{unit}", field / bytes)),
+            None => Written::Number(*field),
         }
     }
 }
 
+/// A size in the largest unit that divides it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Written {
+    Number(usize),
+    Text(String),
+}
+
 /// A whole number of things.
-pub(super) mod count {
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
+pub(super) enum Count {}
 
-    use super::found;
+impl Form for Count {
+    type Field = usize;
 
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<usize, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let found = found(input)?;
+    fn read(found: &Found) -> Result<usize, Cow<'static, str>> {
         found
             .integer()
             .and_then(|number| u32::try_from(number).ok())
             .and_then(|number| usize::try_from(number).ok())
             .ok_or_else(|| {
-                Error::custom(format_args!(
-                    "{found} is not a count; write a whole number from 0 to {}",
+                format!(
+                    "is not a count; write a whole number from 0 to {}",
                     u32::MAX
-                ))
+                )
+                .into()
             })
     }
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature is serde's"
-    )]
-    pub(in crate::config) fn serialize<S>(value: &usize, output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
-        value.serialize(output)
+    fn write(field: &usize) -> impl Serialize {
+        *field
+    }
+}
+
+/// The form `F`, but more than zero.
+pub(super) struct Positive<F>(PhantomData<F>);
+
+impl<F> Form for Positive<F>
+where
+    F: Form<Field: Default + PartialEq>,
+{
+    type Field = F::Field;
+
+    fn read(found: &Found) -> Result<F::Field, Cow<'static, str>> {
+        let field = F::read(found)?;
+        if field == F::Field::default() {
+            return Err("lets nothing through; write more than zero".into());
+        }
+        Ok(field)
+    }
+
+    fn write(field: &F::Field) -> impl Serialize {
+        F::write(field)
     }
 }
 
 /// `"host:port"`, or the empty string for none.
-pub(super) mod address {
-    use std::net::SocketAddr;
+pub(super) enum Address {}
 
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
-
-    use super::found;
-
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<Option<String>, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let found = found(input)?;
-        match found.text() {
-            Some("") => Ok(None),
-            Some(text) if is_address(text) => Ok(Some(text.to_owned())),
-            _ => Err(Error::custom(format_args!(
-                "{found} is not an address; write \"host:port\" such as \"127.0.0.1:61613\", \
-                 \"0.0.0.0:61613\" for every interface, \"[::1]:61613\" for IPv6, or \"\" for off"
-            ))),
-        }
-    }
-
-    #[expect(clippy::ref_option, reason = "the signature is serde's")]
-    pub(in crate::config) fn serialize<S>(
-        value: &Option<String>,
-        output: S,
-    ) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
-        value.as_deref().unwrap_or_default().serialize(output)
-    }
-
-    /// True for a socket address and for `name:port`. The name is not resolved: that is the binding's.
-    fn is_address(text: &str) -> bool {
+impl Address {
+    /// True for a socket address and for `name:port`; the name is resolved when it is bound.
+    fn is_valid(text: &str) -> bool {
+        let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_named = || {
             text.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty()
-                    && host
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                    && host.bytes().all(in_name)
                     && port.bytes().all(|byte| byte.is_ascii_digit())
                     && port.parse::<u16>().is_ok()
             })
@@ -202,112 +183,106 @@ pub(super) mod address {
     }
 }
 
-/// An array of strings, or one string split at commas.
-pub(super) mod list {
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
+impl Form for Address {
+    type Field = Option<String>;
 
-    use super::found;
-
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<Vec<String>, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let found = found(input)?;
-        found.list().ok_or_else(|| {
-            Error::custom(format_args!(
-                "{found} is not a list; write [\"a\", \"b\"] or \"a,b\""
-            ))
-        })
+    fn read(found: &Found) -> Result<Option<String>, Cow<'static, str>> {
+        match found.text() {
+            Some("") => Ok(None),
+            Some(text) if Self::is_valid(text) => Ok(Some(text.to_owned())),
+            _ => Err(
+                "is not an address; write \"host:port\" such as \"127.0.0.1:61613\", \
+                 \"0.0.0.0:61613\" for every interface, \"[::1]:61613\" for IPv6, or \"\" for off"
+                    .into(),
+            ),
+        }
     }
 
-    pub(in crate::config) fn serialize<S>(value: &[String], output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
-        value.serialize(output)
+    fn write(field: &Option<String>) -> impl Serialize {
+        field.clone().unwrap_or_default()
     }
 }
 
-/// One word of a [`Choice`].
-pub(super) mod choice {
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
+/// An array of strings, or one string split at commas.
+pub(super) enum List {}
 
-    use super::{Choice, found};
+impl Form for List {
+    type Field = Vec<String>;
 
-    pub(in crate::config) fn deserialize<'de, D, T>(input: D) -> Result<T, D::Error>
-    where
-        D: Deserializer<'de>,
-        T: Choice,
-    {
-        let found = found(input)?;
-        let word = found.text();
-        T::WORDS
-            .iter()
-            .find(|(known, _)| Some(*known) == word)
-            .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| {
-                let known: Vec<_> = T::WORDS
-                    .iter()
-                    .map(|(word, _)| format!("{word:?}"))
-                    .collect();
-                Error::custom(format_args!(
-                    "{found} is not known; allowed: {}",
-                    known.join(", ")
-                ))
-            })
+    fn read(found: &Found) -> Result<Vec<String>, Cow<'static, str>> {
+        found
+            .list()
+            .ok_or_else(|| "is not a list of strings; write [\"a\", \"b\"] or \"a,b\"".into())
     }
 
-    pub(in crate::config) fn serialize<S, T>(value: &T, output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-        T: Choice,
-    {
-        let word = T::WORDS.iter().find(|(_, meaning)| meaning == value);
-        word.map_or("", |(word, _)| word).serialize(output)
+    fn write(field: &Vec<String>) -> impl Serialize {
+        field.clone()
+    }
+}
+
+/// One word of a closed list.
+pub(super) struct Word<T>(PhantomData<T>);
+
+/// What the words of a [`Word`] mean.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// Every word with its meaning, the default first.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Choice> Form for Word<T> {
+    type Field = T;
+
+    fn read(found: &Found) -> Result<T, Cow<'static, str>> {
+        let chosen = T::WORDS.iter().find(|(word, _)| found.text() == Some(word));
+        chosen.map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let words: Vec<_> = T::WORDS
+                .iter()
+                .map(|(word, _)| format!("{word:?}"))
+                .collect();
+            format!("is not known; allowed: {}", words.join(", ")).into()
+        })
+    }
+
+    fn write(field: &T) -> impl Serialize {
+        let chosen = T::WORDS.iter().find(|(_, meaning)| meaning == field);
+        chosen.map(|(word, _)| *word)
     }
 }
 
 /// A log level, or directives such as `"info,stompd::connection=debug"`.
-pub(super) mod level {
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
-    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+pub(super) enum Level {}
 
-    use super::found;
+impl Level {
+    /// A bare word must be a level: `EnvFilter` would take a misspelt one for a module's name, and
+    /// nothing would be logged.
+    fn is_valid(text: &str) -> bool {
+        let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        let is_directive = |part: &str| part.contains(['=', '[', '{', '}']) || is_level(part);
+        text.split(',').map(str::trim).all(is_directive) && EnvFilter::builder().parse(text).is_ok()
+    }
+}
 
-    pub(in crate::config) fn deserialize<'de, D>(input: D) -> Result<String, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let found = found(input)?;
+impl Form for Level {
+    type Field = String;
+
+    fn read(found: &Found) -> Result<String, Cow<'static, str>> {
         match found.text() {
-            Some(text) if is_filter(text) => Ok(text.to_owned()),
-            _ => Err(Error::custom(format_args!(
-                "{found} is not a log level; write \"off\", \"error\", \"warn\", \"info\", \"debug\", \
+            Some(text) if Self::is_valid(text) => Ok(text.to_owned()),
+            _ => Err(
+                "is not a log level; write \"off\", \"error\", \"warn\", \"info\", \"debug\", \
                  \"trace\" or directives such as \"info,stompd::connection=debug\""
-            ))),
+                    .into(),
+            ),
         }
     }
 
-    pub(in crate::config) fn serialize<S>(value: &str, output: S) -> Result<S::Ok, S::Error>
-    where
-        S: Serializer,
-    {
-        value.serialize(output)
-    }
-
-    /// A bare word must be a level: `EnvFilter` would take a misspelt one for a target and stay silent.
-    fn is_filter(text: &str) -> bool {
-        let is_directive =
-            |part: &str| part.contains(['=', '[', '{', '}']) || part.parse::<LevelFilter>().is_ok();
-        text.split(',')
-            .map(str::trim)
-            .all(|part| !part.is_empty() && is_directive(part))
-            && EnvFilter::builder().parse(text).is_ok()
+    fn write(field: &String) -> impl Serialize {
+        field.clone()
     }
 }
 
 /// A value as it was found; its `Display` is how a refusal quotes it.
-struct Found(ValueKind);
+pub(super) struct Found(ValueKind);
 
 impl Found {
     fn text(&self) -> Option<&str> {
@@ -322,18 +297,13 @@ impl Found {
         match &self.0 {
             ValueKind::I64(number) => u64::try_from(*number).ok(),
             ValueKind::U64(number) => Some(*number),
-            ValueKind::String(text) => text.trim().parse().ok(),
-            _ => None,
+            _ => self.text()?.parse().ok(),
         }
     }
 
     /// A list of strings, or text split at commas; empty text is an empty list.
     fn list(&self) -> Option<Vec<String>> {
         match &self.0 {
-            ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
-            ValueKind::String(text) => {
-                Some(text.split(',').map(|part| part.trim().to_owned()).collect())
-            }
             ValueKind::Array(values) => values
                 .iter()
                 .map(|value| match &value.kind {
@@ -341,7 +311,10 @@ impl Found {
                     _ => None,
                 })
                 .collect(),
-            _ => None,
+            _ => match self.text()? {
+                "" => Some(Vec::new()),
+                text => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
+            },
         }
     }
 }
@@ -355,12 +328,4 @@ impl fmt::Display for Found {
             other => write!(f, "{other}"),
         }
     }
-}
-
-fn found<'de, D>(input: D) -> Result<Found, D::Error>
-where
-    D: Deserializer<'de>,
-    D::Error: de::Error,
-{
-    Ok(Found(Value::deserialize(input)?.kind))
 }
