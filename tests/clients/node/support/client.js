@@ -1,0 +1,114 @@
+// stomp.js as its users run it, and tests that are repeated over its releases and the protocol's versions.
+
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+
+import * as stompjs71 from 'stompjs-7.1';
+import * as stompjs75 from 'stompjs-7.5';
+import WebSocket from 'ws';
+
+import { Inbox, limit } from './time.js';
+
+const LIBRARIES = { 7.1: stompjs71, 7.5: stompjs75 };
+export const VERSIONS = ['1.2', '1.1', '1.0'];
+
+/** Each stomp.js release at each of the versions: `{ name, library, version }`. */
+export function combinations(versions = VERSIONS) {
+  return Object.entries(LIBRARIES).flatMap(([release, library]) =>
+    versions.map((version) => ({ name: `stomp.js ${release}, STOMP ${version}`, library, version })),
+  );
+}
+
+/**
+ * One test per combination. `body` gets `connect(options)`, which gives a connected `Peer` that ends with the test;
+ * options are those of stomp.js, and `version` (or a list of them).
+ */
+export function testEach(title, broker, { versions, ...testOptions }, body) {
+  for (const { name, library, version } of combinations(versions)) {
+    test(`${title} (${name})`, { timeout: 60_000, ...testOptions }, async (t) => {
+      const connect = async (options) => {
+        const peer = new Peer(library, { brokerURL: broker.url, version, ...options });
+        t.after(() => peer.client.deactivate({ force: true }));
+        peer.client.activate();
+        peer.connected = await peer.connects.next();
+        return peer;
+      };
+      await body({ connect, version, t });
+    });
+  }
+}
+
+/** A destination that no other test uses. */
+export const unique = (prefix = '/topic/') => `${prefix}${randomUUID()}`;
+
+export class Peer {
+  connects = new Inbox('CONNECTED');
+  disconnects = new Inbox("the RECEIPT of stomp.js's own DISCONNECT");
+  errors = new Inbox('ERROR');
+  closes = new Inbox('the WebSocket closes');
+  beats = new Inbox('a heart-beat');
+  pings = new Inbox('a WebSocket Ping');
+  wire = new Inbox('a WebSocket message');
+
+  #receipts = 0;
+
+  constructor(library, { brokerURL, version, socketOptions, tap = () => {}, ...options }) {
+    const stompVersions = new library.Versions([version].flat());
+    this.client = new library.Client({
+      stompVersions,
+      reconnectDelay: 0,
+      webSocketFactory: () => {
+        this.socket = new WebSocket(brokerURL, stompVersions.protocolVersions(), socketOptions);
+        this.socket.on('message', (data, isBinary) => this.wire.push({ data, isBinary }));
+        this.socket.on('ping', () => this.pings.push(Date.now()));
+        tap(this.socket);
+        return this.socket;
+      },
+      onConnect: (frame) => this.connects.push(frame),
+      onDisconnect: (frame) => this.disconnects.push(frame),
+      onWebSocketClose: (event) => this.closes.push({ code: event.code, reason: event.reason }),
+      debug: (line) => line === '<<< PONG' && this.beats.push(Date.now()),
+      ...options,
+    });
+    this.client.onStompError = (frame) => {
+      this.#refuse?.(new Error(`ERROR: ${frame.headers.message}`));
+      this.errors.push(frame);
+    };
+  }
+
+  #refuse;
+  #refused = new Promise((_, reject) => (this.#refuse = reject));
+
+  /** A receipt to ask for in a frame's headers, and its arrival. */
+  receipt() {
+    const id = `receipt-${++this.#receipts}`;
+    const arrival = new Promise((resolve) => this.client.watchForReceipt(id, resolve));
+    this.#refused.catch(() => {});
+    return { id, arrival: limit(Promise.race([arrival, this.#refused]), `RECEIPT ${id}`) };
+  }
+
+  /** Subscribes and returns once the broker has said so. */
+  async subscribe(destination, headers = {}) {
+    const messages = new Inbox(`a MESSAGE on ${destination}`);
+    const { id, arrival } = this.receipt();
+    const push = (message) => messages.push(message);
+    const subscription = this.client.subscribe(destination, push, { ...headers, receipt: id });
+    await arrival;
+    return {
+      id: subscription.id,
+      messages,
+      unsubscribe: async () => {
+        const receipt = this.receipt();
+        subscription.unsubscribe({ receipt: receipt.id });
+        await receipt.arrival;
+      },
+    };
+  }
+
+  /** Publishes and returns once the broker has said so. */
+  async publish({ headers, ...message }) {
+    const { id, arrival } = this.receipt();
+    this.client.publish({ ...message, headers: { ...headers, receipt: id } });
+    await arrival;
+  }
+}

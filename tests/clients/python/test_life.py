@@ -1,0 +1,81 @@
+"""Heart-beats, silence and restarts: here time is what is tested."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from broker import HERE, PATIENCE, Broker
+
+INTERVAL = 0.5
+BEATING = pytest.mark.parametrize("version", ["1.1", "1.2"], indirect=True)
+
+
+@BEATING
+def test_heart_beats_keep_both_sides(connect, destination):
+    client = connect(heartbeats=(1000, 1000))
+    client.subscribe(destination, id="1")
+    time.sleep(5)
+    assert client.inbox.beats.qsize() >= 4
+    assert client.connection.is_connected()
+    client.send(destination, "alive")
+    assert client.message().body == "alive"
+
+
+@BEATING
+def test_a_silent_client_is_told_and_cut(broker, version):
+    with socket.create_connection(broker.address, timeout=PATIENCE) as silent:
+        silent.sendall(f"CONNECT\naccept-version:{version}\nheart-beat:{INTERVAL * 1000:.0f},0\n\n\0".encode())
+        start = time.monotonic()
+        said = b""
+        while octets := silent.recv(4096):
+            said += octets
+        intervals = (time.monotonic() - start) / INTERVAL
+    connected, error = said.split(b"\0")[:2]
+    assert connected.startswith(b"CONNECTED\n")
+    assert error.lstrip().startswith(b"ERROR\n")
+    assert 2 < intervals < 3.2
+
+
+# Prints "connected", then whether the broker has told it that it was silent for too long.
+CHILD = """
+import sys
+from client import Client
+client = Client(("127.0.0.1", int(sys.argv[1])), sys.argv[2], heartbeats=(500, 0))
+client.connect()
+print("connected", flush=True)
+print(client.inbox.errors.get(timeout=30).headers["message"], flush=True)
+"""
+
+
+@BEATING
+def test_a_stopped_process_is_cut_and_learns_why(broker, version):
+    command = [sys.executable, "-c", CHILD, str(broker.address[1]), version]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "connected\n"
+            time.sleep(2 * INTERVAL)
+            assert child.poll() is None
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(3.5 * INTERVAL)  # its kernel goes on acknowledging
+            child.send_signal(signal.SIGCONT)
+            assert child.stdout.readline().strip()
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("end", [Broker.kill, Broker.stop], ids=["killed", "stopped"])
+def test_a_client_comes_back_after_a_restart(broker, connect, destination, end):
+    client = connect(reconnect_attempts_max=20, reconnect_sleep_max=0.5)
+    client.subscribe(destination, id="1")
+    end(broker)
+    client.ended()
+    broker.up()
+    client.connect()
+    client.subscribe(destination, id="1")
+    client.send(destination, "still here")
+    assert client.message().body == "still here"
+    assert client.inbox.errors.empty()
