@@ -532,3 +532,68 @@ fn header_error(fault: Fault, line: usize) -> DecodeError {
         _ => DecodeError::HeaderWithoutColon { line },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fed(pieces: &[&'static [u8]]) -> Decoder {
+        let mut decoder = Decoder::default();
+        for piece in pieces {
+            decoder.push(Bytes::from_static(piece));
+            while decoder.decode().expect("valid so far").is_some() {}
+        }
+        decoder
+    }
+
+    /// Octets of the line or body that the next call looks at again.
+    fn unseen(decoder: &Decoder) -> usize {
+        let known = match &decoder.state {
+            State::Command { seen } | State::Body(Body { seen, .. }) => *seen,
+            State::Headers(head) => head.next + head.seen,
+            _ => 0,
+        };
+        decoder.held.len() - known
+    }
+
+    #[test]
+    fn nothing_is_searched_twice() {
+        let wire = b"\nSUBSCRIBE\r\nid:0\r\ndestination:/topic/a\n\nbody without length";
+        let mut decoder = Decoder::default();
+        for octet in wire {
+            decoder.push(Bytes::copy_from_slice(&[*octet]));
+            while decoder.decode().expect("valid so far").is_some() {}
+            assert_eq!(unseen(&decoder), 0, "{decoder:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_have_been_read_are_not_read_again() {
+        let decoder = fed(&[b"SEND\na:1\n", b"b:2\nc"]);
+        let State::Headers(head) = &decoder.state else {
+            panic!("{decoder:?}")
+        };
+        assert_eq!((head.lines.len(), head.next, head.seen), (2, 8, 1));
+    }
+
+    #[test]
+    fn what_is_held_is_in_proportion_to_what_has_come() {
+        let decoder = fed(&[b"SEND\ncontent-length:4000000\n\nabcd", b"efgh", b"i"]);
+        assert_eq!(decoder.held, b"abcdefghi");
+        assert!(decoder.held.capacity() <= 2 * decoder.held.len());
+    }
+
+    #[test]
+    fn a_body_of_which_half_has_come_is_reserved_exactly() {
+        let decoder = fed(&[b"SEND\ncontent-length:9\n\nabcdef", b"gh"]);
+        assert_eq!(decoder.held.capacity(), 10);
+    }
+
+    #[test]
+    fn an_idle_decoder_holds_no_heap() {
+        let decoder = fed(&[b"SEND\na:", b"1\n\nbo", b"dy\0\n"]);
+        assert_eq!(decoder.held.capacity(), 0);
+        assert!(matches!(decoder.state, State::Between));
+        assert_eq!(Decoder::default().held.capacity(), 0);
+    }
+}

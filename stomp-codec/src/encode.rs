@@ -43,7 +43,8 @@ impl<'a> FrameWriter<'a> {
         Self { out, escaping }
     }
 
-    /// Writes a header. One with an empty name is left out, the grammar has no such header.
+    /// Writes a header. Left out are `content-length`, which [`body`](Self::body) writes, and a
+    /// header with an empty name, which the grammar does not have.
     #[inline]
     pub fn header(self, name: &str, value: &str) -> Self {
         header_line(self.out, self.escaping, name, value);
@@ -71,8 +72,8 @@ impl<'a> FrameWriter<'a> {
     }
 }
 
-/// Writes one header line with its LF, escaped for `version`. A header with an empty name is left
-/// out.
+/// Writes one header line with its LF, escaped for `version`. `content-length` and a header with an
+/// empty name are left out, as in [`FrameWriter::header`].
 ///
 /// For headers of frames that are escaped, so not for CONNECT, STOMP and CONNECTED.
 #[inline]
@@ -95,7 +96,7 @@ pub fn write_headers(
 
 #[inline]
 fn header_line(out: &mut Vec<u8>, escaping: Escaping, name: &str, value: &str) {
-    if name.is_empty() {
+    if !is_written(name) {
         return;
     }
     out.reserve(name.len() + value.len() + 2);
@@ -110,7 +111,7 @@ pub(crate) fn frame(frame: &Frame, version: Version) -> Bytes {
     let length = encoded_len(frame, version);
     let mut out = Vec::with_capacity(length);
     let mut writer = FrameWriter::new(&mut out, version, frame.command);
-    for (name, value) in sent_headers(frame) {
+    for (name, value) in written_headers(frame) {
         writer = writer.header(name, value);
     }
     if frame.command.has_body() {
@@ -124,7 +125,7 @@ pub(crate) fn frame(frame: &Frame, version: Version) -> Bytes {
 
 fn encoded_len(frame: &Frame, version: Version) -> usize {
     let escaping = Escaping::of_frame(version, frame.command);
-    let headers: usize = sent_headers(frame)
+    let headers: usize = written_headers(frame)
         .map(|(name, value)| escaping.len(name, Part::Name) + escaping.len(value, Part::Value) + 2)
         .sum();
     let ends = frame.command.as_str().len() + 1 + headers + 2;
@@ -136,12 +137,14 @@ fn encoded_len(frame: &Frame, version: Version) -> usize {
     }
 }
 
-/// `content-length` is ours to write, and a header without a name cannot be written.
-fn sent_headers(frame: &Frame) -> impl Iterator<Item = (&str, &str)> {
-    frame
-        .headers
-        .iter()
-        .filter(|(name, _)| !name.is_empty() && *name != "content-length")
+fn written_headers(frame: &Frame) -> impl Iterator<Item = (&str, &str)> {
+    frame.headers.iter().filter(|(name, _)| is_written(name))
+}
+
+/// A second `content-length` could end the frame elsewhere; a header without a name is none.
+#[inline]
+fn is_written(name: &str) -> bool {
+    !name.is_empty() && name != "content-length"
 }
 
 const CONTENT_LENGTH: &[u8] = b"content-length:";

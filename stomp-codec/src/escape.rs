@@ -42,7 +42,7 @@ impl Escaping {
 
     /// The octets of `text` on the wire.
     pub(crate) fn len(self, text: &str, part: Part) -> usize {
-        if is_plain(text.as_bytes()) {
+        if self.is_plain(text, part) {
             return text.len();
         }
         text.bytes()
@@ -53,7 +53,7 @@ impl Escaping {
     /// Writes `text` such that it stays one half of one header.
     #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>, text: &str, part: Part) {
-        if is_plain(text.as_bytes()) {
+        if self.is_plain(text, part) {
             out.extend_from_slice(text.as_bytes());
         } else {
             self.write_escaped(out, text, part);
@@ -70,18 +70,28 @@ impl Escaping {
         }
     }
 
+    /// Whether a text stands for itself on the wire; may say no where it does.
+    #[inline]
+    fn is_plain(self, text: &str, part: Part) -> bool {
+        match (self, part) {
+            (Self::None, Part::Name) => false,
+            _ => is_plain(text.as_bytes()),
+        }
+    }
+
     /// What stands for an octet that cannot stand for itself.
     ///
-    /// What a version cannot express becomes a space. A CR would be legal in 1.1, but some
-    /// clients end lines at it.
+    /// What a version cannot express becomes a space. A CR would be legal in 1.1, but some clients
+    /// end lines at it. Names without escapes get no spaces at all: a receiver that trims would
+    /// read another name, and ` content-length` could move the end of the frame.
     const fn encode(self, octet: u8, part: Part) -> Option<&'static [u8]> {
-        Some(match (octet, self) {
-            (b'\n', Self::V1_1 | Self::V1_2) => b"\\n",
-            (b'\\', Self::V1_1 | Self::V1_2) => b"\\\\",
-            (b':', Self::V1_1 | Self::V1_2) => b"\\c",
-            (b'\r', Self::V1_2) => b"\\r",
-            (b'\n' | b'\r' | b'\0', _) => b" ",
-            (b':', Self::None) if matches!(part, Part::Name) => b"_",
+        Some(match (self, part, octet) {
+            (Self::V1_1 | Self::V1_2, _, b'\n') => b"\\n",
+            (Self::V1_1 | Self::V1_2, _, b'\\') => b"\\\\",
+            (Self::V1_1 | Self::V1_2, _, b':') => b"\\c",
+            (Self::V1_2, _, b'\r') => b"\\r",
+            (Self::None, Part::Name, b'\n' | b'\r' | b'\0' | b':' | b' ' | b'\t') => b"_",
+            (_, _, b'\n' | b'\r' | b'\0') => b" ",
             _ => return None,
         })
     }
@@ -160,7 +170,11 @@ mod tests {
         );
         assert_eq!(written(Escaping::V1_1, text, Part::Value), "a \\n\\c\\\\ é");
         assert_eq!(written(Escaping::None, text, Part::Value), "a  :\\ é");
-        assert_eq!(written(Escaping::None, text, Part::Name), "a  _\\ é");
+        assert_eq!(written(Escaping::None, text, Part::Name), "a___\\_é");
+        assert_eq!(
+            written(Escaping::None, " content-length", Part::Name),
+            "_content-length"
+        );
     }
 
     #[test]
