@@ -1,1 +1,36 @@
-//! stompd.
+//! A small, fast message broker that speaks STOMP over WebSocket and TCP.
+//!
+//! ```text
+//!            main → cli → server                 composition: the only one that names all parts
+//!                            │
+//!        ┌───────────────┬───┴────────┐
+//!     transport ───► connection     admin        one task per client · health and metrics
+//!                        │            │
+//!                    outbox ◄─ hub ◄──┘          where the locks are
+//!                        │      │
+//!   ═════════════════════╪══════╪═════════════   the wall: below it no sockets, clock, tasks, locks
+//!                        ▼      ▼
+//!                         engine                 the rules: frames and time in, actions out
+//!                            │
+//!                            ▼
+//!                       stomp-codec              bytes ⇄ frames
+//! ```
+//!
+//! `ARCHITECTURE.md` has the map in full, and what is deliberately absent.
+
+pub mod admin;
+pub mod audience;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod encoding;
+pub mod engine;
+pub mod error;
+pub mod framing;
+pub mod hub;
+pub mod logging;
+pub mod metrics;
+pub mod outbox;
+pub mod server;
+pub mod transport;

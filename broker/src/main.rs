@@ -1,2 +1,7 @@
 //! The stompd program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stompd::cli::run()
+}

@@ -1,0 +1,42 @@
+//! The last octets of a connection arrive: what waits is written, the sending side is shut down,
+//! and input is thrown away until the peer ends too.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::outbox::{Flushed, Outbox};
+use crate::transport;
+
+/// Writes what waits in the outbox, then drains the stream; `deadline` is for both.
+pub(super) async fn linger(stream: &TcpStream, outbox: &Outbox, deadline: Instant) {
+    let written = timeout_at(deadline, flush(stream, outbox)).await;
+    if matches!(written, Ok(Ok(()))) {
+        transport::drain(stream, deadline).await;
+    }
+}
+
+/// Writes all that waits. Reads meanwhile, and throws it away: a peer that cannot get rid of what
+/// it writes may not read either.
+async fn flush(stream: &TcpStream, outbox: &Outbox) -> io::Result<()> {
+    let mut interest = Interest::READABLE | Interest::WRITABLE;
+    while outbox.flush(Instant::now().into_std())? != Flushed::All {
+        let ready = stream.ready(interest).await?;
+        if ready.is_readable() {
+            match transport::read(stream) {
+                Ok(octets) if octets.is_empty() => interest = Interest::WRITABLE,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Of what is thrown away there may be any amount: let others have their turn.
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+const PAUSE: Duration = Duration::from_millis(1);

@@ -1,0 +1,140 @@
+//! What connections count.
+
+use stomp_codec::Command;
+
+use crate::engine::refusal::CloseCode;
+use crate::engine::session::Closing;
+use crate::metrics::{Counter, Counters, Gauge, Gauges, Registry};
+use crate::transport::{TCP, WEBSOCKET};
+
+/// What connections count.
+#[derive(Debug)]
+pub struct Metrics {
+    connections: Gauges,
+    opened: Counters,
+    pub(super) closed: Counters,
+    received: [Counter; Command::ALL.len()],
+    sent: [Counter; Command::ALL.len()],
+    pub(super) beats: Counter,
+    pub(super) pings: Counter,
+    heart_beat_timeouts: Counter,
+    refusals: Counters,
+    pub(super) version_mismatches: Counter,
+}
+
+/// A connection that is counted as open for as long as this lives.
+#[derive(Debug)]
+pub struct Presence(Gauge);
+
+impl Metrics {
+    /// Registers all of them.
+    pub fn new(registry: &Registry) -> Self {
+        let transports = [TCP, WEBSOCKET];
+        let received = registry.counters(
+            "stompd_frames_received_total",
+            "STOMP frames of clients, by command.",
+            "command",
+            Command::ALL
+                .into_iter()
+                .filter(|command| command.is_client())
+                .map(Command::as_str),
+        );
+        let sent = registry.counters(
+            "stompd_frames_sent_total",
+            "STOMP frames to clients other than MESSAGE (see stompd_messages_delivered_total), by command.",
+            "command",
+            ["CONNECTED", "ERROR", "RECEIPT"],
+        );
+        Self {
+            connections: registry.gauges(
+                "stompd_connections",
+                "Clients connected now, by transport.",
+                "transport",
+                transports,
+            ),
+            opened: registry.counters(
+                "stompd_connections_opened_total",
+                "Connections whose transport was opened, by transport.",
+                "transport",
+                transports,
+            ),
+            closed: registry.counters(
+                "stompd_connections_closed_total",
+                "Connections that ended, by reason.",
+                "reason",
+                [
+                    "disconnect",
+                    "client_close",
+                    "client_gone",
+                    "client_reset",
+                    "stopping",
+                ],
+            ),
+            received: by_command(&received),
+            sent: by_command(&sent),
+            beats: registry.counter(
+                "stompd_heart_beats_sent_total",
+                "Heart-beats (EOLs) sent to clients.",
+            ),
+            pings: registry.counter(
+                "stompd_pings_sent_total",
+                "Pings of WebSocket sent to clients.",
+            ),
+            heart_beat_timeouts: registry.counter(
+                "stompd_heart_beat_timeouts_total",
+                "Clients cut because nothing was heard from them.",
+            ),
+            refusals: registry.counters(
+                "stompd_refusals_total",
+                "Clients and connections refused or cut, by reason.",
+                "reason",
+                ["slow_consumer", "heart_beat"],
+            ),
+            version_mismatches: registry.counter(
+                "stompd_version_mismatches_total",
+                "Sessions whose STOMP version is not that of their WebSocket subprotocol.",
+            ),
+        }
+    }
+
+    /// Counts a refusal that happened before there was a session.
+    pub fn refuse(&self, label: &str) {
+        self.refusals.with(label).inc();
+    }
+
+    /// A connection has come; it counts as open until what is returned is dropped.
+    pub(super) fn arrive(&self, transport: &str) -> Presence {
+        self.opened.with(transport).inc();
+        let gauge = self.connections.with(transport);
+        gauge.inc();
+        Presence(gauge)
+    }
+
+    pub(super) fn received(&self, command: Command) {
+        self.received[command as usize].inc();
+    }
+
+    pub(super) fn sent(&self, command: Command) {
+        self.sent[command as usize].inc();
+    }
+
+    pub(super) fn count_refusal(&self, closing: &Closing) {
+        if !matches!(closing.code, CloseCode::Normal | CloseCode::Stopping) {
+            self.refusals.with(closing.label).inc();
+        }
+        if closing.code == CloseCode::HeartBeat {
+            self.heart_beat_timeouts.inc();
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The counters by the number of the command, so that counting a frame does not hash.
+fn by_command(counters: &Counters) -> [Counter; Command::ALL.len()] {
+    Command::ALL.map(|command| counters.with(command.as_str()))
+}

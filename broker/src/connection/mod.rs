@@ -1,0 +1,494 @@
+//! The driver of one client: what its socket brings goes through transport, decoder and session,
+//! and what the session wants done is done.
+//!
+//! One task per client. It alone reads the socket and touches the session; others reach the
+//! client through its [`Outbox`] only. A step is: read once, do what that brought, write once.
+
+mod linger;
+mod metrics;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stomp_codec::{Decoder, Frame, Item, Limits, Version};
+use tokio::io::Interest;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{Span, debug};
+
+use crate::audience::Subscriber;
+use crate::auth::Authenticator;
+use crate::encoding::Kind;
+use crate::engine::SessionId;
+use crate::engine::message::Message;
+use crate::engine::refusal::Refusal;
+use crate::engine::session::{Action, Closing, Publication, Session, Settings};
+use crate::engine::subscription::Subscription;
+use crate::framing::Framing;
+use crate::hub::{Hub, Loss};
+use crate::outbox::{Flushed, Outbox, Policy, Signal};
+use crate::transport::{self, Incoming, Socket, Transport};
+
+pub use self::metrics::{Metrics, Presence};
+
+/// What all connections are driven with.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where messages go.
+    pub hub: Hub,
+    /// The rules of sessions.
+    pub settings: Arc<Settings>,
+    /// The largest frames.
+    pub limits: Limits,
+    /// How much may wait for a client.
+    pub policy: Policy,
+    /// Who clients are.
+    pub authenticator: Authenticator,
+    /// How long the last octets get when the broker stops.
+    pub stop_flush: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// A client that has just come.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its session.
+    pub id: SessionId,
+    /// Its socket.
+    pub socket: Socket,
+    /// What carries STOMP over it.
+    pub transport: Transport,
+    /// What it sent already.
+    pub rest: Bytes,
+    /// The version that the subprotocol of WebSocket names.
+    pub subprotocol: Option<Version>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// What its log lines stand in.
+    pub span: Span,
+}
+
+/// Drives a client until it is gone.
+pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
+    let Arrival {
+        id,
+        socket,
+        transport,
+        rest,
+        subprotocol,
+        accepted,
+        span,
+    } = arrival;
+    let _presence = shared.metrics.arrive(transport.name());
+    let now = Instant::now().into_std();
+    let outbox = Arc::new(Outbox::new(Arc::new(socket.clone()), shared.policy, now));
+    shared.hub.join(id, &outbox);
+    let can_ping = transport.framing().is_websocket();
+    let mut connection = Connection {
+        session: Session::new(
+            id,
+            Arc::clone(&shared.settings),
+            can_ping,
+            accepted.into_std(),
+        ),
+        decoder: Decoder::new(shared.limits_before_connect()),
+        id,
+        socket,
+        transport,
+        outbox,
+        subprotocol,
+        subscribers: HashMap::new(),
+        messages: Vec::new(),
+        receipts: Vec::new(),
+        reading: true,
+        span,
+        shared,
+    };
+    let end = connection.run(rest).await;
+    connection.end(end).await;
+}
+
+/// A client that is being driven.
+#[derive(Debug)]
+struct Connection {
+    shared: Arc<Shared>,
+    id: SessionId,
+    socket: Socket,
+    transport: Transport,
+    decoder: Decoder,
+    session: Session,
+    outbox: Arc<Outbox>,
+    subprotocol: Option<Version>,
+    /// Its subscriptions by number.
+    subscribers: HashMap<u32, Arc<Subscriber>>,
+    /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is.
+    messages: Vec<Message>,
+    receipts: Vec<Frame>,
+    reading: bool,
+    span: Span,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The session says so.
+    Closing(Box<Closing>),
+    /// The client has begun the closing handshake of WebSocket.
+    ClosedByClient,
+    /// The socket has ended, or is broken.
+    Lost(Option<io::Error>),
+}
+
+impl Connection {
+    async fn run(&mut self, rest: Bytes) -> End {
+        let Err(end) = self.converse(rest).await;
+        end
+    }
+
+    async fn converse(&mut self, rest: Bytes) -> Result<Infallible, End> {
+        self.on_octets(rest).await?;
+        let mut timer = Timer::new();
+        loop {
+            let flushed = self
+                .outbox
+                .flush(now())
+                .map_err(|error| End::Lost(Some(error)))?;
+            if flushed == Flushed::Some {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            self.update_reading().await?;
+            timer.arm(self.session.next_timeout(&self.outbox.link()));
+            tokio::select! {
+                biased;
+                () = self.outbox.woken() => self.on_signal()?,
+                () = timer.passed() => self.on_timeout().await?,
+                ready = ready(&self.socket, self.reading, flushed == Flushed::Blocked) => {
+                    let readable = ready.map_err(|error| End::Lost(Some(error)))?;
+                    if readable && self.reading {
+                        self.on_readable().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn on_readable(&mut self) -> Result<(), End> {
+        match transport::read(self.socket.stream()) {
+            Ok(octets) if octets.is_empty() => Err(End::Lost(None)),
+            Ok(octets) => {
+                self.session.on_read(now());
+                self.on_octets(octets).await
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(End::Lost(Some(error))),
+        }
+    }
+
+    async fn on_octets(&mut self, octets: Bytes) -> Result<(), End> {
+        if !octets.is_empty() {
+            self.transport.feed(octets);
+        }
+        let ended = self.process().await;
+        // Earlier SENDs count whatever came after them.
+        self.hand_over().await;
+        let output = self.transport.take_output();
+        if !output.is_empty() {
+            self.outbox.control(output, now());
+        }
+        ended
+    }
+
+    /// Takes frames out of what was fed, until it is used up or the session wants no more.
+    async fn process(&mut self) -> Result<(), End> {
+        while self.session.wants_input() {
+            match self.decoder.decode() {
+                Ok(Some(Item::Frame(frame))) => {
+                    self.shared.metrics.received(frame.command);
+                    self.session.on_frame(&frame);
+                    self.perform().await?;
+                }
+                Ok(Some(Item::HeartBeat)) => {}
+                Ok(None) => match self.transport.next() {
+                    Ok(Some(Incoming::Data(octets))) => self.decoder.push(octets),
+                    Ok(Some(Incoming::Close)) => return Err(End::ClosedByClient),
+                    Ok(None) => return Ok(()),
+                    Err(fault) => self.fail(Refusal::WebSocket(fault)).await?,
+                },
+                Err(error) => self.fail(Refusal::Frame(error)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn fail(&mut self, refusal: Refusal) -> Result<(), End> {
+        let receipt = self.decoder.receipt();
+        self.session.on_failure(refusal, receipt.as_deref());
+        self.perform().await
+    }
+
+    async fn on_timeout(&mut self) -> Result<(), End> {
+        self.session.on_timeout(now(), &self.outbox.link());
+        self.perform().await
+    }
+
+    fn on_signal(&mut self) -> Result<(), End> {
+        match self.outbox.take_signal() {
+            None => return Ok(()),
+            Some(Signal::Lost) => return Err(End::Lost(None)),
+            Some(Signal::Overflow) => self.session.on_failure(Refusal::SlowConsumer, None),
+            Some(Signal::Stop) => self.session.on_stop(),
+        }
+        match self.session.actions().last() {
+            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops reading a client whose replies pile up, or while its login is decided, and goes on
+    /// with what was read before when that is over.
+    async fn update_reading(&mut self) -> Result<(), End> {
+        let reading = self.session.wants_input() && !self.outbox.is_full_of_replies();
+        if reading == self.reading {
+            return Ok(());
+        }
+        self.reading = reading;
+        self.session.on_reading(reading, now());
+        self.socket.set_user_timeout(!reading);
+        if reading {
+            self.on_octets(Bytes::new()).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does what the session wants done, in order.
+    async fn perform(&mut self) -> Result<(), End> {
+        while let Some(action) = self.session.next_action() {
+            if let Action::Publish(publication) = action {
+                self.gather(publication);
+                continue;
+            }
+            self.hand_over().await;
+            match action {
+                Action::Authenticate(credentials) => {
+                    let verdict = self.shared.authenticator.verdict(credentials);
+                    self.session.on_verdict(verdict, now());
+                }
+                Action::Open(version) => self.open(version),
+                Action::Subscribe(subscription, receipt) => self.subscribe(subscription, receipt),
+                Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
+                Action::Publish(publication) => self.gather(publication),
+                Action::Reply(frame) => self.reply(&frame),
+                Action::Beat => {
+                    self.shared.metrics.beats.inc();
+                    self.outbox.beat(self.framing().beat());
+                }
+                Action::Ping => {
+                    self.shared.metrics.pings.inc();
+                    self.outbox.ping(self.framing().ping());
+                }
+                Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
+            }
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, publication: Publication) {
+        self.messages.push(publication.message);
+        self.receipts.extend(publication.receipt);
+    }
+
+    /// Hands the gathered messages over, then sends their RECEIPTs.
+    async fn hand_over(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        self.shared
+            .hub
+            .publish(&self.messages, self.id, now())
+            .await;
+        self.messages.clear();
+        for receipt in std::mem::take(&mut self.receipts) {
+            self.reply(&receipt);
+        }
+    }
+
+    fn open(&mut self, version: Version) {
+        if self
+            .subprotocol
+            .is_some_and(|subprotocol| subprotocol != version)
+        {
+            self.shared.metrics.version_mismatches.inc();
+        }
+        self.decoder.set_version(version);
+        self.decoder.set_limits(self.shared.limits.clone());
+        self.transport.set_limit(self.shared.largest_frame());
+        debug!(parent: &self.span, version = version.as_str(), "connected");
+    }
+
+    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) {
+        let subscriber = Arc::new(Subscriber {
+            session: self.id,
+            kind: Kind {
+                version: self.session.version(),
+                framing: self.framing(),
+            },
+            outbox: Arc::clone(&self.outbox),
+            ended: AtomicBool::new(false),
+            subscription,
+        });
+        // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
+        // at the end of this step, when every publisher sees it.
+        if let Some(receipt) = receipt {
+            self.reply(&receipt);
+        }
+        self.shared.hub.subscribe(&subscriber);
+        self.subscribers
+            .insert(subscriber.subscription.number, subscriber);
+    }
+
+    fn unsubscribe(&mut self, number: u32, receipt: Option<Frame>) {
+        if let Some(subscriber) = self.subscribers.remove(&number) {
+            self.shared.hub.unsubscribe(&subscriber);
+        }
+        if let Some(receipt) = receipt {
+            self.reply(&receipt);
+        }
+    }
+
+    fn reply(&self, frame: &Frame) {
+        self.shared.metrics.sent(frame.command);
+        let octets = frame.encode(self.session.version());
+        self.outbox.reply(self.framing().wrap(&octets), now());
+    }
+
+    fn framing(&self) -> Framing {
+        self.transport.framing()
+    }
+
+    /// Ends the connection, whatever the reason: nothing of it is left behind.
+    async fn end(mut self, end: End) {
+        let lost = self.outbox.end();
+        self.shared.hub.drop_messages(Loss::Closed, lost);
+        for (_, subscriber) in self.subscribers.drain() {
+            self.shared.hub.unsubscribe(&subscriber);
+        }
+        let label = end.label();
+        match end {
+            End::Lost(error) => debug!(parent: &self.span, error = ?error, "connection lost"),
+            End::ClosedByClient => self.linger(transport::DRAIN_TIME).await,
+            End::Closing(closing) => self.close(*closing).await,
+        }
+        self.outbox.close();
+        self.shared.hub.leave(self.id);
+        self.shared.metrics.closed.with(label).inc();
+    }
+
+    async fn close(&self, closing: Closing) {
+        debug!(parent: &self.span, reason = closing.reason, code = closing.code.number(), "closing");
+        self.shared.metrics.count_refusal(&closing);
+        if let Some(farewell) = &closing.farewell {
+            self.reply(farewell);
+        }
+        let close = self.framing().close(closing.code, &closing.reason);
+        if !close.is_empty() {
+            self.outbox.control(close, now());
+        }
+        if closing.absent {
+            // One attempt: the client does not read, and there is no reason to wait for it.
+            let _ = self.outbox.flush(now());
+        } else if closing.is_stop() {
+            self.linger(self.shared.stop_flush).await;
+        } else {
+            self.linger(transport::DRAIN_TIME).await;
+        }
+    }
+
+    async fn linger(&self, time: Duration) {
+        linger::linger(self.socket.stream(), &self.outbox, Instant::now() + time).await;
+    }
+}
+
+impl Shared {
+    /// The largest message of WebSocket: the largest frame, with something for its command.
+    pub fn largest_frame(&self) -> usize {
+        self.limits.body + self.limits.header_bytes + 1024
+    }
+
+    /// Before CONNECT nobody is known, so nobody gets much.
+    fn limits_before_connect(&self) -> Limits {
+        Limits {
+            body: self.limits.body.min(BEFORE_CONNECT),
+            ..self.limits.clone()
+        }
+    }
+}
+
+impl End {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Closing(closing) => closing.label,
+            Self::ClosedByClient => "client_close",
+            Self::Lost(None) => "client_gone",
+            Self::Lost(Some(_)) => "client_reset",
+        }
+    }
+}
+
+/// The one timer of a connection. Deadlines mostly move away, so it is set anew only when one
+/// comes nearer, and when it has passed.
+#[derive(Debug)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    const fn new() -> Self {
+        Self { sleep: None }
+    }
+
+    fn arm(&mut self, deadline: Option<std::time::Instant>) {
+        let Some(deadline) = deadline.map(Instant::from_std) else {
+            return;
+        };
+        match &mut self.sleep {
+            Some(sleep) if sleep.is_elapsed() || sleep.deadline() > deadline => {
+                sleep.as_mut().reset(deadline)
+            }
+            Some(_) => {}
+            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    async fn passed(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) if !sleep.is_elapsed() => sleep.as_mut().await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits until the socket can be used as wanted; says whether it can be read.
+async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
+    let interest = match (read, write) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => std::future::pending().await,
+    };
+    Ok(socket.stream().ready(interest).await?.is_readable())
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// The most octets of a frame of a client that has not connected.
+pub const BEFORE_CONNECT: usize = 64 * 1024;

@@ -1,0 +1,257 @@
+//! A run of messages encoded for its receivers, as few times as they differ.
+//!
+//! What one read of a publisher brought to one destination is a run. What all receivers of one
+//! version share (message id, destination, the publisher's headers) is escaped once per version:
+//! a [`Text`]. What receivers with the same framing and subscription id share, which with
+//! stomp.js is most of them, is put together once: a [`Piece`], which each of them is handed as
+//! one unit.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use stomp_codec::{Version, write_header, write_headers};
+
+use crate::engine::destination::Destination;
+use crate::engine::message::{Message, is_passed_on};
+use crate::framing::{Framing, MAX_HEADER};
+
+/// What decides how a message is encoded for a receiver, but for the subscription's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// The version of its session.
+    pub version: Version,
+    /// Its framing.
+    pub framing: Framing,
+}
+
+/// A run of MESSAGE frames for receivers of one kind and one subscription id. It keeps where its
+/// frames end, so that a policy can treat each message by itself.
+#[derive(Debug)]
+pub struct Piece {
+    octets: Vec<u8>,
+    ends: Vec<u32>,
+    destination: Destination,
+}
+
+/// The ids of a run of messages: one prefix, then numbers that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<'a> {
+    /// What stands before the number; unique to this start of the broker.
+    pub prefix: &'a str,
+    /// The number of the first message of the run.
+    pub first: u64,
+}
+
+/// A run of messages on its way to its receivers.
+#[derive(Debug)]
+pub struct Run<'a> {
+    messages: &'a [Message],
+    ids: Ids<'a>,
+    texts: [Option<Text>; Version::ALL.len()],
+    utf8: Option<Vec<bool>>,
+}
+
+/// All between the subscription's id and the body, for one version.
+#[derive(Debug)]
+struct Text {
+    octets: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl<'a> Run<'a> {
+    /// A run of at least one message, all to one destination.
+    pub fn new(messages: &'a [Message], ids: Ids<'a>) -> Self {
+        Self {
+            messages,
+            ids,
+            texts: [const { None }; Version::ALL.len()],
+            utf8: None,
+        }
+    }
+
+    /// Encodes the run for receivers of one kind whose subscription has this id.
+    pub fn piece(&mut self, kind: Kind, subscription: Option<&str>) -> Piece {
+        let (messages, ids) = (self.messages, self.ids);
+        if kind.framing == Framing::Text && self.utf8.is_none() {
+            self.utf8 = Some(
+                messages
+                    .iter()
+                    .map(|message| is_utf8(&message.body))
+                    .collect(),
+            );
+        }
+        let text = self.texts[kind.version as usize]
+            .get_or_insert_with(|| Text::new(messages, ids, kind.version));
+        let mut head = b"MESSAGE\n".to_vec();
+        if let Some(id) = subscription {
+            write_header(&mut head, kind.version, "subscription", id);
+        }
+        let bodies: usize = messages.iter().map(|message| message.body.len()).sum();
+        let around = messages.len() * (MAX_HEADER + head.len() + 1);
+        let mut octets = Vec::with_capacity(text.octets.len() + bodies + around);
+        let mut ends = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            let text = text.get(index);
+            let utf8 = self.utf8.as_ref().is_none_or(|utf8| utf8[index]);
+            let length = head.len() + text.len() + message.body.len() + 1;
+            kind.framing.open(&mut octets, length, utf8);
+            for part in [&head, text, &message.body, b"\0"] {
+                octets.extend_from_slice(part);
+            }
+            ends.push(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+        }
+        Piece {
+            octets,
+            ends,
+            destination: messages[0].destination.clone(),
+        }
+    }
+}
+
+impl Text {
+    fn new(messages: &[Message], ids: Ids<'_>, version: Version) -> Self {
+        let mut text = Self {
+            octets: Vec::new(),
+            ends: Vec::with_capacity(messages.len()),
+        };
+        for (message, number) in messages.iter().zip(ids.first..) {
+            text.add(message, ids.prefix, number, version);
+        }
+        text
+    }
+
+    fn add(&mut self, message: &Message, prefix: &str, number: u64, version: Version) {
+        let out = &mut self.octets;
+        let mut digits = itoa::Buffer::new();
+        for part in ["message-id:", prefix, "-", digits.format(number), "\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        write_header(out, version, "destination", message.destination.as_str());
+        write_headers(out, version, &message.headers, is_passed_on);
+        for part in ["content-length:", digits.format(message.body.len()), "\n\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        self.ends.push(out.len());
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.octets[start..self.ends[index]]
+    }
+}
+
+impl Piece {
+    /// How many messages it holds; at least one.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Never: a run has at least one message.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of it, as it goes over the wire.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Where the messages were sent.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Where in [`Piece::octets`] the message of this index begins, or, behind the last one, ends.
+    pub fn start(&self, index: usize) -> usize {
+        if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        }
+    }
+
+    /// The octets of a range of its messages.
+    pub fn size(&self, range: &Range<usize>) -> usize {
+        self.start(range.end) - self.start(range.start)
+    }
+
+    /// How many messages lie wholly within the first `octets`.
+    pub fn whole(&self, octets: usize) -> usize {
+        self.ends.partition_point(|&end| end as usize <= octets)
+    }
+}
+
+fn is_utf8(body: &Bytes) -> bool {
+    simdutf8::basic::from_utf8(body).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use stomp_codec::Headers;
+
+    use super::*;
+
+    fn message(body: &'static [u8]) -> Message {
+        let headers: Headers = [
+            ("destination", "/topic/a"),
+            ("receipt", "1"),
+            ("x", "a:b"),
+            ("x", "again"),
+        ]
+        .into_iter()
+        .collect();
+        Message {
+            destination: Destination::parse("/topic/a").expect("valid"),
+            headers,
+            body: Bytes::from_static(body),
+        }
+    }
+
+    fn encoded(kind: Kind, id: Option<&str>, bodies: &[&'static [u8]]) -> Vec<Vec<u8>> {
+        let messages: Vec<_> = bodies.iter().copied().map(message).collect();
+        let mut run = Run::new(
+            &messages,
+            Ids {
+                prefix: "m",
+                first: 7,
+            },
+        );
+        let piece = run.piece(kind, id);
+        assert_eq!(piece.len(), bodies.len());
+        (0..piece.len())
+            .map(|index| piece.octets()[piece.start(index)..piece.start(index + 1)].to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn each_receiver_gets_what_its_version_can_say() {
+        let tcp = |version| Kind {
+            version,
+            framing: Framing::Tcp,
+        };
+        assert_eq!(
+            encoded(tcp(Version::V1_2), Some("s:1"), &[b"hi", b""]),
+            [
+                &b"MESSAGE\nsubscription:s\\c1\nmessage-id:m-7\ndestination:/topic/a\nx:a\\cb\nx:again\ncontent-length:2\n\nhi\0"[..],
+                b"MESSAGE\nsubscription:s\\c1\nmessage-id:m-8\ndestination:/topic/a\nx:a\\cb\nx:again\ncontent-length:0\n\n\0",
+            ]
+        );
+        assert_eq!(
+            encoded(tcp(Version::V1_0), None, &[b"hi"]),
+            [b"MESSAGE\nmessage-id:m-7\ndestination:/topic/a\nx:a:b\nx:again\ncontent-length:2\n\nhi\0"]
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_not_utf8_makes_its_message_binary_and_no_other() {
+        let kind = Kind {
+            version: Version::V1_2,
+            framing: Framing::Text,
+        };
+        let frames = encoded(kind, Some("1"), &[b"text", b"\xff"]);
+        assert_eq!(
+            frames.iter().map(|frame| frame[0]).collect::<Vec<_>>(),
+            [0x81, 0x82]
+        );
+    }
+}

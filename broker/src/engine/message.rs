@@ -1,0 +1,77 @@
+//! What a SEND becomes on its way to the subscribers.
+
+use bytes::Bytes;
+use stomp_codec::Headers;
+
+use super::destination::Destination;
+
+/// A message that was accepted from a publisher.
+///
+/// The body and the headers are slices of the buffer in which they arrived; cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Where it goes.
+    pub destination: Destination,
+    /// All headers of the SEND in their order; [`is_passed_on`] says which ones subscribers see.
+    pub headers: Headers,
+    /// The body, any octets.
+    pub body: Bytes,
+}
+
+/// Whether a header of a SEND is passed on to subscribers. The others belong to the server, so
+/// that no publisher can forge them, or are a publisher's secret.
+pub fn is_passed_on(name: &str) -> bool {
+    match name {
+        "ack"
+        | "browser"
+        | "content-length"
+        | "delivery-count"
+        | "destination"
+        | "message-id"
+        | "original-destination"
+        | "receipt"
+        | "recovered"
+        | "redelivered"
+        | "retained"
+        | "subscription"
+        | "transaction"
+        | "user-id"
+        | "x-dropped"
+        | "x-stream-epoch"
+        | "x-stream-offset"
+        | "JMSXUserID"
+        | "Authorization"
+        | "login"
+        | "passcode" => false,
+        _ => !name.starts_with("x-death-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_owned_headers_are_not_passed_on() {
+        for name in [
+            "message-id",
+            "subscription",
+            "content-length",
+            "x-death-count",
+            "passcode",
+            "destination",
+        ] {
+            assert!(!is_passed_on(name), "{name}");
+        }
+        for name in [
+            "content-type",
+            "reply-to",
+            "x-death",
+            "Message-Id",
+            "priority",
+            "",
+        ] {
+            assert!(is_passed_on(name), "{name}");
+        }
+    }
+}

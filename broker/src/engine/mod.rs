@@ -1,0 +1,37 @@
+//! The rules of the broker as values and functions: frames and time in, actions out.
+//!
+//! This folder lies below the wall. It never opens a socket, reads a clock, draws a random
+//! number, takes a lock, logs or spawns a task; time and identities are arguments. So each rule
+//! can be tested by saying what comes in and comparing what comes out.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`session`] | one client's conversation: frames in, actions out |
+//! | [`subscription`] | the subscriptions that a session holds |
+//! | [`heart_beat`] | negotiation and deadlines of heart-beats, mapped onto Ping and Pong |
+//! | [`destination`] | what a destination and a pattern are |
+//! | [`patterns`] | the trie that finds the patterns a destination matches |
+//! | [`message`] | what a SEND becomes, and which of its headers are passed on |
+//! | [`refusal`] | every reason to refuse or cut a client: text, metric label, close code |
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod destination;
+pub mod heart_beat;
+pub mod message;
+pub mod patterns;
+pub mod refusal;
+pub mod session;
+pub mod subscription;
+
+use std::fmt;
+
+/// Names one session. 64 random bits, drawn by the shell, so that it never repeats, also not
+/// over restarts; written as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016x}", self.0)
+    }
+}

@@ -1,0 +1,336 @@
+//! Every reason to refuse a client or to cut it off, in one table: text, metric label, close code.
+//!
+//! A refusal is the client's fault or a limit that it met; our own faults are
+//! [`crate::error::Error`]. After the ERROR that carries a refusal the connection is closed,
+//! always (STOMP 1.2, "ERROR").
+
+use std::fmt;
+use std::time::Duration;
+
+use stomp_codec::{Command, DecodeError, DecodeErrorKind};
+
+use super::destination;
+
+/// The close codes of a WebSocket that this broker sends: public, clients may rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// After DISCONNECT.
+    Normal = 1000,
+    /// The broker stops.
+    Stopping = 1001,
+    /// The client broke the rules of STOMP or of WebSocket.
+    Protocol = 1002,
+    /// Text that is not UTF-8.
+    InvalidUtf8 = 1007,
+    /// No CONNECT in time; login and rights.
+    Policy = 1008,
+    /// A frame, a message or a header is larger than allowed.
+    TooBig = 1009,
+    /// Our own fault.
+    Internal = 1011,
+    /// A limit on a number (subscriptions, connections) was met.
+    Limit = 1013,
+    /// Nothing was heard from the client for too long.
+    HeartBeat = 4000,
+    /// The client does not read what is sent to it.
+    SlowConsumer = 4007,
+}
+
+/// Why a client is refused or cut. `Display` is the text of the `message` header of the ERROR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `ack` in SUBSCRIBE is none of the three modes.
+    AckModeUnknown(Box<str>),
+    /// No CONNECT within this time from the moment the connection was accepted.
+    ConnectTimeout(Duration),
+    /// The first frame was not CONNECT or STOMP.
+    ConnectFirst(Command),
+    /// A destination or pattern is longer than [`destination::MAX_OCTETS`].
+    DestinationTooLong {
+        /// Its length.
+        octets: usize,
+    },
+    /// The id of a SUBSCRIBE (in STOMP 1.0 without `id` its destination) is in use.
+    DuplicateSubscription(Box<str>),
+    /// The octets are not a STOMP frame, or one beyond a limit.
+    Frame(DecodeError),
+    /// The `heart-beat` of CONNECT is not two numbers.
+    HeartBeatMalformed(Box<str>),
+    /// Nothing was received for this long, although a sign of life was due.
+    HeartBeatMissed(Duration),
+    /// A required header is missing.
+    HeaderMissing {
+        /// The frame.
+        command: Command,
+        /// The header.
+        header: &'static str,
+    },
+    /// NACK in a session of STOMP 1.0, which has none.
+    NackIn10,
+    /// A destination that has no name behind its first segment.
+    NoName(Box<str>),
+    /// What the broker does not have yet.
+    NotSupported(&'static str),
+    /// None of the client's versions is ours.
+    NoCommonVersion(Box<str>),
+    /// A prefix that is kept for a kind of destination that this broker does not have (yet).
+    ReservedDestination(Box<str>),
+    /// A second CONNECT.
+    SecondConnect,
+    /// A frame that only servers send.
+    ServerFrame(Command),
+    /// The client's outgoing queue is full.
+    SlowConsumer,
+    /// The client's socket took no octet for this long while replies waited.
+    Stalled(Duration),
+    /// More connections than configured.
+    TooManyConnections(usize),
+    /// A destination or pattern has more than [`destination::MAX_SEGMENTS`].
+    TooManySegments {
+        /// Their number.
+        segments: usize,
+    },
+    /// More subscriptions on one connection than configured.
+    TooManySubscriptions(usize),
+    /// A pattern has more than [`destination::MAX_MULTI_WILDCARDS`].
+    TooManyWildcards {
+        /// Their number.
+        wildcards: usize,
+    },
+    /// A frame names a transaction that is not open.
+    TransactionUnknown(Box<str>),
+    /// The client broke the rules of WebSocket (RFC 6455).
+    WebSocket(WebSocketFault),
+    /// The first segment of a pattern is a wildcard.
+    WildcardFirst(Box<str>),
+    /// A wildcard in the destination of a SEND.
+    WildcardInSend(Box<str>),
+}
+
+/// What broke the rules of WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebSocketFault {
+    /// Text that is not UTF-8.
+    InvalidUtf8,
+    /// Another rule of RFC 6455; what it was.
+    Protocol(Box<str>),
+    /// A message or frame that is larger than the largest STOMP frame may be.
+    TooBig {
+        /// The limit in octets.
+        limit: usize,
+    },
+}
+
+impl Refusal {
+    /// The label of this reason in metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::AckModeUnknown(_) => "ack_mode",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::ConnectFirst(_) => "connect_first",
+            Self::DestinationTooLong { .. }
+            | Self::NoName(_)
+            | Self::TooManySegments { .. }
+            | Self::TooManyWildcards { .. } => "destination",
+            Self::DuplicateSubscription(_) => "duplicate_subscription",
+            Self::Frame(error) => error.label(),
+            Self::HeartBeatMalformed(_) => "heart_beat_malformed",
+            Self::HeartBeatMissed(_) => "heart_beat",
+            Self::HeaderMissing { .. } => "header_missing",
+            Self::NackIn10 => "nack_in_1_0",
+            Self::NotSupported(_) => "not_supported",
+            Self::NoCommonVersion(_) => "no_common_version",
+            Self::ReservedDestination(_) => "reserved_destination",
+            Self::SecondConnect => "second_connect",
+            Self::ServerFrame(_) => "server_frame",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Stalled(_) => "stalled",
+            Self::TooManyConnections(_) => "connections",
+            Self::TooManySubscriptions(_) => "subscriptions",
+            Self::TransactionUnknown(_) => "transaction_unknown",
+            Self::WebSocket(WebSocketFault::InvalidUtf8) => "websocket_utf8",
+            Self::WebSocket(WebSocketFault::Protocol(_)) => "websocket_protocol",
+            Self::WebSocket(WebSocketFault::TooBig { .. }) => "websocket_too_big",
+            Self::WildcardFirst(_) | Self::WildcardInSend(_) => "wildcard",
+        }
+    }
+
+    /// The close code that a WebSocket client is told.
+    pub const fn code(&self) -> CloseCode {
+        match self {
+            Self::ConnectTimeout(_) => CloseCode::Policy,
+            Self::Frame(error) => match error.kind() {
+                DecodeErrorKind::InvalidUtf8 => CloseCode::InvalidUtf8,
+                DecodeErrorKind::Syntax => CloseCode::Protocol,
+                DecodeErrorKind::TooBig => CloseCode::TooBig,
+            },
+            Self::HeartBeatMissed(_) => CloseCode::HeartBeat,
+            Self::SlowConsumer | Self::Stalled(_) => CloseCode::SlowConsumer,
+            Self::TooManyConnections(_) | Self::TooManySubscriptions(_) => CloseCode::Limit,
+            Self::WebSocket(WebSocketFault::InvalidUtf8) => CloseCode::InvalidUtf8,
+            Self::WebSocket(WebSocketFault::TooBig { .. }) => CloseCode::TooBig,
+            _ => CloseCode::Protocol,
+        }
+    }
+
+    /// Whether the client is not listening, so that nothing is waited for beyond one write.
+    pub const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::HeartBeatMissed(_) | Self::SlowConsumer | Self::Stalled(_)
+        )
+    }
+
+    /// What the client's developer can do about it, for the body of the ERROR.
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::AckModeUnknown(_) => "Use ack:auto, ack:client or ack:client-individual.",
+            Self::ConnectTimeout(_) => {
+                "A frame ends with a NUL octet; without it the broker waits for the rest."
+            }
+            Self::ConnectFirst(_) => "Send CONNECT (or STOMP) first and wait for CONNECTED.",
+            Self::DestinationTooLong { .. }
+            | Self::TooManySegments { .. }
+            | Self::TooManyWildcards { .. } => {
+                "A destination has at most 1024 octets and 64 segments, a pattern at most 4 \
+                 multi-segment wildcards (#, **, a last >)."
+            }
+            Self::DuplicateSubscription(_) => {
+                "Each subscription of a connection needs an id of its own; UNSUBSCRIBE frees one."
+            }
+            Self::Frame(_) => {
+                "The frame could not be read, so the rest of the stream has no meaning."
+            }
+            Self::HeartBeatMalformed(_) => {
+                "heart-beat is two whole numbers of milliseconds below 2^32, such as 10000,10000."
+            }
+            Self::HeartBeatMissed(_) => {
+                "Send something at least once in the interval that was agreed on in CONNECT and \
+                 CONNECTED, or answer the broker's WebSocket Pings."
+            }
+            Self::HeaderMissing { .. } => "Header names are case-sensitive.",
+            Self::NackIn10 => "Connect with accept-version:1.1,1.2 to use NACK.",
+            Self::NoName(_) => "A destination looks like /topic/prices.eu or /topic/chat/room-1.",
+            Self::NotSupported(_) => "This version of the broker has topics with ack:auto only.",
+            Self::NoCommonVersion(_) => "Offer at least one of 1.0, 1.1, 1.2 in accept-version.",
+            Self::ReservedDestination(_) => {
+                "This prefix is kept for a kind of destination that this version of the broker \
+                 does not have. Use /topic/..."
+            }
+            Self::SecondConnect => "One connection carries one session; open another connection.",
+            Self::ServerFrame(_) => {
+                "Clients send CONNECT, STOMP, SEND, SUBSCRIBE, UNSUBSCRIBE, ACK, NACK, BEGIN, \
+                 COMMIT, ABORT and DISCONNECT."
+            }
+            Self::SlowConsumer => {
+                "The client did not read fast enough: its outgoing queue of [limits] outbox_bytes \
+                 and outbox_messages was full."
+            }
+            Self::Stalled(_) => "The client asks for replies but does not read them.",
+            Self::TooManyConnections(_) => "The limit is [limits] connections. Try again later.",
+            Self::TooManySubscriptions(_) => {
+                "The limit is [limits] subscriptions for each connection; a wildcard may serve \
+                 instead of many."
+            }
+            Self::TransactionUnknown(_) => "BEGIN opens a transaction; COMMIT and ABORT end it.",
+            Self::WebSocket(WebSocketFault::InvalidUtf8) => {
+                "Send octets that are not UTF-8 in binary messages."
+            }
+            Self::WebSocket(WebSocketFault::Protocol(_)) => "See RFC 6455.",
+            Self::WebSocket(WebSocketFault::TooBig { .. }) => {
+                "The limit follows from [limits] body and header_bytes."
+            }
+            Self::WildcardFirst(_) => "Wildcards may stand behind the first segment only.",
+            Self::WildcardInSend(_) => {
+                "Wildcards (*, #, **, a last >) are for SUBSCRIBE; a SEND names one destination."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AckModeUnknown(mode) => write!(out, "unknown ack mode {mode:?}"),
+            Self::ConnectTimeout(limit) => write!(
+                out,
+                "no complete CONNECT frame within {} s (is the final NUL missing?)",
+                limit.as_secs_f32()
+            ),
+            Self::ConnectFirst(command) => write!(out, "{command} before CONNECT"),
+            Self::DestinationTooLong { octets } => write!(
+                out,
+                "destination of {octets} octets, more than {}",
+                destination::MAX_OCTETS
+            ),
+            Self::DuplicateSubscription(id) => write!(out, "subscription {id:?} exists already"),
+            Self::Frame(error) => write!(out, "{error}"),
+            Self::HeartBeatMalformed(text) => write!(out, "malformed heart-beat {text:?}"),
+            Self::HeartBeatMissed(silence) => {
+                write!(
+                    out,
+                    "nothing was received for {:.1} s",
+                    silence.as_secs_f32()
+                )
+            }
+            Self::HeaderMissing { command, header } => {
+                write!(out, "{command} without the header {header:?}")
+            }
+            Self::NackIn10 => out.write_str("NACK does not exist in STOMP 1.0"),
+            Self::NoName(text) => write!(out, "destination {text:?} has no name"),
+            Self::NotSupported(what) => write!(out, "{what} is not supported yet"),
+            Self::NoCommonVersion(offered) => write!(out, "no common version with {offered:?}"),
+            Self::ReservedDestination(text) => write!(out, "destination {text:?} is not supported"),
+            Self::SecondConnect => out.write_str("this session is connected already"),
+            Self::ServerFrame(command) => write!(out, "{command} is a frame that servers send"),
+            Self::SlowConsumer => out.write_str("slow consumer: the outgoing queue is full"),
+            Self::Stalled(limit) => write!(
+                out,
+                "slow consumer: nothing was read for {} s while replies waited",
+                limit.as_secs_f32()
+            ),
+            Self::TooManyConnections(limit) => write!(out, "more than {limit} connections"),
+            Self::TooManySegments { segments } => write!(
+                out,
+                "destination of {segments} segments, more than {}",
+                destination::MAX_SEGMENTS
+            ),
+            Self::TooManySubscriptions(limit) => write!(out, "more than {limit} subscriptions"),
+            Self::TooManyWildcards { wildcards } => write!(
+                out,
+                "pattern with {wildcards} multi-segment wildcards, more than {}",
+                destination::MAX_MULTI_WILDCARDS
+            ),
+            Self::TransactionUnknown(id) => write!(out, "transaction {id:?} is not open"),
+            Self::WebSocket(fault) => write!(out, "{fault}"),
+            Self::WildcardFirst(text) => write!(out, "pattern {text:?} begins with a wildcard"),
+            Self::WildcardInSend(text) => write!(out, "SEND to the wildcard {text:?}"),
+        }
+    }
+}
+
+impl fmt::Display for WebSocketFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidUtf8 => out.write_str("WebSocket: text that is not UTF-8"),
+            Self::Protocol(what) => write!(out, "WebSocket: {what}"),
+            Self::TooBig { limit } => {
+                write!(out, "WebSocket: a message of more than {limit} octets")
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl CloseCode {
+    /// The number as it stands in the Close frame.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+}

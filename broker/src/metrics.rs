@@ -1,0 +1,134 @@
+//! The registry of metrics and its text format. What is counted is declared beside the code that
+//! sees it happen; labels come from closed sets, never from what a client says.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
+
+/// Counts what happens.
+pub type Counter = IntCounter;
+/// Says how many there are now.
+pub type Gauge = IntGauge;
+
+/// Where metrics are made and read.
+#[derive(Debug)]
+pub struct Registry {
+    inner: prometheus::Registry,
+}
+
+/// Metrics of one name that differ in one label.
+#[derive(Debug)]
+pub struct Labelled<T>(T);
+
+/// [`Counter`]s of one name that differ in one label.
+pub type Counters = Labelled<IntCounterVec>;
+/// [`Gauge`]s of one name that differ in one label.
+pub type Gauges = Labelled<IntGaugeVec>;
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self {
+            inner: prometheus::Registry::new(),
+        }
+    }
+
+    /// Adds what the operating system knows of this process (`process_…`), and the version.
+    pub fn add_process(&self) {
+        #[cfg(target_os = "linux")]
+        self.register(prometheus::process_collector::ProcessCollector::for_self());
+        let info = IntGaugeVec::new(
+            Opts::new(
+                "stompd_build_info",
+                "Always 1; the labels say what is running.",
+            ),
+            &["version"],
+        );
+        let info = made(info);
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.register(info);
+    }
+
+    /// A counter; the name ends in `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = made(IntCounter::new(name, help));
+        self.register(counter.clone());
+        counter
+    }
+
+    /// A gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = made(IntGauge::new(name, help));
+        self.register(gauge.clone());
+        gauge
+    }
+
+    /// Counters with one label; those of `known` values are there from the start, at zero.
+    pub fn counters<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Counters {
+        let counters = made(IntCounterVec::new(Opts::new(name, help), &[label]));
+        known
+            .into_iter()
+            .for_each(|value| drop(counters.with_label_values(&[value])));
+        self.register(counters.clone());
+        Labelled(counters)
+    }
+
+    /// Gauges with one label; those of `known` values are there from the start, at zero.
+    pub fn gauges<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Gauges {
+        let gauges = made(IntGaugeVec::new(Opts::new(name, help), &[label]));
+        known
+            .into_iter()
+            .for_each(|value| drop(gauges.with_label_values(&[value])));
+        self.register(gauges.clone());
+        Labelled(gauges)
+    }
+
+    /// All of it in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.inner.gather())
+            .unwrap_or_default()
+    }
+
+    fn register(&self, collector: impl prometheus::core::Collector + 'static) {
+        made(self.inner.register(Box::new(collector)));
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Counters {
+    /// The counter of one value of the label. It hashes: keep what is counted often.
+    pub fn with(&self, value: &str) -> Counter {
+        self.0.with_label_values(&[value])
+    }
+}
+
+impl Gauges {
+    /// The gauge of one value of the label. It hashes: keep what changes often.
+    pub fn with(&self, value: &str) -> Gauge {
+        self.0.with_label_values(&[value])
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names are constants; a wrong one fails in every test"
+)]
+fn made<T>(metric: prometheus::Result<T>) -> T {
+    metric.expect("a metric with a valid name of its own")
+}

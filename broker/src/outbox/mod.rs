@@ -1,0 +1,433 @@
+//! One client's way out: a bounded line of what waits, and the socket behind it.
+//!
+//! Whoever has something for a client writes it to the socket at once, under the outbox's lock
+//! and without waiting: a publisher's task serves its subscribers itself, and only what the
+//! kernel does not take waits here, for the client's own task to write when the socket is ready
+//! again. So a slow client costs its publishers one failed attempt and no more.
+//!
+//! While something waits nobody writes past it. That is also how the client's own task keeps
+//! the order of its replies: it appends them, and writes them when its step is done.
+
+mod backlog;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::config::SlowConsumer;
+use crate::encoding::Piece;
+use crate::engine::heart_beat::Link;
+
+pub use self::backlog::{Backlog, Bounds, Load};
+
+/// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
+/// [`io::ErrorKind::WouldBlock`].
+pub trait Wire: fmt::Debug + Send + Sync {
+    /// Writes some of the octets.
+    ///
+    /// # Errors
+    /// `WouldBlock`, or whatever ends the connection.
+    fn try_write(&self, octets: &[u8]) -> io::Result<usize>;
+}
+
+/// How much may wait for a client, and what happens beyond.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// The bounds of the messages that wait; replies have the same, and beyond them the client is
+    /// not read.
+    pub bounds: Bounds,
+    /// What happens when a message does not fit.
+    pub slow_consumer: SlowConsumer,
+}
+
+/// One client's way out.
+#[derive(Debug)]
+pub struct Outbox {
+    policy: Policy,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+/// What the client's own task is told through its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A message did not fit, and the policy is to disconnect.
+    Overflow,
+    /// The socket is broken.
+    Lost,
+    /// The broker stops.
+    Stop,
+}
+
+/// What became of messages that were pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// So many were taken.
+    pub accepted: usize,
+    /// So many, of these or older ones, were dropped because the outbox was full.
+    pub dropped: usize,
+    /// Nobody else will write what was taken: call [`Outbox::flush`].
+    pub flush: bool,
+}
+
+/// What [`Outbox::flush`] left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The socket takes no more now.
+    Blocked,
+    /// The turn is over; more can be written at once.
+    Some,
+}
+
+/// When to write what is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// At once, if nothing waits.
+    Now,
+    /// Later, by [`Outbox::flush`]: more is to be pushed first.
+    Later,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` after the end.
+    wire: Option<Arc<dyn Wire>>,
+    backlog: Backlog,
+    /// Whether messages are still taken.
+    open: bool,
+    signal: Option<Signal>,
+    last_data: Instant,
+    last_write: Instant,
+    replies_since: Option<Instant>,
+    ping_progress: Option<Instant>,
+}
+
+impl Outbox {
+    /// An empty outbox before a socket.
+    pub fn new(wire: Arc<dyn Wire>, policy: Policy, now: Instant) -> Self {
+        let backlog = match policy.slow_consumer {
+            SlowConsumer::Disconnect => Backlog::default(),
+            SlowConsumer::DropOldest => Backlog::indexed(),
+        };
+        let state = State {
+            wire: Some(wire),
+            backlog,
+            open: true,
+            signal: None,
+            last_data: now,
+            last_write: now,
+            replies_since: None,
+            ping_progress: None,
+        };
+        Self {
+            policy,
+            state: Mutex::new(state),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Hands over the messages of a piece for the subscription of this number, unless that has
+    /// `ended`.
+    pub fn push(
+        &self,
+        piece: &Arc<Piece>,
+        number: u32,
+        ended: &AtomicBool,
+        write: Write,
+        now: Instant,
+    ) -> Pushed {
+        let mut state = self.lock();
+        if !state.open || ended.load(Ordering::Relaxed) {
+            return Pushed::default();
+        }
+        let was_empty = state.backlog.is_empty();
+        let written = match write {
+            Write::Now if was_empty => state.write_at_once(piece.octets(), now),
+            Write::Now | Write::Later => 0,
+        };
+        if written == piece.octets().len() {
+            return Pushed {
+                accepted: piece.len(),
+                ..Pushed::default()
+            };
+        }
+        let mut pushed = state.enqueue(piece, number, written, self.policy);
+        pushed.flush = was_empty && write == Write::Later;
+        if state.signal.is_some() || (was_empty && write == Write::Now) {
+            drop(state);
+            self.wake.notify_one();
+        }
+        pushed
+    }
+
+    /// Appends a RECEIPT or an ERROR, to be written by [`Outbox::flush`].
+    pub fn reply(&self, reply: Bytes, now: Instant) {
+        let mut state = self.lock();
+        state.replies_since.get_or_insert(now);
+        state.backlog.push_reply(reply);
+    }
+
+    /// Appends a Pong or a Close, to be written by [`Outbox::flush`].
+    pub fn control(&self, control: Bytes, now: Instant) {
+        let mut state = self.lock();
+        state.replies_since.get_or_insert(now);
+        state.backlog.push_control(control);
+    }
+
+    /// Appends a heart-beat, to be written by [`Outbox::flush`].
+    pub fn beat(&self, beat: Bytes) {
+        self.lock().backlog.push_beat(beat);
+    }
+
+    /// Puts a Ping before all that is not partly written, to be written by [`Outbox::flush`].
+    pub fn ping(&self, ping: Bytes) {
+        let mut state = self.lock();
+        if !state.backlog.ping_waits() {
+            state.ping_progress = None;
+        }
+        state.backlog.push_ping(ping);
+    }
+
+    /// Ends a subscription: from now on no message of it is taken, and what waits of it leaves,
+    /// but for a frame that is partly written. Returns how many messages left.
+    pub fn end_subscription(&self, number: u32, ended: &AtomicBool) -> usize {
+        let mut state = self.lock();
+        ended.store(true, Ordering::Relaxed);
+        let before = state.backlog.messages().frames;
+        state.backlog.remove_subscription(number);
+        before - state.backlog.messages().frames
+    }
+
+    /// Takes no more messages and drops those that wait, but for one that is partly written.
+    /// Returns how many were dropped.
+    pub fn end(&self) -> usize {
+        let mut state = self.lock();
+        state.open = false;
+        state.drop_messages()
+    }
+
+    /// Lets the socket go, with all that waits.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        state.wire = None;
+        state.backlog = Backlog::default();
+    }
+
+    /// Writes what waits, until the socket takes no more or the turn is over.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    pub fn flush(&self, now: Instant) -> io::Result<Flushed> {
+        let mut state = self.lock();
+        let mut turn = 0;
+        while turn < TURN {
+            match state.write_some(now) {
+                Ok(0) => return Ok(Flushed::All),
+                Ok(octets) => turn += octets,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => {
+                    state.open = false;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(if state.backlog.is_empty() {
+            Flushed::All
+        } else {
+            Flushed::Some
+        })
+    }
+
+    /// [`Outbox::flush`] by somebody else than the client's own task, which is woken if anything
+    /// is left to do.
+    pub fn flush_for_owner(&self, now: Instant) {
+        match self.flush(now) {
+            Ok(Flushed::All) => {}
+            Ok(Flushed::Blocked | Flushed::Some) => self.wake.notify_one(),
+            Err(_) => self.signal(Signal::Lost),
+        }
+    }
+
+    /// Tells the client's own task something; the first that is told counts.
+    pub fn signal(&self, signal: Signal) {
+        self.lock().signal.get_or_insert(signal);
+        self.wake.notify_one();
+    }
+
+    /// Takes what the client's own task was told.
+    pub fn take_signal(&self) -> Option<Signal> {
+        self.lock().signal.take()
+    }
+
+    /// Waits until there is something for the client's own task to do here.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What heart-beats have to know.
+    pub fn link(&self) -> Link {
+        let state = self.lock();
+        let replies_since = state
+            .replies_since
+            .filter(|_| state.backlog.replies().frames > 0);
+        Link {
+            last_data: state.last_data,
+            last_write: state.last_write,
+            blocked: !state.backlog.is_empty(),
+            replies_stuck: replies_since.map(|since| since.max(state.last_write)),
+            ping_progress: state.ping_progress,
+        }
+    }
+
+    /// Whether so many replies wait that the client is to be read no further.
+    pub fn is_full_of_replies(&self) -> bool {
+        let Load { frames, octets } = self.lock().backlog.replies();
+        frames >= self.policy.bounds.messages || octets >= self.policy.bounds.octets
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().backlog.is_empty()
+    }
+
+    /// The lock is held for a few instructions and at most one system call that does not wait. A
+    /// panic under it would leave a backlog that is still in order, so poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tries to write past an empty backlog. What fails is tried again, and then told, by the
+    /// client's own task.
+    fn write_at_once(&mut self, octets: &[u8], now: Instant) -> usize {
+        let Some(Ok(written)) = self.wire.as_ref().map(|wire| wire.try_write(octets)) else {
+            return 0;
+        };
+        if written > 0 {
+            self.last_data = now;
+            self.last_write = now;
+        }
+        written
+    }
+
+    /// Writes once; zero if nothing waits.
+    fn write_some(&mut self, now: Instant) -> io::Result<usize> {
+        let Some(wire) = &self.wire else { return Ok(0) };
+        let written = SCRATCH.with_borrow_mut(|scratch| {
+            let octets = self.backlog.gather(scratch);
+            if octets.is_empty() {
+                Ok(0)
+            } else {
+                write(wire.as_ref(), octets)
+            }
+        })?;
+        if written > 0 {
+            self.last_write = now;
+            let ping_waited = self.backlog.ping_waits();
+            if self.backlog.advance(written) {
+                self.last_data = now;
+            }
+            // A Ping that leaves at once saw no other octets move before it.
+            if self.backlog.ping_waits() || (ping_waited && self.ping_progress.is_some()) {
+                self.ping_progress = Some(now);
+            }
+            if self.backlog.replies().frames == 0 {
+                self.replies_since = None;
+            }
+        }
+        Ok(written)
+    }
+
+    fn enqueue(
+        &mut self,
+        piece: &Arc<Piece>,
+        number: u32,
+        written: usize,
+        policy: Policy,
+    ) -> Pushed {
+        let first = piece.whole(written);
+        let part = written - piece.start(first);
+        let load = self.backlog.messages();
+        let rest = first..piece.len();
+        if load.frames + rest.len() <= policy.bounds.messages
+            && load.octets + piece.size(&rest) <= policy.bounds.octets
+        {
+            self.backlog.push_messages(piece, rest, number, part);
+            return Pushed {
+                accepted: piece.len(),
+                ..Pushed::default()
+            };
+        }
+        let mut pushed = Pushed {
+            accepted: first,
+            ..Pushed::default()
+        };
+        for at in rest {
+            let part = if at == first { part } else { 0 };
+            let one = at..at + 1;
+            let fits = part > 0 || self.make_room(piece, &one, policy, &mut pushed);
+            if fits {
+                self.backlog.push_messages(piece, one, number, part);
+                pushed.accepted += 1;
+            } else if policy.slow_consumer == SlowConsumer::Disconnect {
+                self.open = false;
+                self.signal.get_or_insert(Signal::Overflow);
+                pushed.dropped += piece.len() - at + self.drop_messages();
+                return pushed;
+            } else {
+                pushed.dropped += 1;
+            }
+        }
+        pushed
+    }
+
+    /// Whether a message fits, after the policy has had its way with older ones.
+    fn make_room(
+        &mut self,
+        piece: &Piece,
+        one: &std::ops::Range<usize>,
+        policy: Policy,
+        pushed: &mut Pushed,
+    ) -> bool {
+        while !self.backlog.fits(piece.size(one), policy.bounds) {
+            if !self.backlog.remove_oldest(piece.destination()) {
+                return false;
+            }
+            pushed.dropped += 1;
+        }
+        true
+    }
+
+    fn drop_messages(&mut self) -> usize {
+        let before = self.backlog.messages().frames;
+        self.backlog.remove_messages();
+        before - self.backlog.messages().frames
+    }
+}
+
+fn write(wire: &dyn Wire, octets: &[u8]) -> io::Result<usize> {
+    match wire.try_write(octets) {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        done => done,
+    }
+}
+
+thread_local! {
+    /// Where small frames are put together for one write: one for each thread, not each client.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most octets of one turn, so that a client with a long backlog does not keep others waiting.
+const TURN: usize = 256 * 1024;

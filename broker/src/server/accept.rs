@@ -1,0 +1,176 @@
+//! What happens to a fresh connection until it is a client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stomp_codec::Version;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::{debug, debug_span};
+
+use crate::config::Config;
+use crate::connection::{self, Arrival, BEFORE_CONNECT, Shared};
+use crate::engine::SessionId;
+use crate::engine::refusal::Refusal;
+use crate::engine::session;
+use crate::transport::handshake::{self, Refused};
+use crate::transport::{self, Socket, Transport, WebSocket};
+
+/// Lets connections in, as many as there may be.
+#[derive(Debug)]
+pub(super) struct Doorman {
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
+    /// So many connections that find no room are told so at the same time.
+    lobby: Arc<Semaphore>,
+    connections: usize,
+    connect_timeout: Duration,
+    handshake: Arc<handshake::Settings>,
+}
+
+impl Doorman {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        room: Arc<Semaphore>,
+        config: &Config,
+        handshake: handshake::Settings,
+    ) -> Self {
+        Self {
+            shared,
+            room,
+            lobby: Arc::new(Semaphore::new(LOBBY)),
+            connections: config.limits.connections,
+            connect_timeout: config.limits.connect_timeout,
+            handshake: Arc::new(handshake),
+        }
+    }
+
+    /// A connection for WebSocket: first the handshake, then the client.
+    pub(super) fn websocket(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some((permit, full)) = self.admit() else {
+            return;
+        };
+        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.handshake));
+        let accepted = Instant::now();
+        let deadline = accepted + self.connect_timeout;
+        tokio::spawn(async move {
+            let opened = match handshake::open(stream, settings, full, deadline).await {
+                Ok(Some(opened)) => opened,
+                Ok(None) => return,
+                Err(refused) => {
+                    debug!(%peer, reason = refused.label(), "handshake refused");
+                    return shared.metrics.refuse(refused.label());
+                }
+            };
+            let transport = Transport::WebSocket(Box::new(WebSocket::new(BEFORE_CONNECT)));
+            let subprotocol = opened.subprotocol.and_then(Version::from_subprotocol);
+            let arrival = arrive(
+                opened.stream,
+                peer,
+                transport,
+                opened.rest,
+                subprotocol,
+                accepted,
+            );
+            // Without the memory that the handshake needed.
+            tokio::spawn(async move {
+                connection::serve(shared, arrival).await;
+                drop(permit);
+            });
+        });
+    }
+
+    /// A connection for TCP: a client at once.
+    pub(super) fn tcp(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some((permit, full)) = self.admit() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        if full {
+            let refusal = Refusal::TooManyConnections(self.connections);
+            tokio::spawn(async move {
+                shared.metrics.refuse(refusal.label());
+                turn_away(&stream, &refusal).await;
+                drop(permit);
+            });
+            return;
+        }
+        let arrival = arrive(
+            stream,
+            peer,
+            Transport::Tcp(Bytes::new()),
+            Bytes::new(),
+            None,
+            Instant::now(),
+        );
+        tokio::spawn(async move {
+            connection::serve(shared, arrival).await;
+            drop(permit);
+        });
+    }
+
+    /// A permit to stay, or with `true` one to be told that there is no room. `None` if so many
+    /// are being told that this one is dropped unheard.
+    fn admit(&self) -> Option<(OwnedSemaphorePermit, bool)> {
+        let permit = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
+        permit(&self.room)
+            .map(|permit| (permit, false))
+            .or_else(|| {
+                let told = permit(&self.lobby).map(|permit| (permit, true));
+                if told.is_none() {
+                    self.shared.metrics.refuse(Refused::Full.label());
+                }
+                told
+            })
+    }
+}
+
+fn arrive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    transport: Transport,
+    rest: Bytes,
+    subprotocol: Option<Version>,
+    accepted: Instant,
+) -> Arrival {
+    // Small messages must not wait for the acknowledgement of others.
+    let _ = stream.set_nodelay(true);
+    let socket = Socket::new(stream);
+    if matches!(transport, Transport::Tcp(_)) {
+        // There are no Pings over TCP.
+        let _ = socket.set_keep_alive();
+    }
+    let id = SessionId(random());
+    let span = debug_span!("connection", session = %id, %peer, transport = transport.name());
+    Arrival {
+        id,
+        socket,
+        transport,
+        rest,
+        subprotocol,
+        accepted,
+        span,
+    }
+}
+
+/// Says to a client of TCP why it cannot stay.
+async fn turn_away(stream: &TcpStream, refusal: &Refusal) {
+    let error = session::error_frame(refusal, None).encode(Version::V1_0);
+    if stream.writable().await.is_ok() && stream.try_write(&error).is_ok() {
+        transport::drain(stream, Instant::now() + transport::DRAIN_TIME).await;
+    }
+}
+
+/// 64 random bits.
+#[expect(
+    clippy::expect_used,
+    reason = "a system without random numbers cannot be worked with"
+)]
+pub(super) fn random() -> u64 {
+    getrandom::u64().expect("random numbers from the operating system")
+}
+
+const LOBBY: usize = 256;

@@ -1,0 +1,268 @@
+//! Puts the parts together: the only file that knows all of them.
+
+mod accept;
+mod listen;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use stomp_codec::{Limits, Version};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use self::accept::Doorman;
+use crate::admin::{self, Readiness};
+use crate::auth::Authenticator;
+use crate::config::{Config, Loaded};
+use crate::connection::{Metrics, Shared};
+use crate::engine::session::Settings;
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::metrics::Registry;
+use crate::outbox::{Bounds, Policy, Signal};
+use crate::transport::handshake;
+
+/// Runs the broker until a signal stops it.
+///
+/// # Errors
+/// Why it cannot start.
+pub fn serve(loaded: Loaded) -> Result<(), Error> {
+    let Loaded { config, origin } = loaded;
+    let mut builder = Builder::new_multi_thread();
+    if config.runtime.workers > 0 {
+        builder.worker_threads(config.runtime.workers);
+    }
+    let runtime = builder.enable_all().build().map_err(Error::Runtime)?;
+    let done = runtime.block_on(async {
+        info!("stompd {} with {origin}", env!("CARGO_PKG_VERSION"));
+        raise_file_limit(config.limits.connections);
+        let mut signals = Signals::new()?;
+        let broker = Broker::start(&config).await?;
+        broker.introduce();
+        signals.next().await;
+        info!("stopping; a second signal ends it at once");
+        tokio::select! {
+            () = broker.stop() => info!("stopped"),
+            () = signals.next() => warn!("stopped at once"),
+        }
+        Ok(())
+    });
+    // Whatever still runs has had its time.
+    runtime.shutdown_background();
+    done
+}
+
+/// A broker that runs in this process, within the runtime it was started in.
+#[derive(Debug)]
+pub struct Broker {
+    config: Config,
+    websocket: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    /// One permit for each connection there may be.
+    room: Arc<Semaphore>,
+    readiness: watch::Sender<Readiness>,
+    accepting: Vec<JoinHandle<()>>,
+    answering: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Opens the listeners and starts to accept.
+    ///
+    /// # Errors
+    /// A listener that cannot be opened.
+    pub async fn start(config: &Config) -> Result<Self, Error> {
+        let registry = Arc::new(Registry::new());
+        registry.add_process();
+        let shared = Arc::new(share(config, &registry));
+        let listen = &config.listen;
+        let websocket = listen::bind("STOMP over WebSocket", listen.websocket.as_deref()).await?;
+        let tcp = listen::bind("STOMP over TCP", listen.tcp.as_deref()).await?;
+        let admin = listen::bind("operators", listen.admin.as_deref()).await?;
+        let (readiness, watched) = watch::channel(Readiness::Starting);
+        let mut broker = Self {
+            config: config.clone(),
+            websocket: listen::address(websocket.as_ref()),
+            tcp: listen::address(tcp.as_ref()),
+            admin: listen::address(admin.as_ref()),
+            shared: Arc::clone(&shared),
+            room: Arc::new(Semaphore::new(config.limits.connections)),
+            readiness,
+            accepting: Vec::new(),
+            answering: admin
+                .map(|listener| tokio::spawn(admin::serve(listener, registry, watched))),
+        };
+        let doorman = Arc::new(Doorman::new(
+            shared,
+            Arc::clone(&broker.room),
+            config,
+            handshake_settings(config),
+        ));
+        broker.accepting.extend(websocket.map(|listener| {
+            let doorman = Arc::clone(&doorman);
+            tokio::spawn(listen::accept(listener, move |stream, peer| {
+                doorman.websocket(stream, peer)
+            }))
+        }));
+        broker.accepting.extend(tcp.map(|listener| {
+            tokio::spawn(listen::accept(listener, move |stream, peer| {
+                doorman.tcp(stream, peer)
+            }))
+        }));
+        broker.readiness.send_replace(Readiness::Ready);
+        Ok(broker)
+    }
+
+    /// Where STOMP over WebSocket is listened for.
+    pub const fn websocket(&self) -> Option<SocketAddr> {
+        self.websocket
+    }
+
+    /// Where STOMP over TCP is listened for.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Where operators are answered.
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// How many clients there are.
+    pub fn connections(&self) -> usize {
+        self.shared.hub.connections()
+    }
+
+    /// Stops: says so to operators, waits `[stop] delay`, closes the listeners, sends the clients
+    /// away over `[stop] spread` and gives the last octets `[stop] flush`.
+    pub async fn stop(mut self) {
+        let stop = &self.config.stop;
+        self.readiness.send_replace(Readiness::Stopping);
+        sleep(stop.delay).await;
+        self.accepting.drain(..).for_each(|task| task.abort());
+        info!(clients = self.connections(), "sending clients away");
+        self.shared.hub.signal_all(Signal::Stop, stop.spread).await;
+        let all = u32::try_from(self.config.limits.connections).unwrap_or(u32::MAX);
+        if timeout(stop.flush, self.room.acquire_many(all))
+            .await
+            .is_err()
+        {
+            warn!(
+                clients = self.connections(),
+                "some clients did not take their last octets"
+            );
+        }
+        self.answering.take().inspect(JoinHandle::abort);
+    }
+
+    /// Says what listens where, and how to try it.
+    fn introduce(&self) {
+        let path = self.config.listen.paths.first().map_or("", String::as_str);
+        if let Some(address) = self.websocket {
+            info!("STOMP over WebSocket: ws://{address}{path}");
+        }
+        if let Some(address) = self.tcp {
+            info!("STOMP over TCP: {address}");
+        }
+        if let Some(address) = self.admin {
+            info!("metrics and health: http://{address}/metrics /healthz /readyz");
+        }
+        if let Some(address) = self.websocket {
+            info!(
+                "try it in a browser or Node with @stomp/stompjs: \
+                 const client = new StompJs.Client({{ brokerURL: 'ws://{address}{path}' }}); \
+                 client.onConnect = () => client.subscribe('/topic/hello', m => console.log(m.body)); \
+                 client.activate();"
+            );
+        }
+    }
+}
+
+/// The two signals that stop the broker.
+struct Signals {
+    interrupt: UnixSignal,
+    terminate: UnixSignal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Error::Signal)?,
+            terminate: signal(SignalKind::terminate()).map_err(Error::Signal)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn share(config: &Config, registry: &Registry) -> Shared {
+    let (limits, heart_beat) = (&config.limits, &config.heart_beat);
+    Shared {
+        hub: Hub::new(format!("{:016x}", accept::random()), registry),
+        settings: Arc::new(Settings {
+            server: concat!("stompd/", env!("CARGO_PKG_VERSION")).to_owned(),
+            send: heart_beat.send,
+            want: heart_beat.want,
+            ping: heart_beat.ping,
+            stall: limits.stall,
+            connect_timeout: limits.connect_timeout,
+            subscriptions: limits.subscriptions,
+        }),
+        limits: Limits {
+            header_line: limits.header_line,
+            headers: limits.headers,
+            header_bytes: limits.header_bytes,
+            body: limits.body,
+        },
+        policy: Policy {
+            bounds: Bounds {
+                octets: limits.outbox_bytes,
+                messages: limits.outbox_messages,
+            },
+            slow_consumer: limits.slow_consumer,
+        },
+        authenticator: Authenticator::Open,
+        stop_flush: config.stop.flush,
+        metrics: Metrics::new(registry),
+    }
+}
+
+fn handshake_settings(config: &Config) -> handshake::Settings {
+    let mut subprotocols = Version::ALL.map(Version::subprotocol).to_vec();
+    subprotocols.reverse();
+    let paths = config.listen.paths.clone();
+    let page =
+        include_str!("page.html").replace("{path}", paths.first().map_or("", String::as_str));
+    handshake::Settings {
+        paths,
+        subprotocols,
+        page,
+    }
+}
+
+/// Each client needs a file descriptor. Says so if there are fewer than clients allowed.
+fn raise_file_limit(connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < connections as u64 + SPARE_FILES => {
+            info!(
+                files,
+                "[limits] connections is {connections}, but the limit of open files (nofile) allows fewer"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the limit of open files (nofile) cannot be raised"),
+    }
+}
+
+/// File descriptors that are not clients.
+const SPARE_FILES: u64 = 64;

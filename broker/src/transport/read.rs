@@ -1,0 +1,58 @@
+//! Reading from a socket into a buffer that belongs to the thread, so that an idle connection
+//! holds none.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// Reads what has arrived, at most 64 KiB; empty at the end of the stream. What is returned is a
+/// slice of the thread's buffer: keep it no longer than a step, or copy it.
+///
+/// # Errors
+/// `WouldBlock` if nothing has arrived, or whatever ended the connection.
+pub fn read(stream: &TcpStream) -> io::Result<Bytes> {
+    BUFFER.with_borrow_mut(|buffer| {
+        // Takes the whole buffer back if nobody holds a slice of it any more.
+        buffer.reserve(ROOM);
+        stream.try_read_buf(buffer)?;
+        Ok(buffer.split().freeze())
+    })
+}
+
+/// Reads a stream and throws away what it brings, until its end, `deadline` or 16 MiB. A socket
+/// that is closed with unread octets makes the kernel send a reset, and the peer loses what was
+/// written to it last.
+pub async fn drain(stream: &TcpStream, deadline: Instant) {
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let throw_away = async {
+        let mut left = DRAIN_OCTETS;
+        while stream.readable().await.is_ok() {
+            match read(stream) {
+                Ok(octets) if octets.is_empty() || octets.len() > left => return,
+                Ok(octets) => left -= octets.len(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    // When the time is over it is over: there is nothing to say to anybody.
+    let _ = timeout_at(deadline, throw_away).await;
+}
+
+/// How long [`drain`] is usually given.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static BUFFER: RefCell<BytesMut> = RefCell::default();
+}
+
+/// The most octets of one read: large, because what one read brings is routed together.
+const ROOM: usize = 64 * 1024;
+
+const DRAIN_OCTETS: usize = 16 * 1024 * 1024;

@@ -1,0 +1,56 @@
+//! The socket of a client, as its outbox sees it, with the options of TCP that matter here.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use crate::outbox::Wire;
+
+/// A connected socket, shared by the task that reads it and the outbox that writes it.
+#[derive(Clone, Debug)]
+pub struct Socket(Arc<TcpStream>);
+
+impl Socket {
+    /// Takes a connected socket.
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(stream))
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &TcpStream {
+        &self.0
+    }
+
+    /// Lets the kernel find a dead peer: keep-alive after 60 s of silence, every 10 s, three times.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_keep_alive(&self) -> io::Result<()> {
+        let keep_alive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(10))
+            .with_retries(3);
+        SockRef::from(&*self.0).set_tcp_keepalive(&keep_alive)
+    }
+
+    /// While we do not read a client its heart-beats tell nothing; then the kernel is to end the
+    /// connection if what we sent is not acknowledged for 60 s. Only then: Linux applies the limit
+    /// to a live peer with a closed window too.
+    pub fn set_user_timeout(&self, on: bool) {
+        #[cfg(target_os = "linux")]
+        {
+            let limit = on.then_some(Duration::from_secs(60));
+            // A socket that refuses is broken, which reading or writing it will show.
+            let _ = SockRef::from(&*self.0).set_tcp_user_timeout(limit);
+        }
+    }
+}
+
+impl Wire for Socket {
+    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+        self.0.try_write(octets)
+    }
+}
