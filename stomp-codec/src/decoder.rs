@@ -8,18 +8,18 @@
 //!                             └────────▶ Failed ◀──── (also from Body)
 //! ```
 //!
-//! What is being read lies in the chunk that was pushed, and what is handed out are slices of it.
-//! Only when the chunk ends within a frame is the rest copied to `held`; the next chunk then
-//! completes it piece by piece, as far as that frame reaches, and everything behind is sliced again.
+//! Each state reads its part of a frame from the [`Input`] and passes over it; what has been seen
+//! of a part that is unfinished is noted in the state.
 
 use std::{borrow::Cow, fmt, mem};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memchr;
 
 use crate::{
     Command, DecodeError, Frame, Headers, Limits, Version, block,
     headers::{Line, Lines},
+    input::{Input, Reach},
     parse::{self, Fault, HeaderLine},
 };
 
@@ -68,10 +68,7 @@ pub enum Item {
 pub struct Decoder {
     limits: Limits,
     version: Option<Version>,
-    /// What has been pushed and not been read.
-    chunk: Bytes,
-    /// The start of what `state` reads, if it came in earlier chunks; `chunk` continues it.
-    held: Vec<u8>,
+    input: Input,
     state: State,
 }
 
@@ -121,8 +118,7 @@ impl Decoder {
         Self {
             limits: limits.clamped(),
             version: None,
-            chunk: Bytes::new(),
-            held: Vec::new(),
+            input: Input::default(),
             state: State::Between,
         }
     }
@@ -142,13 +138,8 @@ impl Decoder {
     ///
     /// After an error nothing is taken any more.
     pub fn push(&mut self, chunk: Bytes) {
-        if matches!(self.state, State::Failed { .. }) {
-            return;
-        }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else if !chunk.is_empty() {
-            self.chunk = joined(mem::take(&mut self.chunk), &chunk);
+        if !matches!(self.state, State::Failed { .. }) {
+            self.input.push(chunk);
         }
     }
 
@@ -186,7 +177,7 @@ impl Decoder {
     pub fn receipt(&self) -> Option<String> {
         match &self.state {
             State::Between | State::Command { .. } => None,
-            State::Headers(_) => block::receipt(&self.rest_of_block(), self.version),
+            State::Headers(_) => block::receipt(&self.rest(), self.version),
             State::Body(body) => body.headers.get("receipt").map(String::from),
             State::Failed { receipt, .. } => receipt.clone(),
         }
@@ -198,36 +189,34 @@ impl Decoder {
             State::Body(body) => body.headers.block_len(),
             _ => 0,
         };
-        self.held.len() + self.chunk.len() + headers
+        self.input.len() + headers
     }
 
-    /// Skips EOLs and stray NULs; `held` is empty here.
+    /// Skips EOLs and stray NULs.
     fn read_between(&mut self) -> Step {
-        let Ok((_, skipped)) = parse::between_frames(&self.chunk) else {
+        let Ok((rest, skipped)) = parse::between_frames(self.input.window()) else {
             return Step::Starved;
         };
-        let beat = memchr(b'\n', skipped).is_some();
+        let (beat, ended) = (memchr(b'\n', skipped).is_some(), rest.is_empty());
         let length = skipped.len();
-        self.chunk.advance(length);
-        if !self.chunk.is_empty() {
+        self.input.consume(length);
+        if !ended {
             self.state = State::Command { seen: 0 };
         }
-        if beat {
-            Step::Done(Item::HeartBeat)
-        } else if self.chunk.is_empty() {
-            Step::Starved
-        } else {
-            Step::Next
+        match (beat, ended) {
+            (true, _) => Step::Done(Item::HeartBeat),
+            (false, true) => Step::Starved,
+            (false, false) => Step::Next,
         }
     }
 
     fn read_command(&mut self, seen: usize) -> Result<Step, DecodeError> {
-        let window = window(&self.held, &self.chunk);
+        let window = self.input.window();
         let length = window.len();
         match parse::command_line(window, seen, Limits::COMMAND + 1) {
             Ok((rest, command)) => {
                 let line = length - rest.len();
-                self.consume(line);
+                self.input.consume(line);
                 self.state = State::Headers(Head {
                     command,
                     lines: Lines::new(),
@@ -250,7 +239,7 @@ impl Decoder {
         let State::Headers(head) = &mut self.state else {
             return Ok(Step::Next);
         };
-        let window = window(&self.held, &self.chunk);
+        let window = self.input.window();
         loop {
             let (line_limit, left) = (
                 self.limits.header_line,
@@ -303,18 +292,13 @@ impl Decoder {
             return Ok(Step::Next);
         };
         let (command, lines) = (head.command, mem::take(&mut head.lines));
-        let pinned = self.held.is_empty();
-        let block = if pinned {
-            self.chunk.slice(..end)
-        } else {
-            Bytes::copy_from_slice(&self.held)
-        };
+        let (block, pinned) = self.input.share(end);
         let headers = block::headers(block, lines, command, self.version)?;
         let length = match block::content_length(&headers)? {
             None => None,
             Some(announced) => Some(accepted_length(announced, self.limits.body)?),
         };
-        self.consume(end);
+        self.input.consume(end);
         self.state = State::Body(Body {
             command,
             headers,
@@ -329,7 +313,7 @@ impl Decoder {
         let State::Body(body) = &mut self.state else {
             return Ok(Step::Next);
         };
-        let window = window(&self.held, &self.chunk);
+        let window = self.input.window();
         let parsed = match body.length {
             Some(length) => parse::counted_body(window, length),
             None => parse::body_until_nul(window, body.seen, self.limits.body),
@@ -350,15 +334,7 @@ impl Decoder {
     }
 
     fn end_frame(&mut self, length: usize) -> Frame {
-        let body = if self.held.is_empty() {
-            let body = self.chunk.split_to(length);
-            self.chunk.advance(1);
-            body
-        } else {
-            let mut body = mem::take(&mut self.held);
-            body.truncate(length);
-            Bytes::from(body)
-        };
+        let body = self.input.take(length);
         match mem::replace(&mut self.state, State::Between) {
             State::Body(Body {
                 command, headers, ..
@@ -378,58 +354,24 @@ impl Decoder {
         }
     }
 
-    /// Passes over octets that have been read. What is held never reaches beyond them.
-    fn consume(&mut self, length: usize) {
-        if self.held.is_empty() {
-            self.chunk.advance(length);
-        } else {
-            debug_assert_eq!(
-                self.held.len(),
-                length,
-                "only as much is held as the state reads"
-            );
-            self.held = Vec::new();
-        }
-    }
-
-    /// Moves from the chunk to what is held as much as the state can use. False if there is nothing.
+    /// Completes what is held from the chunk, as far as the state reads. False if there is nothing.
     fn refill(&mut self) -> bool {
-        if self.held.is_empty() || self.chunk.is_empty() {
-            return false;
-        }
-        let through = |end: u8, limit: usize| {
-            let within = &self.chunk[..self.chunk.len().min(limit)];
-            memchr(end, within).map_or(within.len(), |at| at + 1)
-        };
-        let wanted = match &self.state {
-            State::Command { .. } => through(b'\n', Limits::COMMAND + 1),
-            State::Headers(_) => through(b'\n', self.limits.header_line.saturating_add(1)),
-            State::Body(Body { length: None, .. }) => {
-                through(b'\0', self.limits.body.saturating_add(1))
-            }
+        let reach = match &self.state {
+            State::Command { .. } => Reach::Through(b'\n', Limits::COMMAND + 1),
+            State::Headers(_) => Reach::Through(b'\n', self.limits.header_line.saturating_add(1)),
             State::Body(Body {
                 length: Some(length),
                 ..
-            }) => {
-                let missing = length + 1 - self.held.len();
-                if missing <= self.held.len() {
-                    self.held.reserve_exact(missing);
-                }
-                missing.min(self.chunk.len())
-            }
+            }) => Reach::Length(length + 1),
+            State::Body(_) => Reach::Through(b'\0', self.limits.body + 1),
             State::Between | State::Failed { .. } => return false,
         };
-        self.held.extend_from_slice(&self.chunk[..wanted]);
-        self.chunk.advance(wanted);
-        true
+        self.input.extend_held(reach)
     }
 
     /// Lets go of the chunk, whose rest is the start of something unfinished.
     fn set_aside(&mut self) {
-        let chunk = mem::take(&mut self.chunk);
-        if self.held.is_empty() {
-            self.held.extend_from_slice(&chunk);
-        }
+        self.input.set_aside();
         if let State::Body(body) = &mut self.state
             && mem::take(&mut body.pinned)
         {
@@ -440,25 +382,19 @@ impl Decoder {
     fn fail(&mut self, error: DecodeError) {
         let receipt = match &self.state {
             State::Command { .. } => {
-                let rest = self.rest_of_block();
+                let rest = self.rest();
                 let headers = memchr(b'\n', &rest).map(|end| &rest[end + 1..]);
                 headers.and_then(|headers| block::receipt(headers, self.version))
             }
             _ => self.receipt(),
         };
         self.state = State::Failed { error, receipt };
-        self.held = Vec::new();
-        self.chunk = Bytes::new();
+        self.input.clear();
     }
 
     /// What is here of the block that is being read, and perhaps more.
-    fn rest_of_block(&self) -> Cow<'_, [u8]> {
-        let ahead = &self.chunk[..self.chunk.len().min(self.limits.header_bytes)];
-        if self.held.is_empty() {
-            Cow::Borrowed(ahead)
-        } else {
-            Cow::Owned([&self.held, ahead].concat())
-        }
+    fn rest(&self) -> Cow<'_, [u8]> {
+        self.input.peek(self.limits.header_bytes)
     }
 }
 
@@ -485,20 +421,6 @@ impl fmt::Debug for Decoder {
             .field("buffered", &self.buffered())
             .finish_non_exhaustive()
     }
-}
-
-/// What can be read: either what is held or, if nothing is, the chunk.
-fn window<'a>(held: &'a [u8], chunk: &'a [u8]) -> &'a [u8] {
-    if held.is_empty() { chunk } else { held }
-}
-
-/// Both chunks in one; amortised linear over many, as the result is not shared.
-fn joined(first: Bytes, second: &[u8]) -> Bytes {
-    let mut both = first
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    both.extend_from_slice(second);
-    both.freeze()
 }
 
 fn accepted_length(announced: u64, limit: usize) -> Result<usize, DecodeError> {
@@ -553,7 +475,7 @@ mod tests {
             State::Headers(head) => head.next + head.seen,
             _ => 0,
         };
-        decoder.held.len() - known
+        decoder.input.len() - known
     }
 
     #[test]
@@ -577,23 +499,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_in_proportion_to_what_has_come() {
-        let decoder = fed(&[b"SEND\ncontent-length:4000000\n\nabcd", b"efgh", b"i"]);
-        assert_eq!(decoder.held, b"abcdefghi");
-        assert!(decoder.held.capacity() <= 2 * decoder.held.len());
-    }
-
-    #[test]
-    fn a_body_of_which_half_has_come_is_reserved_exactly() {
-        let decoder = fed(&[b"SEND\ncontent-length:9\n\nabcdef", b"gh"]);
-        assert_eq!(decoder.held.capacity(), 10);
-    }
-
-    #[test]
     fn an_idle_decoder_holds_no_heap() {
         let decoder = fed(&[b"SEND\na:", b"1\n\nbo", b"dy\0\n"]);
-        assert_eq!(decoder.held.capacity(), 0);
         assert!(matches!(decoder.state, State::Between));
-        assert_eq!(Decoder::default().held.capacity(), 0);
+        assert!(decoder.input.is_unallocated() && Decoder::default().input.is_unallocated());
     }
 }

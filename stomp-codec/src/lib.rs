@@ -100,6 +100,7 @@ mod error;
 mod escape;
 mod frame;
 mod headers;
+mod input;
 mod limits;
 mod parse;
 mod version;
