@@ -64,10 +64,10 @@ for (const [what, code, versions, misbehave] of REFUSED) {
 }
 
 for (const [what, attempt] of NOT_YET) {
-  testEach(`${what} is refused as not supported yet`, broker, {}, async ({ connect }) => {
+  testEach(`${what} is refused as not supported`, broker, {}, async ({ connect }) => {
     const peer = await connect();
     attempt(peer, unique());
-    assert.match((await peer.errors.next()).headers.message, /not supported yet/);
+    assert.match((await peer.errors.next()).headers.message, /not supported/);
     assert.equal((await peer.closes.next()).code, 1002);
   });
 }

@@ -51,6 +51,8 @@ export class Peer {
   wire = new Inbox('a WebSocket message');
 
   #receipts = 0;
+  #refuse;
+  #refused = new Promise((_, reject) => (this.#refuse = reject));
 
   constructor(library, { brokerURL, version, socketOptions, tap = () => {}, ...options }) {
     const stompVersions = new library.Versions([version].flat());
@@ -67,23 +69,20 @@ export class Peer {
       onConnect: (frame) => this.connects.push(frame),
       onDisconnect: (frame) => this.disconnects.push(frame),
       onWebSocketClose: (event) => this.closes.push({ code: event.code, reason: event.reason }),
+      onStompError: (frame) => {
+        this.#refuse(new Error(`ERROR: ${frame.headers.message}`));
+        this.errors.push(frame);
+      },
       debug: (line) => line === '<<< PONG' && this.beats.push(Date.now()),
       ...options,
     });
-    this.client.onStompError = (frame) => {
-      this.#refuse?.(new Error(`ERROR: ${frame.headers.message}`));
-      this.errors.push(frame);
-    };
+    this.#refused.catch(() => {}); // nobody need be waiting
   }
-
-  #refuse;
-  #refused = new Promise((_, reject) => (this.#refuse = reject));
 
   /** A receipt to ask for in a frame's headers, and its arrival. */
   receipt() {
     const id = `receipt-${++this.#receipts}`;
     const arrival = new Promise((resolve) => this.client.watchForReceipt(id, resolve));
-    this.#refused.catch(() => {});
     return { id, arrival: limit(Promise.race([arrival, this.#refused]), `RECEIPT ${id}`) };
   }
 
