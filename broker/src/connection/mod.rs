@@ -215,7 +215,7 @@ impl Connection {
                     self.perform().await?;
                 }
                 Ok(Some(Item::HeartBeat)) => {}
-                Ok(None) => match self.transport.next() {
+                Ok(None) => match self.transport.take_input() {
                     Ok(Some(Incoming::Data(octets))) => self.decoder.push(octets),
                     Ok(Some(Incoming::Close)) => return Err(End::ClosedByClient),
                     Ok(None) => return Ok(()),
@@ -229,7 +229,7 @@ impl Connection {
 
     async fn fail(&mut self, refusal: Refusal) -> Result<(), End> {
         let receipt = self.decoder.receipt();
-        self.session.on_failure(refusal, receipt.as_deref());
+        self.session.on_failure(&refusal, receipt.as_deref());
         self.perform().await
     }
 
@@ -242,7 +242,7 @@ impl Connection {
         match self.outbox.take_signal() {
             None => return Ok(()),
             Some(Signal::Lost) => return Err(End::Lost(None)),
-            Some(Signal::Overflow) => self.session.on_failure(Refusal::SlowConsumer, None),
+            Some(Signal::Overflow) => self.session.on_failure(&Refusal::SlowConsumer, None),
             Some(Signal::Stop) => self.session.on_stop(),
         }
         match self.session.actions().last() {
@@ -328,7 +328,7 @@ impl Connection {
             self.shared.metrics.version_mismatches.inc();
         }
         self.decoder.set_version(version);
-        self.decoder.set_limits(self.shared.limits.clone());
+        self.decoder.set_limits(self.shared.limits);
         self.transport.set_limit(self.shared.largest_frame());
         debug!(parent: &self.span, version = version.as_str(), "connected");
     }
@@ -426,7 +426,7 @@ impl Shared {
     fn limits_before_connect(&self) -> Limits {
         Limits {
             body: self.limits.body.min(BEFORE_CONNECT),
-            ..self.limits.clone()
+            ..self.limits
         }
     }
 }
@@ -460,7 +460,7 @@ impl Timer {
         };
         match &mut self.sleep {
             Some(sleep) if sleep.is_elapsed() || sleep.deadline() > deadline => {
-                sleep.as_mut().reset(deadline)
+                sleep.as_mut().reset(deadline);
             }
             Some(_) => {}
             None => self.sleep = Some(Box::pin(sleep_until(deadline))),

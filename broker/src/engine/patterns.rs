@@ -287,7 +287,7 @@ mod tests {
         patterns.insert(&wild(pattern), (), ());
         let mut found = 0;
         patterns.matches(&Destination::parse(destination).expect(destination), |()| {
-            found += 1
+            found += 1;
         });
         assert!(found <= 1, "{pattern} found {destination} twice");
         found == 1

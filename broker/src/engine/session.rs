@@ -172,7 +172,7 @@ impl Session {
             let receipt = frame
                 .header("receipt")
                 .filter(|_| !is_connect(frame.command));
-            self.refuse(refusal, receipt);
+            self.refuse(&refusal, receipt);
         }
     }
 
@@ -182,7 +182,7 @@ impl Session {
             return;
         };
         match verdict {
-            Verdict::Refused(refusal) => self.refuse(refusal, None),
+            Verdict::Refused(refusal) => self.refuse(&refusal, None),
             Verdict::Welcome { user } => self.open(intervals, user, now),
         }
     }
@@ -203,16 +203,19 @@ impl Session {
             State::Closed => {}
             State::Opening | State::Authenticating { .. } => {
                 if now >= self.opened + self.settings.connect_timeout {
-                    self.refuse(Refusal::ConnectTimeout(self.settings.connect_timeout), None);
+                    self.refuse(
+                        &Refusal::ConnectTimeout(self.settings.connect_timeout),
+                        None,
+                    );
                 }
             }
             State::Ready if self.stalled_at(link).is_some_and(|at| at <= now) => {
-                self.refuse(Refusal::Stalled(self.settings.stall), None);
+                self.refuse(&Refusal::Stalled(self.settings.stall), None);
             }
             State::Ready => {
                 for due in self.heart_beat.on_timeout(now, link) {
                     match due {
-                        Due::Cut(silence) => self.refuse(Refusal::HeartBeatMissed(silence), None),
+                        Due::Cut(silence) => self.refuse(&Refusal::HeartBeatMissed(silence), None),
                         Due::Beat => self.actions.push_back(Action::Beat),
                         Due::Ping => self.actions.push_back(Action::Ping),
                     }
@@ -223,7 +226,7 @@ impl Session {
 
     /// Something outside the session ends it: octets that are no frame, a full outbox. `receipt`
     /// is that of the frame at fault, if it is known.
-    pub fn on_failure(&mut self, refusal: Refusal, receipt: Option<&str>) {
+    pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
         self.actions.clear();
         self.refuse(refusal, receipt);
     }
@@ -443,8 +446,8 @@ impl Session {
         });
     }
 
-    fn refuse(&mut self, refusal: Refusal, receipt: Option<&str>) {
-        let error = error_frame(&refusal, receipt);
+    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&str>) {
+        let error = error_frame(refusal, receipt);
         let reason = refusal.to_string();
         self.close(Closing {
             farewell: Some(error),

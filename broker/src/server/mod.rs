@@ -106,12 +106,12 @@ impl Broker {
         broker.accepting.extend(websocket.map(|listener| {
             let doorman = Arc::clone(&doorman);
             tokio::spawn(listen::accept(listener, move |stream, peer| {
-                doorman.websocket(stream, peer)
+                doorman.websocket(stream, peer);
             }))
         }));
         broker.accepting.extend(tcp.map(|listener| {
             tokio::spawn(listen::accept(listener, move |stream, peer| {
-                doorman.tcp(stream, peer)
+                doorman.tcp(stream, peer);
             }))
         }));
         broker.readiness.send_replace(Readiness::Ready);

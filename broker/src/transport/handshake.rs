@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 /// What a handshake has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The paths at which WebSockets are opened.
+    /// The paths at which a WebSocket is opened.
     pub paths: Vec<String>,
     /// The subprotocols we speak, best first.
     pub subprotocols: Vec<&'static str>,

@@ -26,7 +26,7 @@ pub enum Transport {
     WebSocket(Box<WebSocket>),
 }
 
-/// What [`Transport::next`] finds.
+/// What [`Transport::take_input`] finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// Octets of STOMP.
@@ -49,11 +49,11 @@ impl Transport {
     ///
     /// # Errors
     /// What breaks the rules of WebSocket. Nothing can be read after that.
-    pub fn next(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
+    pub fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
         match self {
             Self::Tcp(input) if input.is_empty() => Ok(None),
             Self::Tcp(input) => Ok(Some(Incoming::Data(std::mem::take(input)))),
-            Self::WebSocket(websocket) => websocket.next(),
+            Self::WebSocket(websocket) => websocket.take_input(),
         }
     }
 

@@ -52,7 +52,7 @@ impl WebSocket {
         self.octets.input = octets;
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
+    pub(super) fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
         loop {
             let data = match self.context.read(&mut self.octets) {
                 Ok(Message::Text(text)) => {
