@@ -2,7 +2,7 @@
 //!
 //! What one read of a publisher brought to one destination is a run. What all receivers of one
 //! version share (message id, destination, the publisher's headers) is escaped once per version:
-//! a [`Text`]. What receivers with the same framing and subscription id share, which with
+//! a text. What receivers with the same framing and subscription id share, which with
 //! stomp.js is most of them, is put together once: a [`Piece`], which each of them is handed as
 //! one unit.
 

@@ -1,1 +1,3 @@
-//! Tests of stompd from outside.
+//! Tests of stompd from outside: frames in, frames expected out, over real sockets.
+
+mod topics;

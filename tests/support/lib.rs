@@ -1,1 +1,14 @@
-//! Support for the tests: a broker on free ports and a scripted STOMP peer.
+//! Support for the tests: a broker on free ports, a scripted STOMP peer, and sessions on a
+//! virtual clock.
+//!
+//! Frames are written as they go over the wire, without the final NUL: `"SEND\na:b\n\nbody"`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on fails"
+)]
+
+pub mod broker;
+pub mod peer;
+pub mod script;
+pub mod websocket;

@@ -1,0 +1,85 @@
+//! A broker on free ports, in the runtime of the test.
+
+use std::net::SocketAddr;
+
+use stompd::config::Config;
+use stompd::server::Broker;
+
+use crate::peer::Peer;
+
+/// A broker that ends with the test.
+#[derive(Debug)]
+pub struct TestBroker {
+    /// The broker itself.
+    pub broker: Broker,
+}
+
+impl TestBroker {
+    /// Starts a broker with defaults, on free ports.
+    pub async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// Starts a broker whose settings are changed first.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        let anywhere = Some("127.0.0.1:0".to_owned());
+        config.listen.websocket.clone_from(&anywhere);
+        config.listen.tcp.clone_from(&anywhere);
+        config.listen.admin = anywhere;
+        change(&mut config);
+        Self {
+            broker: Broker::start(&config).await.unwrap(),
+        }
+    }
+
+    /// Where STOMP over WebSocket is listened for.
+    pub fn websocket(&self) -> SocketAddr {
+        self.broker.websocket().unwrap()
+    }
+
+    /// A peer over TCP that has not said anything.
+    pub async fn tcp(&self) -> Peer {
+        Peer::tcp(self.broker.tcp().unwrap()).await
+    }
+
+    /// A peer over WebSocket that has not said anything, with the subprotocol `v12.stomp`.
+    pub async fn ws(&self) -> Peer {
+        Peer::websocket(self.websocket(), Some("v12.stomp")).await
+    }
+
+    /// A peer over TCP that is connected with STOMP 1.2, without heart-beats.
+    pub async fn connected_tcp(&self) -> Peer {
+        let mut peer = self.tcp().await;
+        peer.connect("1.2").await;
+        peer
+    }
+
+    /// A peer over WebSocket that is connected with STOMP 1.2, without heart-beats.
+    pub async fn connected_ws(&self) -> Peer {
+        let mut peer = self.ws().await;
+        peer.connect("1.2").await;
+        peer
+    }
+
+    /// What a path of the admin port answers: the status line and the body.
+    pub async fn admin(&self, path: &str) -> (String, String) {
+        let mut stream = tokio::net::TcpStream::connect(self.broker.admin().unwrap())
+            .await
+            .unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = crate::websocket::exchange(&mut stream, request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// The value of a metric, with its labels as Prometheus writes them; 0 if there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.admin("/metrics").await;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+}

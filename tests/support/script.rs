@@ -1,0 +1,60 @@
+//! Frames as text: what a test sends, and what it expects.
+
+use std::fmt::Write;
+
+use stomp_codec::Frame;
+
+/// The octets of a frame written as text: a blank line and the NUL are added where they lack.
+pub fn wire(frame: &str) -> Vec<u8> {
+    let mut octets = frame.as_bytes().to_vec();
+    if !frame.contains("\n\n") {
+        octets.extend_from_slice(b"\n\n");
+    }
+    octets.push(0);
+    octets
+}
+
+/// A frame as text: command and headers in order, then the body behind a blank line if there is
+/// one. `content-length` is left out, as it follows from the body.
+pub fn show(frame: &Frame) -> String {
+    let mut text = frame.command.as_str().to_owned();
+    for (name, value) in frame
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "content-length")
+    {
+        write!(text, "\n{name}:{value}").unwrap();
+    }
+    if !frame.body.is_empty() {
+        write!(text, "\n\n{}", String::from_utf8_lossy(&frame.body)).unwrap();
+    }
+    text
+}
+
+/// Compares a frame with what is expected of it, in which each `*` stands for anything.
+#[track_caller]
+pub fn check(actual: &str, expected: &str) {
+    assert!(
+        matches(actual, expected),
+        "expected:\n{expected}\n\ngot:\n{actual}\n"
+    );
+}
+
+/// Whether `actual` is `expected`, in which each `*` stands for anything.
+pub fn matches(actual: &str, expected: &str) -> bool {
+    let mut parts = expected.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = actual.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,128 @@
+//! The client's side of WebSocket in plain octets, so that a test can break each rule of it.
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::peer::PATIENCE;
+
+/// The bit that says that a frame ends its message.
+pub const FIN: u8 = 0x80;
+/// The opcode of a continued message.
+pub const CONTINUATION: u8 = 0x0;
+/// The opcode of text.
+pub const TEXT: u8 = 0x1;
+/// The opcode of anything.
+pub const BINARY: u8 = 0x2;
+/// The opcode of a Close.
+pub const CLOSE: u8 = 0x8;
+/// The opcode of a Ping.
+pub const PING: u8 = 0x9;
+/// The opcode of a Pong.
+pub const PONG: u8 = 0xa;
+
+/// A frame as a client sends it; `first` is its first octet (FIN, reserved bits, opcode).
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut octets = vec![first];
+    length(&mut octets, payload.len(), 0x80);
+    octets.extend_from_slice(&mask);
+    octets.extend(
+        payload
+            .iter()
+            .zip(mask.into_iter().cycle())
+            .map(|(octet, mask)| octet ^ mask),
+    );
+    octets
+}
+
+/// A frame as no client may send it: not masked.
+pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut octets = vec![first];
+    length(&mut octets, payload.len(), 0);
+    octets.extend_from_slice(payload);
+    octets
+}
+
+fn length(octets: &mut Vec<u8>, length: usize, mask: u8) {
+    if let Ok(short) = u8::try_from(length)
+        && short < 126
+    {
+        octets.push(mask + short);
+    } else if let Ok(medium) = u16::try_from(length) {
+        octets.push(mask + 126);
+        octets.extend_from_slice(&medium.to_be_bytes());
+    } else {
+        octets.push(mask + 127);
+        octets.extend_from_slice(&(length as u64).to_be_bytes());
+    }
+}
+
+/// Cuts what a server sends into frames.
+#[derive(Debug, Default)]
+pub struct Reader {
+    octets: BytesMut,
+}
+
+impl Reader {
+    /// Takes what was read.
+    pub fn push(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// The next frame: opcode and payload. A server's frames here are final and not masked.
+    pub fn take(&mut self) -> Option<(u8, Bytes)> {
+        let (first, second) = (*self.octets.first()?, *self.octets.get(1)?);
+        assert_eq!(first & 0xf0, FIN, "final, no reserved bit");
+        assert_eq!(second & 0x80, 0, "a server does not mask");
+        let (head, length) = match second {
+            126 => (
+                4,
+                u64::from(u16::from_be_bytes(
+                    self.octets.get(2..4)?.try_into().unwrap(),
+                )),
+            ),
+            127 => (
+                10,
+                u64::from_be_bytes(self.octets.get(2..10)?.try_into().unwrap()),
+            ),
+            short => (2, u64::from(short)),
+        };
+        let length = usize::try_from(length).unwrap();
+        if self.octets.len() < head + length {
+            return None;
+        }
+        self.octets.advance(head);
+        Some((first & 0x0f, self.octets.split_to(length).freeze()))
+    }
+}
+
+/// Asks for a WebSocket as browsers do and returns the head of the answer.
+pub async fn handshake(stream: &mut TcpStream, path: &str, subprotocol: Option<&str>) -> String {
+    let offer = subprotocol.map_or_else(String::new, |name| {
+        format!("Sec-WebSocket-Protocol: {name}\r\n")
+    });
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let octet = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+        head.push(octet);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Sends a request and reads until the server ends the stream.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8(answer).unwrap()
+}
