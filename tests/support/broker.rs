@@ -1,11 +1,12 @@
 //! A broker on free ports, in the runtime of the test.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use stompd::config::Config;
 use stompd::server::Broker;
 
-use crate::peer::Peer;
+use crate::peer::{PATIENCE, Peer};
 
 /// A broker that ends with the test.
 #[derive(Debug)]
@@ -81,5 +82,20 @@ impl TestBroker {
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Waits until a metric has this value.
+    pub async fn wait_for(&self, name: &str, value: f64) {
+        let reached = async {
+            while (self.metric(name).await - value).abs() > 0.01 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(
+            in_time.is_ok(),
+            "{name} is {} and not {value}",
+            self.metric(name).await
+        );
     }
 }
