@@ -105,7 +105,7 @@ async fn drop_oldest_keeps_the_client_and_the_newest_messages() {
 #[tokio::test]
 async fn replies_are_never_dropped_and_whoever_does_not_read_them_is_not_read() {
     let broker = TestBroker::with(|config| config.limits.outbox_messages = 100).await;
-    let mut client = broker.connected_tcp().await;
+    let client = broker.connected_tcp().await;
     let id = "i".repeat(8 * 1024);
     let (frames, receipts) = (2000, 2000);
     let (mut read, mut write) = client.stream.into_split();
