@@ -84,6 +84,21 @@ impl TestBroker {
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
+    /// How often this reason to refuse was counted.
+    pub async fn refusals(&self, reason: &str) -> u32 {
+        let (_, text) = self.admin("/metrics").await;
+        let name = format!("stompd_refusals_total{{reason=\"{reason}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Waits until this reason to refuse was counted so often: a handshake that was refused is
+    /// counted when the client is gone.
+    pub async fn await_refusals(&self, reason: &str, count: u32) {
+        let name = format!("stompd_refusals_total{{reason=\"{reason}\"}}");
+        self.wait_for(&name, count.into()).await;
+    }
+
     /// Waits until a metric has this value.
     pub async fn wait_for(&self, name: &str, value: f64) {
         let reached = async {

@@ -9,6 +9,7 @@
 )]
 
 pub mod broker;
+pub mod http;
 pub mod peer;
 pub mod script;
 pub mod websocket;

@@ -54,6 +54,11 @@ impl Peer {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = websocket::handshake(&mut stream, "/ws", subprotocol).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        Self::opened(stream)
+    }
+
+    /// A peer on a WebSocket that is open already.
+    pub fn opened(stream: TcpStream) -> Self {
         Self::new(stream, Some(Reader::default()))
     }
 
