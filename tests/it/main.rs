@@ -5,3 +5,4 @@ mod handshake;
 mod slow_consumers;
 mod stop;
 mod topics;
+mod websocket;

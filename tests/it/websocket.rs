@@ -1,0 +1,532 @@
+//! RFC 6455 after the handshake, frame by frame: what a client may do, and how it is cut off when
+//! it does something else.
+
+use std::time::Duration;
+
+use support::broker::TestBroker;
+use support::peer::{PATIENCE, Peer, Seen};
+use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, unmasked};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn a_frame_that_is_not_masked_is_refused() {
+    let broker = TestBroker::start().await;
+    for first in [FIN | TEXT, FIN | BINARY, FIN | PING, FIN | CLOSE, TEXT] {
+        let octets = unmasked(first, b"");
+        refused(&broker, &octets, "WebSocket: *unmasked", 1002).await;
+    }
+    assert_eq!(broker.refusals("websocket_protocol").await, 5);
+}
+
+#[tokio::test]
+async fn each_reserved_bit_is_refused() {
+    let broker = TestBroker::start().await;
+    for bit in [0x40, 0x20, 0x10, 0x70] {
+        for opcode in [TEXT, BINARY, PING, CLOSE] {
+            let octets = masked(FIN | bit | opcode, b"");
+            refused(&broker, &octets, "WebSocket: *Reserved bits", 1002).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_reserved_opcode_is_refused() {
+    let broker = TestBroker::start().await;
+    for opcode in (0x3..=0x7).chain(0xb..=0xf) {
+        let octets = masked(FIN | opcode, b"SEND\n");
+        refused(&broker, &octets, "WebSocket: *opcode", 1002).await;
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
+    let broker = TestBroker::start().await;
+    for pieces in [
+        &[&b"SEND\ndestination:/topic/a\n\n\xff\0"[..]][..],
+        // An overlong slash, a surrogate, a character above the last one.
+        &[b"\xc0\xaf"],
+        &[b"\xed\xa0\x80"],
+        &[b"\xf4\x90\x80\x80"],
+        // The message ends within a character.
+        &[b"\xc3"],
+        &[b"\xf0\x9f", b"\xa6"],
+        // The end of one fragment and the start of the next make no character.
+        &[b"\xc3", b"("],
+        &[b"\xf0\x9f\xa6", b"", b"\x80\xff"],
+    ] {
+        let octets = fragments(TEXT, pieces);
+        refused(&broker, &octets, "WebSocket: text that is not UTF-8", 1007).await;
+    }
+    assert_eq!(broker.refusals("websocket_utf8").await, 8);
+}
+
+#[tokio::test]
+async fn a_control_frame_in_fragments_is_refused() {
+    let broker = TestBroker::start().await;
+    for opcode in [PING, PONG, CLOSE] {
+        refused(
+            &broker,
+            &masked(opcode, b""),
+            "WebSocket: *Fragmented",
+            1002,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_control_frame_of_more_than_125_octets_is_refused() {
+    let broker = TestBroker::start().await;
+    for opcode in [PING, PONG, CLOSE] {
+        let octets = masked(FIN | opcode, &[b'x'; 126]);
+        refused(&broker, &octets, "WebSocket: *Control frame too big", 1002).await;
+    }
+}
+
+#[tokio::test]
+async fn a_continuation_of_nothing_is_refused() {
+    let broker = TestBroker::start().await;
+    for first in [FIN | CONTINUATION, CONTINUATION] {
+        refused(
+            &broker,
+            &masked(first, b"x"),
+            "WebSocket: *Continue frame",
+            1002,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_message_within_a_message_is_refused() {
+    let broker = TestBroker::start().await;
+    for inner in [FIN | TEXT, TEXT, FIN | BINARY] {
+        let octets = [masked(TEXT, b"SEND\n"), masked(inner, b"x")].concat();
+        refused(
+            &broker,
+            &octets,
+            "WebSocket: *While waiting for more fragments",
+            1002,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_good_close_is_echoed_and_ends_the_stream() {
+    let broker = TestBroker::start().await;
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4000, 4999,
+    ] {
+        let mut peer = broker.connected_ws().await;
+        peer.raw(&close(code, "bye ü".as_bytes())).await;
+        assert_eq!(peer.seen().await, Seen::Close(code, "bye ü".into()));
+        assert_eq!(peer.seen().await, Seen::End);
+    }
+    // Without a code there is none in the answer (1005 stands for that).
+    let mut peer = broker.connected_ws().await;
+    peer.raw(&masked(FIN | CLOSE, b"")).await;
+    assert_eq!(peer.seen().await, Seen::Close(1005, String::new()));
+    assert_eq!(peer.seen().await, Seen::End);
+}
+
+#[tokio::test]
+async fn a_close_with_a_code_that_nobody_may_send_is_answered_1002() {
+    let broker = TestBroker::start().await;
+    for code in [
+        0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535,
+    ] {
+        let mut peer = broker.connected_ws().await;
+        peer.raw(&close(code, b"")).await;
+        match peer.seen().await {
+            Seen::Close(1002, reason) => assert!(!reason.is_empty(), "{code}"),
+            other => panic!("{code}: {other:?}"),
+        }
+        assert_eq!(peer.seen().await, Seen::End);
+    }
+}
+
+#[tokio::test]
+async fn a_close_with_half_a_code_or_a_broken_reason_is_refused() {
+    let broker = TestBroker::start().await;
+    let half = masked(FIN | CLOSE, &[3]);
+    refused(&broker, &half, "WebSocket: *Invalid close", 1002).await;
+    let reason = close(1000, b"\xff");
+    refused(&broker, &reason, "WebSocket: text that is not UTF-8", 1007).await;
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_close_counts_and_what_comes_behind_it_does_not() {
+    let broker = TestBroker::start().await;
+    let (mut peer, mut witness) = (broker.connected_ws().await, broker.connected_tcp().await);
+    witness.subscribe("w", "/topic/#").await;
+    let send = |name: &str| {
+        masked(
+            FIN | TEXT,
+            format!("SEND\ndestination:/topic/{name}\nreceipt:{name}\n\nx\0").as_bytes(),
+        )
+    };
+    peer.raw(&[send("before"), close(1000, b""), send("behind")].concat())
+        .await;
+    peer.expect("RECEIPT\nreceipt-id:before").await;
+    assert_eq!(peer.seen().await, Seen::Close(1000, String::new()));
+    assert_eq!(peer.seen().await, Seen::End);
+    witness
+        .expect("MESSAGE\n*\ndestination:/topic/before\n*")
+        .await;
+    witness.sync().await;
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_its_payload_at_any_time() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.ws().await;
+    let longest = [0xff; 125];
+    // Before CONNECT.
+    peer.raw(&masked(FIN | PING, b"early")).await;
+    assert_eq!(peer.seen().await, Seen::Pong("early".into()));
+    peer.connect("1.2").await;
+    peer.raw(&masked(FIN | PING, &longest)).await;
+    assert_eq!(peer.seen().await, Seen::Pong(longest.to_vec().into()));
+    // In the middle of a message in fragments.
+    peer.subscribe("s", "/topic/a").await;
+    peer.raw(&masked(TEXT, b"SEND\ndestination:/to")).await;
+    peer.raw(&masked(FIN | PING, b"fragments")).await;
+    assert_eq!(peer.seen().await, Seen::Pong("fragments".into()));
+    peer.raw(&masked(FIN | CONTINUATION, b"pic/a\n\none\0"))
+        .await;
+    peer.expect("MESSAGE\n*\n\none").await;
+    // While a frame of STOMP is unfinished.
+    peer.send_octets(b"SEND\ndestination:/topic/a\n\n").await;
+    peer.raw(&masked(FIN | PING, b"")).await;
+    assert_eq!(peer.seen().await, Seen::Pong("".into()));
+    peer.send_octets(b"two\0").await;
+    peer.expect("MESSAGE\n*\n\ntwo").await;
+}
+
+#[tokio::test]
+async fn a_pong_that_nobody_asked_for_is_ignored() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.ws().await;
+    peer.raw(&masked(FIN | PONG, b"")).await;
+    peer.connect("1.2").await;
+    peer.raw(&masked(FIN | PONG, &[1; 125])).await;
+    peer.sync().await;
+}
+
+#[tokio::test]
+async fn a_character_may_be_cut_between_fragments() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connected_ws().await;
+    peer.subscribe("s", "/topic/a").await;
+    let frame = "SEND\ndestination:/topic/a\n\nü€🦀\0".as_bytes();
+    let body = frame.len() - 10;
+    for cut in body..frame.len() {
+        peer.raw(&fragments(TEXT, &[&frame[..cut], &frame[cut..]]))
+            .await;
+        peer.expect("MESSAGE\n*\n\nü€🦀").await;
+    }
+    let octets: Vec<&[u8]> = frame.chunks(1).collect();
+    peer.raw(&fragments(TEXT, &octets)).await;
+    peer.expect("MESSAGE\n*\n\nü€🦀").await;
+    // Fragments of nothing, also as the first and the last.
+    peer.raw(&fragments(BINARY, &[b"", frame, b"", b""])).await;
+    peer.expect("MESSAGE\n*\n\nü€🦀").await;
+}
+
+#[tokio::test]
+async fn frames_may_arrive_octet_by_octet() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.ws().await;
+    let connect = masked(FIN | TEXT, b"CONNECT\naccept-version:1.2\n\n\0");
+    let long = format!("RECEIPT\nreceipt-id:{}", "r".repeat(200));
+    let send = format!("SEND\ndestination:/topic/a\n{}\n\nx\0", &long[8..]).replace("-id", "");
+    for frame in [
+        connect,
+        masked(FIN | TEXT, send.as_bytes()),
+        masked(FIN | PING, b"p"),
+    ] {
+        for octet in frame {
+            peer.raw(&[octet]).await;
+        }
+    }
+    peer.expect("CONNECTED\nversion:1.2\n*").await;
+    peer.expect(&long).await;
+    assert_eq!(peer.seen().await, Seen::Pong("p".into()));
+}
+
+#[tokio::test]
+async fn many_frames_may_arrive_in_one_segment() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connected_ws().await;
+    peer.subscribe("s", "/topic/a").await;
+    let mut octets = Vec::new();
+    for number in 0..20 {
+        let send = format!("SEND\ndestination:/topic/a\nreceipt:{number}\n\nx\0");
+        octets.extend(masked(FIN | TEXT, b"\n"));
+        octets.extend(masked(FIN | TEXT, send.as_bytes()));
+        octets.extend(masked(FIN | BINARY, b""));
+    }
+    octets.extend(masked(FIN | PING, b"last"));
+    peer.raw(&octets).await;
+    let (mut messages, mut receipts, mut pongs) = (0, 0, 0);
+    while (messages, receipts, pongs) != (20, 20, 1) {
+        match peer.seen().await {
+            Seen::Frame(frame, _) if frame.starts_with("MESSAGE\n") => messages += 1,
+            Seen::Frame(frame, _) => {
+                assert_eq!(frame, format!("RECEIPT\nreceipt-id:{receipts}"));
+                receipts += 1;
+            }
+            other => {
+                assert_eq!(other, Seen::Pong("last".into()));
+                pongs += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_36_a_message_that_is_too_large_is_refused_before_its_payload_is_sent() {
+    let broker = TestBroker::with(small).await;
+    let text = "WebSocket: a message of more than 3024 octets";
+    for head in [
+        &[FIN | TEXT, 0x80 + 126, 0x0b, 0xd1][..],
+        &[TEXT, 0x80 + 126, 0xff, 0xff],
+        &[FIN | BINARY, 0x80 + 127, 0, 0, 0, 1, 0, 0, 0, 0],
+        &[FIN | BINARY, 0x80 + 127, 0xff, 0, 0, 0, 0, 0, 0, 0],
+    ] {
+        let octets = [head, &[0; 4]].concat();
+        refused(&broker, &octets, text, 1009).await;
+    }
+    // A fragment is not judged alone.
+    let octets = [masked(BINARY, &[b'\n'; 2000]), masked(0, &[b'\n'; 1025])].concat();
+    refused(&broker, &octets, text, 1009).await;
+    assert_eq!(broker.refusals("websocket_too_big").await, 5);
+    // One of the greatest size passes, in one piece and in fragments.
+    let mut peer = broker.connected_ws().await;
+    peer.send_octets(&[b'\n'; 3024]).await;
+    peer.raw(&fragments(TEXT, &[&[b'\n'; 2000], &[b'\n'; 1024]]))
+        .await;
+    peer.sync().await;
+}
+
+#[tokio::test]
+async fn rule_36_before_connect_a_message_has_at_most_64_kib() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.ws().await;
+    peer.raw(&[FIN | TEXT, 0x80 + 127, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+        .await;
+    peer.expect_refusal("WebSocket: a message of more than 65536 octets", 1009)
+        .await;
+    let mut peer = broker.ws().await;
+    peer.send_octets(&vec![b'\n'; 64 * 1024]).await;
+    // A client that does not wait for CONNECTED may send as much as one that does.
+    let big = format!(
+        "SEND\ndestination:/topic/a\nreceipt:r\n\n{}\0",
+        "x".repeat(1 << 20)
+    );
+    peer.raw(
+        &[
+            masked(FIN | TEXT, b"CONNECT\naccept-version:1.2\n\n\0"),
+            masked(FIN | TEXT, big.as_bytes()),
+        ]
+        .concat(),
+    )
+    .await;
+    peer.expect("CONNECTED\n*").await;
+    peer.expect("RECEIPT\nreceipt-id:r").await;
+}
+
+#[tokio::test]
+async fn rule_3_every_close_that_the_broker_starts_has_a_code_a_reason_and_an_error_before_it() {
+    let broker = TestBroker::with(|config| {
+        small(config);
+        config.heart_beat.want = Duration::from_millis(50);
+        config.limits.connect_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let long = format!(
+        "SUBSCRIBE\nid:1\ndestination:/topic/a\nack:{}",
+        "ü".repeat(200)
+    );
+    for (frame, code) in [
+        ("SEND\n\nno destination", 1002),
+        ("NONSENSE", 1002),
+        // What does not fit into the Close is cut at a character; the peer checks that it is UTF-8.
+        (&long, 1002),
+        ("SEND\ndestination:/topic/a\ncontent-length:1001", 1009),
+    ] {
+        let mut peer = broker.connected_ws().await;
+        peer.send(frame).await;
+        error_and_close(&mut peer, code).await;
+    }
+    let mut peer = broker.connected_ws().await;
+    peer.binary = true;
+    peer.send_octets(b"SEND\nx:\xff\n\n\0").await;
+    error_and_close(&mut peer, 1007).await;
+    let mut silent = broker.ws().await;
+    error_and_close(&mut silent, 1008).await;
+    let mut silent = broker.ws().await;
+    silent
+        .connect_with("accept-version:1.2\nheart-beat:50,0")
+        .await;
+    error_and_close(&mut silent, 4000).await;
+}
+
+#[tokio::test]
+async fn rule_4_error_and_close_arrive_although_the_client_keeps_sending() {
+    let broker = TestBroker::start().await;
+    let junk = vec![0xff; 8 << 20];
+    for bad in [
+        unmasked(FIN | TEXT, b"x"),
+        masked(FIN | TEXT, b"\xff"),
+        masked(FIN | TEXT, b"NONSENSE\n\n\0"),
+        masked(FIN | TEXT, b"SEND\ndestination:/queue/a\n\n\0"),
+        [&[FIN | TEXT, 0xff][..], &[0x7f; 12]].concat(),
+    ] {
+        let mut peer = broker.connected_ws().await;
+        peer.raw(&bad).await;
+        peer.raw(&junk).await;
+        let error = peer.frame().await;
+        assert!(error.starts_with("ERROR\n"), "{error}");
+        assert!(matches!(peer.seen().await, Seen::Close(..)));
+        assert_eq!(peer.seen().await, Seen::End);
+    }
+    // The same behind a Close of the client.
+    let mut peer = broker.connected_ws().await;
+    peer.raw(&close(1000, b"")).await;
+    peer.raw(&junk).await;
+    assert_eq!(peer.seen().await, Seen::Close(1000, String::new()));
+    assert_eq!(peer.seen().await, Seen::End);
+}
+
+#[tokio::test]
+async fn rule_4_a_message_that_is_partly_written_is_completed_and_the_rest_discarded() {
+    let broker = TestBroker::with(|config| config.limits.outbox_bytes = 64 << 20).await;
+    let (mut publisher, mut peer) = (broker.connected_tcp().await, broker.connected_ws().await);
+    peer.subscribe("s", "/topic/a").await;
+    // More than the kernel holds for a client that does not read.
+    let body = "x".repeat(4_000_000);
+    for _ in 0..8 {
+        publisher
+            .send(&format!("SEND\ndestination:/topic/a\n\n{body}"))
+            .await;
+    }
+    publisher.sync().await;
+    peer.send("NONSENSE").await;
+    // Only what is refused now is discarded.
+    broker.await_refusals("unknown_command", 1).await;
+    let mut messages = 0;
+    loop {
+        let frame = peer.frame().await;
+        if frame.starts_with("ERROR\n") {
+            break;
+        }
+        assert!(frame.ends_with(&body), "a whole message");
+        messages += 1;
+    }
+    assert!((1..8).contains(&messages), "{messages}");
+    peer.expect_close(1002).await;
+}
+
+#[tokio::test]
+async fn a_heart_beat_is_a_message_of_one_octet_of_the_kind_that_the_client_sent_first() {
+    let broker =
+        TestBroker::with(|config| config.heart_beat.send = Duration::from_millis(50)).await;
+    for (binary, first) in [(false, FIN | TEXT), (true, FIN | BINARY)] {
+        let mut peer = broker.ws().await;
+        peer.binary = binary;
+        peer.connect_with("accept-version:1.2\nheart-beat:0,50")
+            .await;
+        // What it sends later decides nothing.
+        peer.binary = !binary;
+        peer.send_octets(b"\n").await;
+        for _ in 0..2 {
+            let mut beat = [0; 3];
+            timeout(PATIENCE, peer.stream.read_exact(&mut beat))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(beat, [first, 1, b'\n']);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_length_of_a_message_takes_two_four_or_ten_octets() {
+    let broker = TestBroker::start().await;
+    let mut peer = broker.connected_ws().await;
+    peer.subscribe("s", "/topic/a").await;
+    for (body, kind, head) in [
+        (10, None, 2),
+        (1024, Some(126), 4),
+        (100 * 1024, Some(127), 10),
+    ] {
+        let body = "x".repeat(body);
+        peer.send(&format!("SEND\ndestination:/topic/a\n\n{body}"))
+            .await;
+        let mut octets = vec![0; head];
+        let read = peer.stream.read_exact(&mut octets);
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+        assert_eq!(octets[0], FIN | TEXT);
+        let length = match kind {
+            None => u64::from(octets[1]),
+            Some(kind) => {
+                assert_eq!(octets[1], kind);
+                octets[2..]
+                    .iter()
+                    .fold(0, |length, octet| length << 8 | u64::from(*octet))
+            }
+        };
+        let mut message = vec![0; usize::try_from(length).unwrap()];
+        let read = peer.stream.read_exact(&mut message);
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+        assert!(message.starts_with(b"MESSAGE\n") && message.ends_with(b"x\0"));
+    }
+}
+
+/// Expects that a connected client that sends these octets is refused with this ERROR (in which
+/// each `*` stands for anything) and this code.
+async fn refused(broker: &TestBroker, octets: &[u8], message: &str, code: u16) {
+    let mut peer = broker.connected_ws().await;
+    peer.raw(octets).await;
+    peer.expect_refusal(message, code).await;
+}
+
+/// Expects an ERROR, then a Close with this code, a reason and nothing behind it.
+async fn error_and_close(peer: &mut Peer, code: u16) {
+    let error = peer.frame().await;
+    assert!(error.starts_with("ERROR\nmessage:"), "{error}");
+    match peer.seen().await {
+        Seen::Close(actual, reason) => {
+            assert_eq!(actual, code, "{error}");
+            assert!(!reason.is_empty() && reason.len() <= 123, "{reason}");
+            let message = error.lines().nth(1).unwrap_or_default();
+            assert!(message.contains(&reason), "{reason:?} in {message:?}");
+        }
+        other => panic!("expected a Close, got {other:?}"),
+    }
+    assert_eq!(peer.seen().await, Seen::End);
+}
+
+/// One message in pieces.
+fn fragments(opcode: u8, pieces: &[&[u8]]) -> Vec<u8> {
+    let last = pieces.len() - 1;
+    let frame = |(number, piece): (usize, &&[u8])| {
+        let opcode = if number == 0 { opcode } else { CONTINUATION };
+        masked(if number == last { FIN | opcode } else { opcode }, piece)
+    };
+    pieces.iter().enumerate().flat_map(frame).collect()
+}
+
+fn close(code: u16, reason: &[u8]) -> Vec<u8> {
+    masked(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
+}
+
+/// Messages of at most 3024 octets.
+fn small(config: &mut stompd::config::Config) {
+    config.limits.body = 1000;
+    config.limits.header_bytes = 1000;
+    config.limits.header_line = 1000;
+}
