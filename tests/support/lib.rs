@@ -13,3 +13,5 @@ pub mod http;
 pub mod peer;
 pub mod script;
 pub mod websocket;
+pub mod wire;
+pub mod world;

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub(super) version_mismatches: Counter,
 }
 
+/// The frames of one step, by command: counters are shared, so they are counted once for a batch.
+#[derive(Debug, Default)]
+pub(super) struct Tally([u32; Command::ALL.len()]);
+
 /// A connection that is counted as open for as long as this lives.
 #[derive(Debug)]
 pub struct Presence(Gauge);
@@ -110,8 +114,12 @@ impl Metrics {
         Presence(gauge)
     }
 
-    pub(super) fn received(&self, command: Command) {
-        self.received[command as usize].inc();
+    pub(super) fn count_received(&self, tally: &mut Tally) {
+        for (counter, frames) in self.received.iter().zip(&mut tally.0) {
+            if *frames > 0 {
+                counter.inc_by(std::mem::take(frames).into());
+            }
+        }
     }
 
     pub(super) fn sent(&self, command: Command) {
@@ -125,6 +133,12 @@ impl Metrics {
         if closing.code == CloseCode::HeartBeat {
             self.heart_beat_timeouts.inc();
         }
+    }
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, command: Command) {
+        self.0[command as usize] += 1;
     }
 }
 

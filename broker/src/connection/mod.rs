@@ -34,6 +34,7 @@ use crate::hub::{Hub, Loss};
 use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
 
+use self::metrics::Tally;
 pub use self::metrics::{Metrics, Presence};
 
 /// What all connections are driven with.
@@ -106,6 +107,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         subscribers: HashMap::new(),
         messages: Vec::new(),
         receipts: Vec::new(),
+        received: Tally::default(),
         reading: true,
         span,
         shared,
@@ -130,6 +132,7 @@ struct Connection {
     /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is.
     messages: Vec<Message>,
     receipts: Vec<Frame>,
+    received: Tally,
     reading: bool,
     span: Span,
 }
@@ -198,6 +201,7 @@ impl Connection {
         let ended = self.process().await;
         // Earlier SENDs count whatever came after them.
         self.hand_over().await;
+        self.shared.metrics.count_received(&mut self.received);
         let output = self.transport.take_output();
         if !output.is_empty() {
             self.outbox.control(output, now());
@@ -210,7 +214,7 @@ impl Connection {
         while self.session.wants_input() {
             match self.decoder.decode() {
                 Ok(Some(Item::Frame(frame))) => {
-                    self.shared.metrics.received(frame.command);
+                    self.received.add(frame.command);
                     self.session.on_frame(&frame);
                     self.perform().await?;
                 }
