@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod handshake;
+mod limits;
 mod session;
 mod slow_consumers;
 mod stop;
