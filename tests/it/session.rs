@@ -1,0 +1,798 @@
+//! One client's conversation, told as a script on a virtual clock.
+
+use std::time::{Duration, Instant};
+
+use stomp_codec::{Command, Frame, Version};
+use stompd::engine::heart_beat::Link;
+use stompd::engine::refusal::Refusal;
+use stompd::engine::session::{Credentials, Verdict};
+use stompd::framing::Framing;
+use support::world::World;
+
+const CONNECTED: &str =
+    "CONNECTED|version:1.2|session:00000000000000c1|server:stompd/test|heart-beat:10000,10000";
+
+const NO_COMMON_VERSION: &str =
+    "< ERROR|message:no common version with \"*\"|version:1.0,1.1,1.2|content-type:text/plain||*
+         ! CLOSE 1002 no_common_version";
+
+/// A world connected with STOMP 1.2, without heart-beats.
+fn ready() -> World {
+    World::websocket().connected(Version::V1_2)
+}
+
+/// A client of STOMP 1.2 sends a frame and is refused.
+#[track_caller]
+fn refused(frame: &str, message: &str, end: &str) {
+    ready().check(&format!(
+        "> {frame}
+         < ERROR|message:{message}|content-type:text/plain||*
+         ! CLOSE {end}"
+    ));
+}
+
+// --- Opening -----------------------------------------------------------------------------------
+
+#[test]
+fn the_highest_common_version_is_agreed_on() {
+    let all = ["1.0", "1.1", "1.2", "0.9", "2.0"];
+    for chosen in 0_u32..1 << all.len() {
+        let mut offered: Vec<_> = (0..all.len())
+            .filter(|at| chosen & 1 << at != 0)
+            .map(|at| all[at])
+            .collect();
+        let best = all[..3].iter().rfind(|version| offered.contains(version));
+        for separator in [",", ", ", " ,\t"] {
+            let mut world = World::tcp();
+            let answer = best.map_or_else(
+                || NO_COMMON_VERSION.to_owned(),
+                |best| format!("< CONNECTED|version:{best}|session:*"),
+            );
+            let offer = offered.join(separator);
+            world.check(&format!("> CONNECT|accept-version:{offer}\n{answer}"));
+            assert_eq!(world.session.wants_input(), best.is_some());
+            offered.reverse();
+        }
+    }
+}
+
+#[test]
+fn without_accept_version_it_is_1_0() {
+    World::tcp().check(
+        "> CONNECT|host:any
+         < CONNECTED|version:1.0|session:00000000000000c1|server:stompd/test",
+    );
+}
+
+#[test]
+fn stomp_is_connect_also_in_not_being_unescaped() {
+    for command in ["CONNECT", "STOMP"] {
+        World::tcp().check(&format!(
+            "> {command}|accept-version:1.2|host:any|login:a\\cb\\q
+             < {CONNECTED}|user-name:a\\cb\\q"
+        ));
+    }
+}
+
+#[test]
+fn any_host_or_none_is_accepted() {
+    for host in ["|host:/", "|host:some.where", "|host:", ""] {
+        World::websocket().check(&format!(
+            "> CONNECT|accept-version:1.1,1.2{host}
+             < {CONNECTED}"
+        ));
+    }
+}
+
+#[test]
+fn a_receipt_on_connect_is_ignored() {
+    World::tcp().check(&format!(
+        "> CONNECT|accept-version:1.2|receipt:1
+         < {CONNECTED}"
+    ));
+    World::tcp().check(&format!(
+        "> CONNECT|accept-version:3|receipt:1
+         {NO_COMMON_VERSION}"
+    ));
+    refused(
+        "CONNECT|accept-version:1.2|receipt:1",
+        "this session is connected already",
+        "1002 second_connect",
+    );
+}
+
+#[test]
+fn a_second_connect_is_an_error() {
+    for command in ["CONNECT", "STOMP"] {
+        refused(
+            &format!("{command}|accept-version:1.2"),
+            "this session is connected already",
+            "1002 second_connect",
+        );
+    }
+}
+
+#[test]
+fn login_is_taken_as_the_user_name_and_the_passcode_is_not_shown() {
+    World::tcp().check(&format!(
+        "> CONNECT|accept-version:1.2|login:bob|passcode:hush
+         < {CONNECTED}|user-name:bob"
+    ));
+    World::tcp().check(&format!(
+        "> CONNECT|accept-version:1.2|login:|passcode:hush
+         < {CONNECTED}"
+    ));
+    let credentials = Credentials {
+        login: Some("bob".into()),
+        passcode: Some("hush".into()),
+    };
+    let shown = format!("{credentials:?} {credentials:#?}");
+    assert!(shown.contains("bob") && !shown.contains("hush"), "{shown}");
+}
+
+#[test]
+fn nothing_but_connect_may_come_first() {
+    for command in Command::ALL {
+        let (message, label) = match command {
+            Command::Connect | Command::Stomp => continue,
+            _ if command.is_client() => (format!("{command} before CONNECT"), "connect_first"),
+            _ => (
+                format!("{command} is a frame that servers send"),
+                "server_frame",
+            ),
+        };
+        World::websocket().check(&format!(
+            "> {command}|destination:/topic/a|id:1|receipt:7
+             < ERROR|message:{message}|receipt-id:7|content-type:text/plain||*
+             ! CLOSE 1002 {label}"
+        ));
+    }
+}
+
+#[test]
+fn connect_has_to_be_complete_in_time() {
+    let end = "< ERROR|message:no complete CONNECT frame within 10 s (is the final NUL missing?)|content-type:text/plain||*
+               ! CLOSE 1008 connect_timeout";
+    World::websocket().check(&format!("@ 9999ms\n@ 1ms\n{end}"));
+    World::tcp().check(&format!(
+        "@ 9s\n~ octets CONNECT|accept-version:1.2||\n@ 1s\n{end}"
+    ));
+    // A login that nobody answers ends in the same way.
+    World::tcp().slow_login().check(&format!(
+        "> CONNECT|accept-version:1.2
+         ! AUTHENTICATE *
+         @ 9999ms
+         @ 1ms
+         {end}"
+    ));
+    World::websocket().check(&format!(
+        "@ 9999ms
+         > CONNECT|accept-version:1.2
+         < {CONNECTED}
+         @ 1s"
+    ));
+}
+
+// --- Authenticating ----------------------------------------------------------------------------
+
+#[test]
+fn frames_behind_connect_wait_for_the_verdict() {
+    let connect_and_more = "~ octets CONNECT|accept-version:1.2|login:bob|passcode:hush||\0SEND|destination:/topic/a||x\0
+                            ! AUTHENTICATE Credentials { login: Some(\"bob\"), .. }
+                            @ 5s";
+    let mut world = World::tcp().slow_login();
+    world.check(connect_and_more);
+    assert!(!world.session.wants_input());
+    world.check(&format!(
+        "~ welcome bob
+         < {CONNECTED}|user-name:bob
+         ! PUBLISH /topic/a x"
+    ));
+    let mut world = World::tcp().slow_login();
+    world.check(connect_and_more);
+    world.check(
+        "~ refused
+         < ERROR|message:this login is not supported yet|content-type:text/plain||*
+         ! CLOSE 1002 not_supported",
+    );
+}
+
+#[test]
+fn a_verdict_that_nobody_waits_for_changes_nothing() {
+    World::tcp().check("~ welcome bob\n~ refused");
+    ready().check("~ welcome bob\n~ refused");
+}
+
+// --- Ready -------------------------------------------------------------------------------------
+
+#[test]
+fn a_send_is_handed_over_before_its_receipt() {
+    ready().check(
+        "> SEND|destination:/topic/a||one
+         ! PUBLISH /topic/a one
+         > SEND|destination:/topic/a|receipt:r:\\c1||two
+         ! PUBLISH /topic/a two
+         < RECEIPT|receipt-id:r::1
+         > SEND|destination:/exchange/amq.topic/a
+         ! PUBLISH /topic/a
+         > SEND|destination:/topic/a
+         ! PUBLISH /topic/a",
+    );
+}
+
+#[test]
+fn subscriptions_are_numbered_and_their_ids_can_be_used_again() {
+    ready().check(
+        "> SUBSCRIBE|id:a|destination:/topic/a|receipt:1
+         ! SUBSCRIBE 1 /topic/a
+         < RECEIPT|receipt-id:1
+         > SUBSCRIBE|id:b|destination:/topic/a|ack:auto
+         ! SUBSCRIBE 2 /topic/a
+         > UNSUBSCRIBE|id:a|receipt:2
+         ! UNSUBSCRIBE 1
+         < RECEIPT|receipt-id:2
+         > SUBSCRIBE|id:a|destination:/topic/#
+         ! SUBSCRIBE 3 /topic/#
+         > UNSUBSCRIBE|id:a
+         ! UNSUBSCRIBE 3
+         > UNSUBSCRIBE|id:b|destination:/topic/other
+         ! UNSUBSCRIBE 2",
+    );
+}
+
+#[test]
+fn no_local_is_asked_for_in_two_ways() {
+    for (header, asked) in [
+        ("no-local:true", " no-local"),
+        ("activemq.noLocal:true", " no-local"),
+        ("no-local:false", ""),
+        ("x:true", ""),
+    ] {
+        ready().check(&format!(
+            "> SUBSCRIBE|id:a|destination:/topic/a|{header}
+             ! SUBSCRIBE 1 /topic/a{asked}"
+        ));
+    }
+}
+
+#[test]
+fn an_id_in_use_is_refused() {
+    let mut world = ready();
+    world.check(
+        "> SUBSCRIBE|id:a|destination:/topic/a
+         ! SUBSCRIBE 1 /topic/a
+         > SUBSCRIBE|id:a|destination:/topic/b|receipt:2
+         < ERROR|message:subscription \"a\" exists already|receipt-id:2|content-type:text/plain||*
+         ! CLOSE 1002 duplicate_subscription",
+    );
+}
+
+#[test]
+fn to_unsubscribe_what_is_not_there_is_no_error() {
+    ready().check(
+        "> UNSUBSCRIBE|id:none
+         > UNSUBSCRIBE|id:none|receipt:1
+         < RECEIPT|receipt-id:1",
+    );
+}
+
+#[test]
+fn what_is_refused_is_told_with_the_receipt() {
+    for (frame, message, end) in [
+        (
+            "SEND|x:y",
+            "SEND without the header \"destination\"",
+            "1002 header_missing",
+        ),
+        (
+            "SEND|Destination:/topic/a",
+            "SEND without the header \"destination\"",
+            "1002 header_missing",
+        ),
+        (
+            "SUBSCRIBE|id:1",
+            "SUBSCRIBE without the header \"destination\"",
+            "1002 header_missing",
+        ),
+        (
+            "SUBSCRIBE|destination:/topic/a",
+            "SUBSCRIBE without the header \"id\"",
+            "1002 header_missing",
+        ),
+        (
+            "UNSUBSCRIBE|destination:/topic/a",
+            "UNSUBSCRIBE without the header \"id\"",
+            "1002 header_missing",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/topic/a|ack:client",
+            "an ack mode but auto is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/topic/a|ack:client-individual",
+            "an ack mode but auto is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/topic/a|ack:Auto",
+            "unknown ack mode \"Auto\"",
+            "1002 ack_mode",
+        ),
+        (
+            "SEND|destination:/topic/a|transaction:t",
+            "transaction \"t\" is not open",
+            "1002 transaction_unknown",
+        ),
+        (
+            "SEND|destination:/topic/*",
+            "SEND to the wildcard \"/topic/*\"",
+            "1002 wildcard",
+        ),
+        (
+            "SEND|destination:/topic/",
+            "destination \"/topic/\" has no name",
+            "1002 destination",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/queue/a",
+            "destination \"/queue/a\" is not supported",
+            "1002 reserved_destination",
+        ),
+        ("ACK|id:1", "ACK is not supported yet", "1002 not_supported"),
+        (
+            "NACK|id:1",
+            "NACK is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "BEGIN|transaction:t",
+            "a transaction is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "COMMIT|transaction:t",
+            "a transaction is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "ABORT|transaction:t",
+            "a transaction is not supported yet",
+            "1002 not_supported",
+        ),
+        ("SEND|destination:/topic/a\\q", "*", "1002 undefined_escape"),
+    ] {
+        refused(frame, message, end);
+        if message != "*" {
+            refused(
+                &format!("{frame}|receipt:r"),
+                &format!("{message}|receipt-id:r"),
+                end,
+            );
+        }
+    }
+}
+
+#[test]
+fn frames_of_servers_are_refused() {
+    for command in Command::ALL {
+        if !command.is_client() {
+            refused(
+                &format!("{command}|destination:/topic/a"),
+                &format!("{command} is a frame that servers send"),
+                "1002 server_frame",
+            );
+        }
+    }
+}
+
+#[test]
+fn the_number_of_subscriptions_is_limited() {
+    let mut world =
+        World::with(Framing::Tcp, |settings| settings.subscriptions = 2).connected(Version::V1_2);
+    world.check(
+        "> SUBSCRIBE|id:a|destination:/topic/a
+         ! SUBSCRIBE 1 /topic/a
+         > SUBSCRIBE|id:b|destination:/topic/b
+         ! SUBSCRIBE 2 /topic/b
+         > UNSUBSCRIBE|id:a
+         ! UNSUBSCRIBE 1
+         > SUBSCRIBE|id:c|destination:/topic/c
+         ! SUBSCRIBE 3 /topic/c
+         > SUBSCRIBE|id:d|destination:/topic/d
+         < ERROR|message:more than 2 subscriptions|content-type:text/plain||*
+         ! CLOSE 1013 subscriptions",
+    );
+}
+
+#[test]
+fn earlier_frames_count_and_later_ones_do_not() {
+    ready().check(
+        "~ octets SEND|destination:/topic/a||1\0|SEND||2\0SEND|destination:/topic/a||3\0
+         ! PUBLISH /topic/a 1
+         < ERROR|message:SEND without the header \"destination\"|*
+         ! CLOSE 1002 header_missing",
+    );
+    ready().check(
+        "~ octets SEND|destination:/topic/a||1\0NONSENSE||\0SEND|destination:/topic/a||3\0
+         ! PUBLISH /topic/a 1
+         < ERROR|*
+         ! CLOSE 1002 *",
+    );
+    ready().check(
+        "~ octets DISCONNECT||\0SEND|destination:/topic/a||3\0
+         ! CLOSE 1000 disconnect",
+    );
+}
+
+// --- STOMP 1.0 (rule 7) ------------------------------------------------------------------------
+
+#[test]
+fn in_1_0_there_are_no_heart_beats_but_pings() {
+    for heart_beat in ["10000,10000", "nonsense"] {
+        World::websocket()
+            .answering_pings(Duration::from_millis(10))
+            .check(&format!(
+                "> CONNECT|accept-version:1.0|heart-beat:{heart_beat}
+                 < CONNECTED|version:1.0|session:00000000000000c1|server:stompd/test
+                 @ 24999ms
+                 @ 1ms
+                 ! PING
+                 @ 25s
+                 ! PING"
+            ));
+        World::tcp().check(&format!(
+            "> CONNECT|heart-beat:{heart_beat}
+             < CONNECTED|version:1.0|*
+             @ 10000s"
+        ));
+    }
+}
+
+#[test]
+fn in_1_0_there_is_no_nack() {
+    World::tcp().connected(Version::V1_0).check(
+        "> NACK|message-id:1|receipt:r
+         < ERROR|message:NACK does not exist in STOMP 1.0|receipt-id:r|content-type:text/plain||*
+         ! CLOSE 1002 nack_in_1_0",
+    );
+}
+
+#[test]
+fn in_1_0_a_destination_names_a_subscription_without_id() {
+    let mut world = World::tcp().connected(Version::V1_0);
+    world.check(
+        "> SUBSCRIBE|destination:/topic/a
+         ! SUBSCRIBE 1 /topic/a
+         > SUBSCRIBE|id:/topic/a|destination:/topic/b
+         ! SUBSCRIBE 2 /topic/b
+         > UNSUBSCRIBE|destination:/topic/b|receipt:1
+         < RECEIPT|receipt-id:1
+         > UNSUBSCRIBE|destination:/topic/a|receipt:2
+         ! UNSUBSCRIBE 1
+         < RECEIPT|receipt-id:2
+         > SUBSCRIBE|destination:/topic/a
+         ! SUBSCRIBE 3 /topic/a
+         > SUBSCRIBE|destination:/topic/a
+         < ERROR|message:subscription \"/topic/a\" exists already|content-type:text/plain||*
+         ! CLOSE 1002 duplicate_subscription",
+    );
+    World::tcp().connected(Version::V1_0).check(
+        "> UNSUBSCRIBE|receipt:r
+         < ERROR|message:UNSUBSCRIBE without the header \"id\"|receipt-id:r|content-type:text/plain||*
+         ! CLOSE 1002 header_missing",
+    );
+}
+
+// --- The end -----------------------------------------------------------------------------------
+
+#[test]
+fn disconnect_is_answered_before_the_end() {
+    ready().check(
+        "> DISCONNECT|receipt:bye
+         < RECEIPT|receipt-id:bye
+         ! CLOSE 1000 disconnect",
+    );
+    ready().check("> DISCONNECT\n! CLOSE 1000 disconnect");
+}
+
+#[test]
+fn a_stop_is_told_by_the_close_code_alone() {
+    for mut world in [World::websocket(), ready()] {
+        world.check("~ stop\n! CLOSE 1001 stopping");
+    }
+}
+
+#[test]
+fn a_full_outbox_ends_the_session_without_waiting() {
+    ready().check(
+        "~ overflow
+         < ERROR|message:slow consumer: the outgoing queue is full|content-type:text/plain||*
+         ! CLOSE 4007 slow_consumer, not waiting",
+    );
+}
+
+#[test]
+fn nothing_is_done_after_the_end() {
+    for end in [
+        "> DISCONNECT\n! CLOSE *",
+        "> ACK|id:1\n< ERROR*\n! CLOSE *",
+        "~ closed",
+        "~ stop\n! CLOSE *",
+    ] {
+        let mut world = ready();
+        world.check(end);
+        let session = &mut world.session;
+        let now = Instant::now() + Duration::from_secs(10_000);
+        let link = Link {
+            last_data: now,
+            last_write: now,
+            blocked: true,
+            replies_stuck: Some(now),
+            ping_progress: None,
+        };
+        for command in Command::ALL {
+            session.on_frame(&Frame::new(command).with_header("destination", "/topic/a"));
+        }
+        session.on_verdict(Verdict::Welcome { user: None }, now);
+        session.on_timeout(now, &link);
+        session.on_failure(&Refusal::SlowConsumer, None);
+        session.on_stop();
+        session.on_close();
+        assert!(!session.wants_input());
+        assert_eq!(session.next_timeout(&link), None);
+        assert_eq!(session.actions().count(), 0, "{end}");
+    }
+}
+
+// --- Heart-beats (rules 10 to 13) --------------------------------------------------------------
+
+#[test]
+fn a_malformed_heart_beat_is_an_error() {
+    for text in [
+        "",
+        "1",
+        "a,b",
+        "1,",
+        "-1,0",
+        "+1,0",
+        "1, 0",
+        "1,2,3",
+        "4294967296,0",
+    ] {
+        World::tcp().check(&format!(
+            "> CONNECT|accept-version:1.1|heart-beat:{text}
+             < ERROR|message:malformed heart-beat \"{text}\"|content-type:text/plain||*
+             ! CLOSE 1002 heart_beat_malformed"
+        ));
+    }
+    World::tcp().check(&format!(
+        "> CONNECT|accept-version:1.2|heart-beat:4294967295,4294967295
+         < {CONNECTED}
+         @ 4000000s"
+    ));
+}
+
+#[test]
+fn our_own_heart_beats_are_what_the_settings_say() {
+    let mut world = World::with(Framing::Text, |settings| {
+        settings.send = Duration::ZERO;
+        settings.want = Duration::from_millis(1500);
+        settings.ping = Duration::ZERO;
+    });
+    world.check(
+        "> CONNECT|accept-version:1.2|heart-beat:1000,1000
+         < CONNECTED|version:1.2|*|heart-beat:0,1500
+         @ 2249ms
+         @ 1ms
+         ! PING
+         @ 1499ms
+         @ 1ms
+         < ERROR|message:nothing was received for 3.8 s|*
+         ! CLOSE 4000 heart_beat, not waiting",
+    );
+}
+
+#[test]
+fn a_throttled_tab_that_answers_pings_stays() {
+    let mut world = World::websocket()
+        .answering_pings(Duration::from_millis(30))
+        .connected_with(Version::V1_2, "10000,10000");
+    // Browsers let the timers of a tab in the background run once a minute.
+    for _ in 0..9 {
+        world.check("~ octets |");
+        world.pass(Duration::from_secs(60));
+        world.log().iter().for_each(|(at, line)| {
+            assert!(line == "! PING" || line == "! EOL", "{at:?}: {line}");
+        });
+    }
+}
+
+#[test]
+fn a_frozen_page_whose_browser_answers_pings_stays() {
+    let mut world = World::websocket()
+        .answering_pings(Duration::from_millis(30))
+        .connected_with(Version::V1_2, "10000,0");
+    world.pass(Duration::from_secs(500));
+    let log = world.log();
+    assert!(log.iter().all(|(_, line)| line == "! PING"), "{log:?}");
+    assert!((30..=34).contains(&log.len()), "{log:?}");
+}
+
+#[test]
+fn a_dead_client_is_cut_between_two_and_three_intervals() {
+    World::websocket()
+        .connected_with(Version::V1_2, "10000,10000")
+        .check(
+            "@ 9999ms
+             @ 1ms
+             ! EOL
+             @ 4999ms
+             @ 1ms
+             ! PING
+             @ 5s
+             ! EOL
+             @ 4999ms
+             @ 1ms
+             < ERROR|message:nothing was received for 25.0 s|content-type:text/plain||*
+             ! CLOSE 4000 heart_beat, not waiting",
+        );
+    World::tcp().connected_with(Version::V1_1, "10000,0").check(
+        "@ 24999ms
+             @ 1ms
+             < ERROR|message:nothing was received for 25.0 s|content-type:text/plain||*
+             ! CLOSE 4000 heart_beat, not waiting",
+    );
+}
+
+#[test]
+fn without_an_interval_a_dead_browser_is_found_by_ping() {
+    ready().check(
+        "@ 25s
+         ! PING
+         @ 25s
+         ! PING
+         @ 12499ms
+         @ 1ms
+         < ERROR|message:nothing was received for 62.5 s|*
+         ! CLOSE 4000 heart_beat, not waiting",
+    );
+    World::tcp().connected(Version::V1_2).check("@ 10000s");
+}
+
+#[test]
+fn an_eol_comes_in_each_idle_interval_whatever_pings_there_are() {
+    let mut world = World::with(Framing::Text, |settings| {
+        settings.ping = Duration::from_secs(3);
+    })
+    .answering_pings(Duration::from_millis(10))
+    .connected_with(Version::V1_2, "0,10000");
+    world.pass(Duration::from_secs(99));
+    let log = world.log();
+    let beats: Vec<_> = log
+        .iter()
+        .filter(|(_, line)| line == "! EOL")
+        .map(|(at, _)| at.as_secs())
+        .collect();
+    assert_eq!(beats, [10, 20, 30, 40, 50, 60, 70, 80, 90]);
+    assert!(log.len() > 35, "{log:?}");
+}
+
+#[test]
+fn data_puts_the_eol_off() {
+    World::tcp().connected_with(Version::V1_2, "0,10000").check(
+        "@ 9s
+             > UNSUBSCRIBE|id:none|receipt:1
+             < RECEIPT|receipt-id:1
+             @ 9999ms
+             @ 1ms
+             ! EOL",
+    );
+}
+
+#[test]
+fn a_large_frame_on_a_slow_line_keeps_its_sender_alive() {
+    const BODY: usize = 4 << 20;
+    const PART: usize = 64 << 10;
+    let mut world = World::tcp().connected_with(Version::V1_2, "10000,0");
+    world.octets(format!("SEND\ndestination:/topic/a\ncontent-length:{BODY}\n\n").as_bytes());
+    for _ in 0..BODY / PART {
+        world.pass(Duration::from_secs(24));
+        world.octets(&vec![b'x'; PART]);
+        world.check("");
+    }
+    world.octets(b"\0");
+    let log = world.log();
+    assert!(log.len() == 1 && log[0].1.starts_with("! PUBLISH /topic/a xxx"));
+}
+
+#[test]
+fn the_clock_of_a_client_that_is_not_read_stands_still() {
+    World::tcp().connected_with(Version::V1_2, "10000,0").check(
+        "@ 20s
+             ~ unread
+             @ 1000s
+             ~ read
+             @ 24999ms
+             @ 1ms
+             < ERROR|message:nothing was received for 25.0 s|*
+             ! CLOSE 4000 heart_beat, not waiting",
+    );
+}
+
+#[test]
+fn our_heart_beats_go_on_while_a_client_is_not_read() {
+    World::websocket()
+        .connected_with(Version::V1_2, "10000,10000")
+        .check(
+            "~ unread
+             @ 10s
+             ! EOL
+             @ 10s
+             ! EOL
+             @ 5s
+             ! PING
+             @ 5s
+             ! EOL
+             @ 20s
+             ! EOL
+             ! PING
+             ! EOL",
+        );
+}
+
+#[test]
+fn a_ping_behind_octets_that_move_puts_the_cut_off_by_at_most_stall() {
+    let reply = format!(
+        "> UNSUBSCRIBE|id:none|receipt:{0}\n< RECEIPT|receipt-id:{0}",
+        "x".repeat(80)
+    );
+    let start = || {
+        let mut world = World::with(Framing::Text, |settings| settings.ping = Duration::ZERO)
+            .connected_with(Version::V1_2, "10000,0");
+        world.check(&format!("~ takes nothing\n{reply}"));
+        world
+    };
+    let end = "< ERROR|message:nothing was received for *\n! CLOSE 4000 heart_beat, not waiting";
+    let mut stuck = start();
+    stuck.check(&format!("@ 15s\n! PING\n@ 9999ms\n@ 1ms\n{end}"));
+
+    let mut moving = start();
+    for second in 1..=54 {
+        let ping = if second == 15 { "! PING" } else { "" };
+        moving.check(&format!("@ 1s\n{ping}\n~ takes 1"));
+    }
+    moving.check(&format!("@ 999ms\n@ 1ms\n{end}"));
+}
+
+#[test]
+fn a_client_that_does_not_read_its_replies_is_cut() {
+    let receipt = "> UNSUBSCRIBE|id:none|receipt:1\n< RECEIPT|receipt-id:1";
+    let end = "< ERROR|message:slow consumer: nothing was read for 30 s while replies waited|*
+               ! CLOSE 4007 stalled, not waiting";
+    World::tcp().connected(Version::V1_2).check(&format!(
+        "~ takes nothing
+         {receipt}
+         @ 29s
+         {receipt}
+         @ 999ms
+         @ 1ms
+         {end}"
+    ));
+    World::tcp().connected(Version::V1_2).check(&format!(
+        "~ takes nothing
+         {receipt}
+         @ 20s
+         ~ takes 1
+         @ 29999ms
+         @ 1ms
+         {end}"
+    ));
+    World::tcp().connected(Version::V1_2).check(&format!(
+        "~ takes nothing
+         {receipt}
+         @ 29s
+         ~ takes all
+         @ 1000s"
+    ));
+}

@@ -1,0 +1,343 @@
+//! One session on a virtual clock, held against a script.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `> SEND\|destination:/topic/a\|\|body` | the client sends this frame; `\|` is an end of line |
+//! | `< RECEIPT\|receipt-id:1` | the client is sent this frame; `*` is anything |
+//! | `! PUBLISH /topic/a body` | the session wants this done |
+//! | `@ 15s` | time passes |
+//! | `~ pong` | something else happens, see [`World::happens`] |
+//!
+//! Each `<` and `!` has to come where it stands, and nothing else may come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stomp_codec::{Decoder, Frame, Item, Limits, Version};
+use stompd::auth::Authenticator;
+use stompd::config::SlowConsumer;
+use stompd::engine::SessionId;
+use stompd::engine::refusal::Refusal;
+use stompd::engine::session::{Action, Closing, Credentials, Session, Settings, Verdict};
+use stompd::framing::Framing;
+use stompd::outbox::{Bounds, Outbox, Policy};
+
+use crate::script;
+use crate::wire::MemoryWire;
+
+/// A session, its client's octets, and the way out.
+#[derive(Debug)]
+pub struct World {
+    /// The session itself.
+    pub session: Session,
+    start: Instant,
+    now: Instant,
+    framing: Framing,
+    decoder: Decoder,
+    wire: Arc<MemoryWire>,
+    outbox: Outbox,
+    /// Credentials wait for a verdict of the script, and are not welcomed at once.
+    slow_login: bool,
+    /// How long the client takes to answer a Ping; `None` if it does not.
+    pong_after: Option<Duration>,
+    pong_at: Option<Instant>,
+    log: VecDeque<(Duration, String)>,
+}
+
+impl World {
+    /// A client over WebSocket.
+    pub fn websocket() -> Self {
+        Self::with(Framing::Text, |_| ())
+    }
+
+    /// A client over TCP.
+    pub fn tcp() -> Self {
+        Self::with(Framing::Tcp, |_| ())
+    }
+
+    /// A client of a broker whose settings are changed first.
+    pub fn with(framing: Framing, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            server: "stompd/test".into(),
+            send: Duration::from_secs(10),
+            want: Duration::from_secs(10),
+            ping: Duration::from_secs(25),
+            stall: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            subscriptions: 10,
+        };
+        change(&mut settings);
+        let policy = Policy {
+            bounds: Bounds {
+                octets: 1 << 20,
+                messages: 1000,
+            },
+            slow_consumer: SlowConsumer::Disconnect,
+        };
+        let start = Instant::now();
+        let wire = MemoryWire::open();
+        Self {
+            session: Session::new(
+                SessionId(0xc1),
+                Arc::new(settings),
+                framing.is_websocket(),
+                start,
+            ),
+            start,
+            now: start,
+            framing,
+            decoder: Decoder::new(Limits::default()),
+            outbox: Outbox::new(Arc::<MemoryWire>::clone(&wire), policy, start),
+            wire,
+            slow_login: false,
+            pong_after: None,
+            pong_at: None,
+            log: VecDeque::new(),
+        }
+    }
+
+    /// The same, but each login waits for `~ welcome` or `~ refused`.
+    #[must_use]
+    pub fn slow_login(mut self) -> Self {
+        self.slow_login = true;
+        self
+    }
+
+    /// The same, but the client answers each Ping after this time.
+    #[must_use]
+    pub fn answering_pings(mut self, after: Duration) -> Self {
+        self.pong_after = Some(after);
+        self
+    }
+
+    /// The same, connected in this version without heart-beats.
+    #[must_use]
+    pub fn connected(self, version: Version) -> Self {
+        self.connected_with(version, "0,0")
+    }
+
+    /// The same, connected in this version with these heart-beats.
+    #[must_use]
+    pub fn connected_with(mut self, version: Version, heart_beat: &str) -> Self {
+        self.check(&format!(
+            "> CONNECT|accept-version:{version}|heart-beat:{heart_beat}
+             < CONNECTED|version:{version}|*"
+        ));
+        self
+    }
+
+    /// Holds the session against a script.
+    #[track_caller]
+    pub fn check(&mut self, script: &str) {
+        for line in script
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
+            let (kind, text) = line.split_once(' ').unwrap_or((line, ""));
+            if matches!(kind, "<" | "!") {
+                let expected = line.replace('|', "\n");
+                match self.log.pop_front() {
+                    Some((at, actual)) => assert!(
+                        script::matches(&actual, &expected),
+                        "expected:\n{expected}\n\ngot, after {at:?}:\n{actual}\n"
+                    ),
+                    None => panic!("nothing came where this was expected:\n{expected}\n"),
+                }
+                continue;
+            }
+            self.expect_nothing(line);
+            match kind {
+                ">" => self.octets(&script::wire(&text.replace('|', "\n"))),
+                "@" => self.pass(duration(text)),
+                "~" => self.happens(text),
+                _ => panic!("not a line of a script: {line:?}"),
+            }
+        }
+        self.expect_nothing("the end");
+    }
+
+    /// What the session wanted done since this was asked last, and when.
+    pub fn log(&mut self) -> Vec<(Duration, String)> {
+        self.log.drain(..).collect()
+    }
+
+    /// Octets of the client arrive.
+    pub fn octets(&mut self, octets: &[u8]) {
+        self.session.on_read(self.now);
+        self.decoder.push(Bytes::copy_from_slice(octets));
+        self.process();
+    }
+
+    /// Lets time pass; whatever is due meanwhile is done.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        loop {
+            let due = self.session.next_timeout(&self.outbox.link());
+            let Some(next) = due.into_iter().chain(self.pong_at).min() else {
+                break;
+            };
+            if next > end {
+                break;
+            }
+            turns = if next > self.now { 0 } else { turns + 1 };
+            assert!(turns < 10, "a deadline that stays due: {:?}", self.log);
+            self.now = self.now.max(next);
+            if self.pong_at.is_some_and(|at| at <= self.now) {
+                self.pong_at = None;
+                self.session.on_read(self.now);
+            }
+            self.session.on_timeout(self.now, &self.outbox.link());
+            self.perform();
+        }
+        self.now = end;
+    }
+
+    /// Anything that is neither a frame nor time.
+    pub fn happens(&mut self, what: &str) {
+        let user = |name: &str| (!name.is_empty()).then(|| name.trim().to_owned());
+        match what.split_once(' ').unwrap_or((what, "")) {
+            ("pong", "") => self.session.on_read(self.now),
+            ("octets", part) => self.octets(part.replace('|', "\n").as_bytes()),
+            ("takes", "nothing") => self.takes(0),
+            ("takes", "all") => self.takes(usize::MAX),
+            ("takes", octets) => self.takes(octets.parse().unwrap()),
+            ("unread", "") => self.session.on_reading(false, self.now),
+            ("read", "") => self.session.on_reading(true, self.now),
+            ("stop", "") => self.session.on_stop(),
+            ("overflow", "") => self.session.on_failure(&Refusal::SlowConsumer, None),
+            ("closed", "") => self.session.on_close(),
+            ("welcome", name) => {
+                let verdict = Verdict::Welcome { user: user(name) };
+                self.session.on_verdict(verdict, self.now);
+            }
+            ("refused", "") => {
+                let verdict = Verdict::Refused(Refusal::NotSupported("this login"));
+                self.session.on_verdict(verdict, self.now);
+            }
+            _ => panic!("nobody knows how this happens: {what:?}"),
+        }
+        self.perform();
+        self.process();
+    }
+
+    #[track_caller]
+    fn expect_nothing(&self, before: &str) {
+        assert!(self.log.is_empty(), "before {before}: {:#?}", self.log);
+    }
+
+    /// From now on the client's side takes so many octets.
+    fn takes(&mut self, octets: usize) {
+        self.wire.allow(octets);
+        self.outbox.flush(self.now).unwrap();
+    }
+
+    fn process(&mut self) {
+        while self.session.wants_input() {
+            match self.decoder.decode() {
+                Ok(Some(Item::Frame(frame))) => self.session.on_frame(&frame),
+                Ok(Some(Item::HeartBeat)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    let receipt = self.decoder.receipt();
+                    self.session
+                        .on_failure(&Refusal::Frame(error), receipt.as_deref());
+                }
+            }
+            self.perform();
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Authenticate(credentials) => self.authenticate(credentials),
+                Action::Open(version) => self.decoder.set_version(version),
+                Action::Subscribe(subscription, receipt) => {
+                    let no_local = if subscription.no_local {
+                        " no-local"
+                    } else {
+                        ""
+                    };
+                    self.note(format!(
+                        "! SUBSCRIBE {} {}{no_local}",
+                        subscription.number,
+                        subscription.pattern.as_str()
+                    ));
+                    self.reply(receipt.as_ref());
+                }
+                Action::Unsubscribe(number, receipt) => {
+                    self.note(format!("! UNSUBSCRIBE {number}"));
+                    self.reply(receipt.as_ref());
+                }
+                Action::Publish(publication) => {
+                    let message = &publication.message;
+                    let body = String::from_utf8_lossy(&message.body);
+                    let line = format!("! PUBLISH {} {body}", message.destination);
+                    self.note(line.trim_end().to_owned());
+                    self.reply(publication.receipt.as_ref());
+                }
+                Action::Reply(frame) => self.reply(Some(&frame)),
+                Action::Beat => {
+                    self.note("! EOL".to_owned());
+                    self.outbox.beat(self.framing.beat());
+                }
+                Action::Ping => {
+                    self.note("! PING".to_owned());
+                    self.outbox.ping(self.framing.ping());
+                    self.pong_at = self.pong_after.map(|after| self.now + after);
+                }
+                Action::Close(closing) => self.close(&closing),
+            }
+        }
+        self.outbox.flush(self.now).unwrap();
+    }
+
+    fn authenticate(&mut self, credentials: Credentials) {
+        if self.slow_login {
+            self.note(format!("! AUTHENTICATE {credentials:?}"));
+        } else {
+            let verdict = Authenticator::Open.verdict(credentials);
+            self.session.on_verdict(verdict, self.now);
+        }
+    }
+
+    fn close(&mut self, closing: &Closing) {
+        self.reply(closing.farewell.as_ref());
+        let absent = if closing.absent { ", not waiting" } else { "" };
+        self.note(format!(
+            "! CLOSE {} {}{absent}",
+            closing.code.number(),
+            closing.label
+        ));
+        assert_eq!(
+            self.session
+                .next_action()
+                .map(|action| format!("{action:?}")),
+            None,
+            "Close is the last action"
+        );
+    }
+
+    fn reply(&mut self, frame: Option<&Frame>) {
+        if let Some(frame) = frame {
+            self.note(format!("< {}", script::show(frame)));
+            let octets = frame.encode(self.session.version());
+            self.outbox.reply(self.framing.wrap(&octets), self.now);
+        }
+    }
+
+    fn note(&mut self, line: String) {
+        self.log.push_back((self.now - self.start, line));
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(number) => Duration::from_millis(number.parse().unwrap()),
+        None => Duration::from_secs_f64(text.strip_suffix('s').unwrap().parse().unwrap()),
+    }
+}
