@@ -3,6 +3,7 @@
 
 mod handshake;
 mod limits;
+mod patterns;
 mod session;
 mod slow_consumers;
 mod stop;
