@@ -5,6 +5,7 @@ mod handshake;
 mod limits;
 mod patterns;
 mod session;
+mod session_refusals;
 mod slow_consumers;
 mod stop;
 mod topics;
