@@ -3,6 +3,7 @@
 
 mod handshake;
 mod limits;
+mod outbox;
 mod patterns;
 mod session;
 mod session_refusals;
