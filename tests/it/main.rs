@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod handshake;
+mod hub;
 mod limits;
 mod outbox;
 mod patterns;

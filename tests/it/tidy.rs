@@ -1,0 +1,185 @@
+//! The rules of the house that no compiler holds: who may import whom, and what stays out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the files below a path may import. Of `broker/src` above the wall only what is ours counts.
+const MAY_IMPORT: &[(&str, &str)] = &[
+    ("broker/src/admin", "metrics"),
+    ("broker/src/audience.rs", "encoding engine outbox"),
+    ("broker/src/auth", "engine::session"),
+    ("broker/src/cli.rs", "config error logging server"),
+    ("broker/src/config", "config"),
+    (
+        "broker/src/connection",
+        "audience auth encoding engine framing hub metrics outbox transport",
+    ),
+    ("broker/src/encoding.rs", "engine framing"),
+    (
+        BELOW[0],
+        "engine bytes bytestring stomp_codec std::borrow std::collections std::fmt std::hash std::sync::Arc std::time",
+    ),
+    ("broker/src/error.rs", "config"),
+    ("broker/src/framing.rs", "engine::refusal"),
+    (
+        "broker/src/hub.rs",
+        "audience encoding engine metrics outbox",
+    ),
+    ("broker/src/lib.rs", ""),
+    ("broker/src/logging.rs", "config"),
+    ("broker/src/main.rs", ""),
+    ("broker/src/metrics.rs", ""),
+    (
+        "broker/src/outbox",
+        "config::SlowConsumer encoding engine::destination engine::heart_beat",
+    ),
+    (
+        "broker/src/server",
+        "admin auth config connection engine error hub metrics outbox transport",
+    ),
+    (
+        "broker/src/transport",
+        "engine::refusal framing outbox::Wire",
+    ),
+    (
+        BELOW[1],
+        "bytes bytestring memchr nom smallvec std::borrow std::fmt std::mem \
+         block decoder encode error escape frame headers input limits parse version \
+         Command DecodeError Frame Headers Limits Version",
+    ),
+];
+const BELOW: [&str; 2] = ["broker/src/engine", "stomp-codec/src"];
+
+/// Words of the code, and which files alone may say them.
+const WORDS: &[(&str, &str)] = &[
+    ("print!(", "cli.rs"),
+    ("println!(", "cli.rs"),
+    ("io::stdout", "cli.rs"),
+    ("io::stderr", "cli.rs logging.rs"),
+    ("process::exit", ""),
+    ("env::var", "cli.rs"),
+    (concat!("todo", "!("), ""),
+    (concat!("dbg", "!("), ""),
+    (concat!("unimplemented", "!("), ""),
+    (concat!("#[", "ignore"), ""),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The Rust files below a folder of the repository: name and text without comments.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let (mut sources, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+                let text = fs::read_to_string(&path).unwrap();
+                let is_code = |line: &&str| !line.trim_start().starts_with("//");
+                let code: Vec<_> = text.lines().filter(is_code).collect();
+                sources.push((name.to_owned(), code.join("\n")));
+            }
+        }
+    }
+    assert!(sources.len() > 3, "{folder}");
+    sources
+}
+
+/// What the `use` lines name; of a group each member.
+fn imports(code: &str) -> Vec<String> {
+    let mut imports = Vec::new();
+    for line in code.split(';') {
+        let Some((before, path)) = line.rsplit_once("use ") else {
+            continue;
+        };
+        let before = before.rsplit('\n').next().unwrap_or_default().trim();
+        if before.is_empty() || before.starts_with("pub") {
+            let mut path: String = path.split_whitespace().collect();
+            // Of a group within a group its prefix is enough.
+            while let (true, Some(open)) = (path.matches('{').count() > 1, path.rfind('{')) {
+                let close = path[open..].find('}').unwrap();
+                path.replace_range(open..=open + close, "");
+            }
+            let (prefix, group) = path.split_once('{').unwrap_or((&path, ""));
+            let members = group.trim_end_matches('}').split(',');
+            let members = members.filter(|member| !member.is_empty() || group.is_empty());
+            imports.extend(members.map(|member| format!("{prefix}{member}")));
+        }
+    }
+    imports
+}
+
+#[test]
+fn imports_go_downward_only() {
+    for (file, code) in [sources("broker/src"), sources("stomp-codec/src")].concat() {
+        let row = MAY_IMPORT.iter().find(|(path, _)| file.starts_with(path));
+        let (path, allowed) = row.unwrap_or_else(|| panic!("{file} is new: what may it import?"));
+        for import in imports(&code) {
+            let ours = import.strip_prefix("crate::");
+            if (ours.is_none() && !BELOW.contains(path))
+                || import.starts_with("super::")
+                || import.starts_with("self::")
+            {
+                continue;
+            }
+            let name = ours.unwrap_or(&import);
+            let within = |path: &str| {
+                let rest = name.strip_prefix(path);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
+            assert!(
+                allowed.split(' ').any(within),
+                "{file} may not import {import}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_says_what_is_not_his() {
+    for folder in ["broker/src", "stomp-codec/src", "tests/it", "tests/support"] {
+        for (file, code) in sources(folder)
+            .into_iter()
+            .filter(|(file, _)| !file.ends_with("tidy.rs"))
+        {
+            for (word, may) in WORDS {
+                let may = may
+                    .split(' ')
+                    .any(|may| !may.is_empty() && file.ends_with(may));
+                assert!(may || !code.contains(word), "{file} says {word}");
+            }
+            let below = BELOW.iter().any(|path| file.starts_with(path));
+            for word in [
+                "tokio",
+                "tracing::",
+                "std::net",
+                "std::fs",
+                "std::thread",
+                "std::env",
+            ] {
+                assert!(!below || !code.contains(word), "{file} says {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_setting_is_documented_where_it_is_set() {
+    let mut documented = false;
+    for line in fs::read_to_string(root().join("broker.toml"))
+        .unwrap()
+        .lines()
+    {
+        match line.as_bytes().first() {
+            None => documented = false,
+            Some(b'#') => documented = true,
+            Some(b'[') => {}
+            // What belongs together shares a comment.
+            Some(_) => assert!(documented, "{line:?} has no comment"),
+        }
+    }
+}
