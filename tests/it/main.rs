@@ -10,5 +10,6 @@ mod session;
 mod session_refusals;
 mod slow_consumers;
 mod stop;
+mod tidy;
 mod topics;
 mod websocket;
