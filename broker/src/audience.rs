@@ -33,7 +33,16 @@ pub type SubscriberId = (SessionId, u32);
 #[derive(Debug, Default)]
 pub struct Topic {
     members: HashMap<SubscriberId, Arc<Subscriber>>,
+    /// Grows with each change of the members.
+    version: u64,
     audience: Option<Arc<Audience>>,
+}
+
+/// The exact subscribers of a destination at one moment.
+#[derive(Debug, Default)]
+pub struct Members {
+    subscribers: Vec<Arc<Subscriber>>,
+    version: u64,
 }
 
 /// All receivers of one destination at one moment, exact and wild, sorted.
@@ -73,12 +82,12 @@ impl Topic {
     /// Adds a subscriber.
     pub fn insert(&mut self, subscriber: &Arc<Subscriber>) {
         self.members.insert(subscriber.id(), Arc::clone(subscriber));
-        self.audience = None;
+        self.change();
     }
 
     /// Takes a subscriber out.
     pub fn remove(&mut self, id: &SubscriberId) -> bool {
-        self.audience = None;
+        self.change();
         self.members.remove(id).is_some()
     }
 
@@ -94,13 +103,46 @@ impl Topic {
             .filter(|audience| audience.generation == generation)
     }
 
-    /// Makes the audience anew, of the members and of the subscribers `wild` whose patterns match.
+    /// The members, to make an audience of them.
+    pub fn members(&self) -> Members {
+        Members {
+            subscribers: self.members.values().cloned().collect(),
+            version: self.version,
+        }
+    }
+
+    /// Remembers an audience, unless the members have changed since.
+    pub fn remember(&mut self, audience: &Arc<Audience>, version: u64) {
+        if self.version == version {
+            self.audience = Some(Arc::clone(audience));
+        }
+    }
+
+    /// Forgets the audience.
+    pub fn forget(&mut self) {
+        self.audience = None;
+    }
+
+    fn change(&mut self) {
+        self.version += 1;
+        self.audience = None;
+    }
+}
+
+impl Members {
+    /// The state of the topic at that moment.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The audience of these members and of the subscribers `wild` whose patterns match.
     ///
-    /// That costs a step for each of them, as the delivery that follows does too.
-    pub fn assemble(&mut self, wild: &[Arc<Subscriber>], generation: u64) -> Arc<Audience> {
-        let audience = Arc::new(Audience::new(self.members.values().chain(wild), generation));
-        self.audience = Some(Arc::clone(&audience));
-        audience
+    /// Making it costs a step for each of them, as the delivery that follows does too.
+    pub fn audience(&self, wild: &[Arc<Subscriber>], generation: u64) -> Arc<Audience> {
+        Arc::new(Audience::new(
+            self.subscribers.iter().chain(wild),
+            generation,
+        ))
     }
 }
 
@@ -113,6 +155,12 @@ impl Audience {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        let circles = self.groups.iter().flat_map(|group| &group.circles);
+        circles.map(|circle| circle.members.len()).sum()
     }
 
     fn new<'a>(subscribers: impl Iterator<Item = &'a Arc<Subscriber>>, generation: u64) -> Self {

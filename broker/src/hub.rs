@@ -4,7 +4,7 @@
 //! looks its audience up (one lock for an instant), lets go, and then visits one outbox after
 //! the other.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,9 @@ pub struct Hub {
     patterns: RwLock<Patterns<SubscriberId, Arc<Subscriber>>>,
     /// Grows with each change of the patterns, so that older audiences are known as such.
     generation: AtomicU64,
-    /// About how many topics have no exact subscriber and are kept for their audience only.
-    kept: AtomicUsize,
+    /// About how many receivers all audiences that are remembered have together.
+    remembered: AtomicUsize,
+    stopping: AtomicBool,
     metrics: Metrics,
 }
 
@@ -51,6 +52,8 @@ pub enum Loss {
     SlowConsumer,
     /// The connection ended before the message was written.
     Closed,
+    /// The subscription ended before the message was written.
+    Unsubscribed,
 }
 
 impl Hub {
@@ -63,14 +66,18 @@ impl Hub {
             topics: DashMap::new(),
             patterns: RwLock::default(),
             generation: AtomicU64::new(0),
-            kept: AtomicUsize::new(0),
+            remembered: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             metrics: Metrics::new(registry),
         }
     }
 
-    /// A connection has come to be.
+    /// A connection has come to be. While the broker stops it is sent away again.
     pub fn join(&self, session: SessionId, outbox: &Arc<Outbox>) {
         self.connections.insert(session, Arc::clone(outbox));
+        if self.stopping.load(Ordering::SeqCst) {
+            outbox.signal(Signal::Stop);
+        }
     }
 
     /// A connection is no more. Its subscriptions have been ended before.
@@ -83,8 +90,9 @@ impl Hub {
         self.connections.len()
     }
 
-    /// Tells a signal to all connections, spread evenly over a time.
-    pub async fn signal_all(&self, signal: Signal, spread: Duration) {
+    /// Sends all connections away, spread evenly over a time, and all that come meanwhile at once.
+    pub async fn stop(&self, spread: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
         let outboxes: Vec<_> = self
             .connections
             .iter()
@@ -98,7 +106,7 @@ impl Hub {
             )]
             let part = turn as f64 / outboxes.len() as f64;
             tokio::time::sleep_until(begin + spread.mul_f64(part)).await;
-            outbox.signal(signal);
+            outbox.signal(Signal::Stop);
         }
     }
 
@@ -140,12 +148,17 @@ impl Hub {
                     .unwrap_or_else(PoisonError::into_inner);
                 patterns.remove(pattern, &subscriber.id());
                 self.generation.fetch_add(1, Ordering::Release);
+                let last = patterns.is_empty();
+                drop(patterns);
+                if last {
+                    self.forget_audiences();
+                }
             }
         }
         let left = subscriber
             .outbox
             .end_subscription(subscriber.subscription.number, &subscriber.ended);
-        self.drop_messages(Loss::Closed, left);
+        self.drop_messages(Loss::Unsubscribed, left);
         self.metrics.subscriptions.dec();
     }
 
@@ -191,22 +204,21 @@ impl Hub {
     fn audience(&self, destination: &Destination) -> Option<Arc<Audience>> {
         // Before the patterns are read: if they change meanwhile the audience is made again.
         let generation = self.generation.load(Ordering::Acquire);
-        let known = self
-            .topics
-            .get(destination)
-            .map(|topic| topic.audience(generation));
-        if let Some(Some(audience)) = known {
-            return Some(audience).filter(|audience| !audience.is_empty());
-        }
+        let topic = self.topics.get(destination);
+        let known = topic.as_ref().and_then(|topic| topic.audience(generation));
+        let members = match known {
+            Some(audience) => return Some(audience).filter(|audience| !audience.is_empty()),
+            None => topic.as_ref().map(|topic| topic.members()),
+        };
+        drop(topic);
         let wild = self.matching(destination);
-        if known.is_none() && wild.is_empty() {
+        if members.is_none() && wild.is_empty() {
             return None;
         }
-        if known.is_none() {
-            self.make_room_for_audiences();
-        }
-        let mut topic = self.topics.entry(destination.clone()).or_default();
-        Some(topic.assemble(&wild, generation))
+        let members = members.unwrap_or_default();
+        let audience = members.audience(&wild, generation);
+        self.remember(destination, &audience, members.version());
+        Some(audience)
     }
 
     fn matching(&self, destination: &Destination) -> Vec<Arc<Subscriber>> {
@@ -216,12 +228,25 @@ impl Hub {
         wild
     }
 
-    /// Destinations that only patterns match are remembered too, but not without bound.
-    fn make_room_for_audiences(&self) {
-        if self.kept.fetch_add(1, Ordering::Relaxed) >= MAX_KEPT {
-            self.kept.store(0, Ordering::Relaxed);
-            self.topics.retain(|_, topic| !topic.is_empty());
+    /// Audiences are remembered, of destinations that only patterns match too, but not without
+    /// bound: a client may send to any number of them.
+    fn remember(&self, destination: &Destination, audience: &Arc<Audience>, version: u64) {
+        let weight = 1 + audience.len();
+        if self.remembered.fetch_add(weight, Ordering::Relaxed) + weight > MAX_REMEMBERED {
+            self.forget_audiences();
         }
+        self.topics
+            .entry(destination.clone())
+            .or_default()
+            .remember(audience, version);
+    }
+
+    fn forget_audiences(&self) {
+        self.remembered.store(0, Ordering::Relaxed);
+        self.topics.retain(|_, topic| {
+            topic.forget();
+            !topic.is_empty()
+        });
     }
 }
 
@@ -250,16 +275,19 @@ impl Delivery {
     async fn deliver(&mut self, audience: &Audience, mut run: Run<'_>, write: Write) {
         for group in audience.groups() {
             for circle in &group.circles {
-                let piece = Arc::new(run.piece(group.kind, circle.id.as_deref()));
+                let mut piece = None;
                 for subscriber in &circle.members {
+                    self.breathe().await;
                     if subscriber.subscription.no_local && subscriber.session == self.publisher {
                         continue;
                     }
+                    let piece = piece.get_or_insert_with(|| {
+                        Arc::new(run.piece(group.kind, circle.id.as_deref()))
+                    });
                     let outbox = &subscriber.outbox;
                     let number = subscriber.subscription.number;
-                    let pushed = outbox.push(&piece, number, &subscriber.ended, write, self.now);
+                    let pushed = outbox.push(piece, number, &subscriber.ended, write, self.now);
                     self.count(pushed, outbox);
-                    self.breathe().await;
                 }
             }
         }
@@ -313,13 +341,14 @@ impl Metrics {
 
 impl Loss {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::SlowConsumer, Self::Closed];
+    pub const ALL: [Self; 3] = [Self::SlowConsumer, Self::Closed, Self::Unsubscribed];
 
     /// The label in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::SlowConsumer => "slow_consumer",
             Self::Closed => "closed",
+            Self::Unsubscribed => "unsubscribed",
         }
     }
 }
@@ -327,5 +356,6 @@ impl Loss {
 /// So many subscribers are served before other tasks get their turn: about a millisecond.
 const SLICE: usize = 256;
 
-/// The most audiences that are remembered of destinations without an exact subscriber.
-const MAX_KEPT: usize = 16 * 1024;
+/// The most receivers of all audiences that are remembered: with what sorts them about 32 MiB if
+/// each has a subscription id of its own.
+const MAX_REMEMBERED: usize = 256 * 1024;

@@ -333,3 +333,28 @@ async fn a_client_that_leaves_during_the_handshake_leaves_nothing_behind() {
 fn quick(config: &mut stompd::config::Config) {
     config.limits.connect_timeout = Duration::from_millis(200);
 }
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_refused() {
+    let broker = TestBroker::with(quick).await;
+    let long = format!("X-Long: {}", "x".repeat(64 * 1024));
+    let many = vec!["X-Many: x"; 200];
+    for lines in [&[long.as_str()][..], &many] {
+        let refused = ask(broker.websocket(), &upgrade("/ws", lines)).await;
+        assert_eq!(refused.status, 431, "{}", refused.head);
+    }
+    // Cookies of an ordinary size are none of our business.
+    let cookie = format!("Cookie: {}", "x".repeat(8 * 1024));
+    let opened = ask(broker.websocket(), &upgrade("/ws", &[&cookie])).await;
+    assert_eq!(opened.status, 101);
+}
+
+#[tokio::test]
+async fn the_answer_that_opens_a_websocket_says_upgrade_and_nothing_else_about_the_connection() {
+    // A client of tungstenite compares the whole value of `Connection`.
+    let broker = TestBroker::start().await;
+    let opened = ask(broker.websocket(), &upgrade("/ws", &[])).await;
+    assert_eq!(opened.all("Connection"), ["Upgrade"]);
+    let page = ask(broker.websocket(), &request("GET", "/", &[])).await;
+    assert_eq!(page.all("Connection"), ["close"]);
+}

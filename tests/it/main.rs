@@ -1,6 +1,7 @@
 //! Tests of stompd from outside: frames in, frames expected out, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod fairness;
 mod handshake;
 mod hub;
 mod limits;

@@ -1,13 +1,18 @@
 //! RFC 6455 after the handshake, frame by frame: what a client may do, and how it is cut off when
 //! it does something else.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use support::broker::TestBroker;
 use support::peer::{PATIENCE, Peer, Seen};
 use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, unmasked};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 #[tokio::test]
 async fn a_frame_that_is_not_masked_is_refused() {
@@ -529,4 +534,50 @@ fn small(config: &mut stompd::config::Config) {
     config.limits.body = 1000;
     config.limits.header_bytes = 1000;
     config.limits.header_line = 1000;
+}
+
+#[tokio::test]
+async fn a_client_of_tungstenite_connects_publishes_and_closes() {
+    let broker = TestBroker::start().await;
+    let mut request = format!("ws://{}/ws", broker.websocket())
+        .into_client_request()
+        .unwrap();
+    let offer = "v10.stomp, v12.stomp".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", offer);
+    let (mut client, answer) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(answer.headers()["Sec-WebSocket-Protocol"], "v12.stomp");
+    let mut script =
+        String::from("CONNECT\naccept-version:1.2\n\n\0SUBSCRIBE\nid:s\ndestination:/topic/a\n\n");
+    write!(script, "\0SEND\ndestination:/topic/a\n\nZürich\0").unwrap();
+    client.send(Message::text(script)).await.unwrap();
+    let binary = &b"SEND\ndestination:/topic/a\ncontent-length:2\n\n\xff\0\0"[..];
+    client.send(Message::binary(binary)).await.unwrap();
+    client.send(Message::Ping("p".into())).await.unwrap();
+    let closing = CloseFrame {
+        code: 1000.into(),
+        reason: "done".into(),
+    };
+    let mut seen = Vec::new();
+    while let Some(message) = timeout(PATIENCE, client.next()).await.unwrap() {
+        let message = message.unwrap();
+        seen.push(match &message {
+            Message::Text(text) => text.lines().next().unwrap_or_default().to_owned(),
+            Message::Binary(octets) => format!("binary {}", octets.ends_with(b"\n\n\xff\0\0")),
+            Message::Pong(payload) => format!("Pong {payload:?}"),
+            other => format!("{other:?}"),
+        });
+        if seen.len() == 4 {
+            client.close(Some(closing.clone())).await.unwrap();
+        }
+    }
+    // A Pong may overtake what waits.
+    let pong = seen.iter().position(|seen| seen == "Pong b\"p\"").unwrap();
+    seen.remove(pong);
+    assert_eq!(seen[..3], ["CONNECTED", "MESSAGE", "binary true"]);
+    assert!(
+        seen[3].starts_with("Close(") && seen[3].contains("done"),
+        "{seen:?}"
+    );
 }

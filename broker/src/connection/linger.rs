@@ -23,12 +23,14 @@ pub(super) async fn linger(stream: &TcpStream, outbox: &Outbox, deadline: Instan
 /// it writes may not read either.
 async fn flush(stream: &TcpStream, outbox: &Outbox) -> io::Result<()> {
     let mut interest = Interest::READABLE | Interest::WRITABLE;
+    let mut left = transport::DRAIN_OCTETS;
     while outbox.flush(Instant::now().into_std())? != Flushed::All {
         let ready = stream.ready(interest).await?;
         if ready.is_readable() {
             match transport::read(stream) {
                 Ok(octets) if octets.is_empty() => interest = Interest::WRITABLE,
-                Ok(_) => {}
+                Ok(octets) if octets.len() > left => interest = Interest::WRITABLE,
+                Ok(octets) => left -= octets.len(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

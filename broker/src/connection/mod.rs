@@ -107,6 +107,8 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         subscribers: HashMap::new(),
         messages: Vec::new(),
         receipts: Vec::new(),
+        gathered: 0,
+        turn: 0,
         received: Tally::default(),
         reading: true,
         span,
@@ -132,6 +134,10 @@ struct Connection {
     /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is.
     messages: Vec<Message>,
     receipts: Vec<Frame>,
+    /// The octets of their bodies.
+    gathered: usize,
+    /// The octets that were read since others had their turn.
+    turn: usize,
     received: Tally,
     reading: bool,
     span: Span,
@@ -144,8 +150,10 @@ enum End {
     Closing(Box<Closing>),
     /// The client has begun the closing handshake of WebSocket.
     ClosedByClient,
-    /// The socket has ended, or is broken.
-    Lost(Option<io::Error>),
+    /// The client has said all it has to say.
+    Finished,
+    /// The socket is broken.
+    Lost(io::Error),
 }
 
 impl Connection {
@@ -158,22 +166,19 @@ impl Connection {
         self.on_octets(rest).await?;
         let mut timer = Timer::new();
         loop {
-            let flushed = self
-                .outbox
-                .flush(now())
-                .map_err(|error| End::Lost(Some(error)))?;
-            if flushed == Flushed::Some {
-                tokio::task::yield_now().await;
+            let flushed = self.flush();
+            self.breathe(flushed == Flushed::Some).await;
+            if self.update_reading().await? {
                 continue;
             }
-            self.update_reading().await?;
+            let blocked = flushed != Flushed::All;
             timer.arm(self.session.next_timeout(&self.outbox.link()));
             tokio::select! {
                 biased;
                 () = self.outbox.woken() => self.on_signal()?,
                 () = timer.passed() => self.on_timeout().await?,
-                ready = ready(&self.socket, self.reading, flushed == Flushed::Blocked) => {
-                    let readable = ready.map_err(|error| End::Lost(Some(error)))?;
+                ready = ready(&self.socket, self.reading, blocked) => {
+                    let readable = ready.map_err(End::Lost)?;
                     if readable && self.reading {
                         self.on_readable().await?;
                     }
@@ -182,15 +187,34 @@ impl Connection {
         }
     }
 
+    /// Writes what waits. A socket that cannot be written may still hold what the client said
+    /// before it went away, and that counts: reading finds the end.
+    fn flush(&mut self) -> Flushed {
+        self.outbox.flush(now()).unwrap_or_else(|error| {
+            debug!(parent: &self.span, %error, "cannot write");
+            self.outbox.close();
+            Flushed::All
+        })
+    }
+
+    /// Lets other clients of this thread have their turn when this one has had its own.
+    async fn breathe(&mut self, now: bool) {
+        if now || self.turn >= TURN {
+            self.turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn on_readable(&mut self) -> Result<(), End> {
         match transport::read(self.socket.stream()) {
-            Ok(octets) if octets.is_empty() => Err(End::Lost(None)),
+            Ok(octets) if octets.is_empty() => Err(End::Finished),
             Ok(octets) => {
+                self.turn += octets.len();
                 self.session.on_read(now());
                 self.on_octets(octets).await
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(End::Lost(Some(error))),
+            Err(error) => Err(End::Lost(error)),
         }
     }
 
@@ -211,17 +235,25 @@ impl Connection {
 
     /// Takes frames out of what was fed, until it is used up or the session wants no more.
     async fn process(&mut self) -> Result<(), End> {
+        let mut frames = 0_usize;
         while self.session.wants_input() {
             match self.decoder.decode() {
                 Ok(Some(Item::Frame(frame))) => {
                     self.received.add(frame.command);
                     self.session.on_frame(&frame);
                     self.perform().await?;
+                    frames += 1;
+                    if frames.is_multiple_of(FRAMES) && !self.pause().await {
+                        return Ok(());
+                    }
                 }
                 Ok(Some(Item::HeartBeat)) => {}
                 Ok(None) => match self.transport.take_input() {
                     Ok(Some(Incoming::Data(octets))) => self.decoder.push(octets),
-                    Ok(Some(Incoming::Close)) => return Err(End::ClosedByClient),
+                    Ok(Some(Incoming::Close)) => {
+                        self.session.on_close();
+                        return Err(End::ClosedByClient);
+                    }
                     Ok(None) => return Ok(()),
                     Err(fault) => self.fail(Refusal::WebSocket(fault)).await?,
                 },
@@ -231,6 +263,16 @@ impl Connection {
         Ok(())
     }
 
+    /// One message of WebSocket can hold very many frames: what they brought so far is handed over
+    /// and written, and others have their turn. `false` if the rest has to wait because the client
+    /// does not read its replies.
+    async fn pause(&mut self) -> bool {
+        self.hand_over().await;
+        self.flush();
+        self.breathe(true).await;
+        !self.outbox.is_full_of_replies()
+    }
+
     async fn fail(&mut self, refusal: Refusal) -> Result<(), End> {
         let receipt = self.decoder.receipt();
         self.session.on_failure(&refusal, receipt.as_deref());
@@ -238,6 +280,10 @@ impl Connection {
     }
 
     async fn on_timeout(&mut self) -> Result<(), End> {
+        // What has arrived and was not read yet is a sign of life: we may be the ones who slept.
+        if self.reading {
+            self.on_readable().await?;
+        }
         self.session.on_timeout(now(), &self.outbox.link());
         self.perform().await
     }
@@ -245,7 +291,10 @@ impl Connection {
     fn on_signal(&mut self) -> Result<(), End> {
         match self.outbox.take_signal() {
             None => return Ok(()),
-            Some(Signal::Lost) => return Err(End::Lost(None)),
+            Some(Signal::Lost) => {
+                self.outbox.close();
+                return Ok(());
+            }
             Some(Signal::Overflow) => self.session.on_failure(&Refusal::SlowConsumer, None),
             Some(Signal::Stop) => self.session.on_stop(),
         }
@@ -255,31 +304,28 @@ impl Connection {
         }
     }
 
-    /// Stops reading a client whose replies pile up, or while its login is decided, and goes on
-    /// with what was read before when that is over.
-    async fn update_reading(&mut self) -> Result<(), End> {
+    /// Stops reading a client whose replies pile up, or while its login is decided. When that is
+    /// over it goes on with what was read before, and says so.
+    async fn update_reading(&mut self) -> Result<bool, End> {
         let reading = self.session.wants_input() && !self.outbox.is_full_of_replies();
         if reading == self.reading {
-            return Ok(());
+            return Ok(false);
         }
         self.reading = reading;
         self.session.on_reading(reading, now());
         self.socket.set_user_timeout(!reading);
         if reading {
-            self.on_octets(Bytes::new()).await
-        } else {
-            Ok(())
+            self.on_octets(Bytes::new()).await?;
         }
+        Ok(reading)
     }
 
     /// Does what the session wants done, in order.
     async fn perform(&mut self) -> Result<(), End> {
         while let Some(action) = self.session.next_action() {
-            if let Action::Publish(publication) = action {
-                self.gather(publication);
-                continue;
+            if !matches!(action, Action::Publish(_)) {
+                self.hand_over().await;
             }
-            self.hand_over().await;
             match action {
                 Action::Authenticate(credentials) => {
                     let verdict = self.shared.authenticator.verdict(credentials);
@@ -288,15 +334,16 @@ impl Connection {
                 Action::Open(version) => self.open(version),
                 Action::Subscribe(subscription, receipt) => self.subscribe(subscription, receipt),
                 Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
-                Action::Publish(publication) => self.gather(publication),
+                Action::Publish(publication) => self.gather(publication).await,
                 Action::Reply(frame) => self.reply(&frame),
                 Action::Beat => {
                     self.shared.metrics.beats.inc();
                     self.outbox.beat(self.framing().beat());
                 }
                 Action::Ping => {
-                    self.shared.metrics.pings.inc();
-                    self.outbox.ping(self.framing().ping());
+                    if self.outbox.ping(self.framing().ping()) {
+                        self.shared.metrics.pings.inc();
+                    }
                 }
                 Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
             }
@@ -304,9 +351,15 @@ impl Connection {
         Ok(())
     }
 
-    fn gather(&mut self, publication: Publication) {
+    async fn gather(&mut self, publication: Publication) {
+        self.gathered += publication.message.body.len();
         self.messages.push(publication.message);
         self.receipts.extend(publication.receipt);
+        // A batch is no larger than what one read brings: subscribers are given time to take it.
+        if self.gathered >= BATCH {
+            self.hand_over().await;
+            self.breathe(true).await;
+        }
     }
 
     /// Hands the gathered messages over, then sends their RECEIPTs.
@@ -319,6 +372,7 @@ impl Connection {
             .publish(&self.messages, self.id, now())
             .await;
         self.messages.clear();
+        self.gathered = 0;
         for receipt in std::mem::take(&mut self.receipts) {
             self.reply(&receipt);
         }
@@ -351,7 +405,8 @@ impl Connection {
         // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
         // at the end of this step, when every publisher sees it.
         if let Some(receipt) = receipt {
-            self.reply(&receipt);
+            let octets = self.encode(&receipt);
+            self.outbox.reply_and_hold(octets, now());
         }
         self.shared.hub.subscribe(&subscriber);
         self.subscribers
@@ -368,31 +423,40 @@ impl Connection {
     }
 
     fn reply(&self, frame: &Frame) {
+        self.outbox.reply(self.encode(frame), now());
+    }
+
+    fn encode(&self, frame: &Frame) -> Bytes {
         self.shared.metrics.sent(frame.command);
-        let octets = frame.encode(self.session.version());
-        self.outbox.reply(self.framing().wrap(&octets), now());
+        self.framing().wrap(&frame.encode(self.session.version()))
     }
 
     fn framing(&self) -> Framing {
         self.transport.framing()
     }
 
-    /// Ends the connection, whatever the reason: nothing of it is left behind.
-    async fn end(mut self, end: End) {
-        let lost = self.outbox.end();
-        self.shared.hub.drop_messages(Loss::Closed, lost);
-        for (_, subscriber) in self.subscribers.drain() {
-            self.shared.hub.unsubscribe(&subscriber);
-        }
+    /// Says what there is to say at the end, and sees that it arrives.
+    async fn end(&mut self, end: End) {
+        self.unsubscribe_all().await;
         let label = end.label();
         match end {
-            End::Lost(error) => debug!(parent: &self.span, error = ?error, "connection lost"),
-            End::ClosedByClient => self.linger(transport::DRAIN_TIME).await,
+            End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
+            End::ClosedByClient | End::Finished => self.linger(transport::DRAIN_TIME).await,
             End::Closing(closing) => self.close(*closing).await,
         }
-        self.outbox.close();
-        self.shared.hub.leave(self.id);
         self.shared.metrics.closed.with(label).inc();
+    }
+
+    async fn unsubscribe_all(&mut self) {
+        let lost = self.outbox.end();
+        self.shared.hub.drop_messages(Loss::Closed, lost);
+        let numbers: Vec<u32> = self.subscribers.keys().copied().collect();
+        for some in numbers.chunks(FRAMES) {
+            for number in some {
+                self.unsubscribe(*number, None);
+            }
+            self.breathe(true).await;
+        }
     }
 
     async fn close(&self, closing: Closing) {
@@ -420,6 +484,17 @@ impl Connection {
     }
 }
 
+/// Nothing of a client is left behind, also if its task is ended by a panic or by the runtime.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.outbox.close();
+        for subscriber in self.subscribers.values() {
+            self.shared.hub.unsubscribe(subscriber);
+        }
+        self.shared.hub.leave(self.id);
+    }
+}
+
 impl Shared {
     /// The largest message of WebSocket: the largest frame, with something for its command.
     pub fn largest_frame(&self) -> usize {
@@ -440,8 +515,8 @@ impl End {
         match self {
             Self::Closing(closing) => closing.label,
             Self::ClosedByClient => "client_close",
-            Self::Lost(None) => "client_gone",
-            Self::Lost(Some(_)) => "client_reset",
+            Self::Finished => "client_gone",
+            Self::Lost(_) => "client_reset",
         }
     }
 }
@@ -460,6 +535,7 @@ impl Timer {
 
     fn arm(&mut self, deadline: Option<std::time::Instant>) {
         let Some(deadline) = deadline.map(Instant::from_std) else {
+            self.sleep = None;
             return;
         };
         match &mut self.sleep {
@@ -473,8 +549,8 @@ impl Timer {
 
     async fn passed(&mut self) {
         match &mut self.sleep {
-            Some(sleep) if !sleep.is_elapsed() => sleep.as_mut().await,
-            _ => std::future::pending().await,
+            Some(sleep) => sleep.as_mut().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -493,6 +569,15 @@ async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
+
+/// So many octets are read before others have their turn.
+const TURN: usize = 64 * 1024;
+
+/// A batch with as much in bodies is handed over before more is gathered.
+const BATCH: usize = 64 * 1024;
+
+/// So many frames, or subscriptions that end, are worked on before others have their turn.
+const FRAMES: usize = 1024;
 
 /// The most octets of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

@@ -100,7 +100,7 @@ impl Pattern {
         })
     }
 
-    /// The text as the client wrote it.
+    /// The text, in the one spelling of its kind.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Exact(destination) | Self::Wild(destination) => destination.as_str(),

@@ -1,9 +1,9 @@
 //! The trie of patterns: which subscriptions with wildcards does a destination match?
 //!
-//! The trie is read as a nondeterministic automaton: the set of nodes that the segments read so
-//! far can lead to is carried along, each node at most twice. So a match costs at most
-//! segments × nodes, however the multi-segment wildcards are nested, and inserting or removing
-//! costs the pattern's length.
+//! The trie is read as a nondeterministic automaton: the set of places that the segments read so
+//! far can lead to is carried along, at most two for each node. So a match costs at most
+//! segments × nodes (and sorting them), however the multi-segment wildcards are nested, and
+//! inserting or removing costs the pattern's length.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -49,7 +49,7 @@ enum Step {
 /// A place that the segments read so far can lead to. A multi-segment wildcard is entered
 /// without reading; `consumed` says that it has read a segment since, after which it reads on
 /// whatever the separator.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     node: usize,
     consumed: bool,
@@ -114,13 +114,15 @@ impl<K: Eq + Hash, T> Patterns<K, T> {
             for &place in &places {
                 self.step(place, segment, &mut next);
             }
+            // Below a multi-segment wildcard a place can be reached in several ways.
+            next.sort_unstable();
+            next.dedup();
             std::mem::swap(&mut places, &mut next);
             next.clear();
             if places.is_empty() {
                 return;
             }
         }
-        places.sort_unstable_by_key(|place| place.node);
         places.dedup_by_key(|place| place.node);
         for place in places {
             self.nodes[place.node].values.values().for_each(&mut found);
@@ -165,9 +167,6 @@ impl<K: Eq + Hash, T> Patterns<K, T> {
 
     /// Adds a place and the multi-segment wildcards that can be entered from it without reading.
     fn enter(&self, place: Place, places: &mut Vec<Place>) {
-        if places.contains(&place) {
-            return;
-        }
         places.push(place);
         for child in self.nodes[place.node]
             .below

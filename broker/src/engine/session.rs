@@ -228,6 +228,8 @@ impl Session {
     /// is that of the frame at fault, if it is known.
     pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
         self.actions.clear();
+        // The receipt of a CONNECT is ignored, also of one that cannot be read.
+        let receipt = receipt.filter(|_| self.state != State::Opening);
         self.refuse(refusal, receipt);
     }
 

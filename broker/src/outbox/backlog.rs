@@ -70,15 +70,23 @@ enum Content {
     Ping(Bytes),
 }
 
-/// Where the messages of each destination wait that are not partly written, oldest first. Kept
-/// only for a policy that drops the oldest, so that a drop costs no search.
-type Index = HashMap<Destination, VecDeque<u64>>;
+/// What waits of each destination and is not partly written. Kept only for a policy that drops
+/// the oldest, so that a drop costs no search.
+#[derive(Debug, Default)]
+struct Index(HashMap<Destination, Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    /// The places of the items with its messages, oldest first.
+    places: VecDeque<u64>,
+    load: Load,
+}
 
 impl Backlog {
     /// An empty backlog that can drop the oldest message of a destination.
     pub fn indexed() -> Self {
         Self {
-            index: Some(Index::new()),
+            index: Some(Index::default()),
             ..Self::default()
         }
     }
@@ -123,31 +131,28 @@ impl Backlog {
             written == 0 || self.items.is_empty(),
             "only the front is partly written"
         );
-        self.messages.frames += range.len();
-        self.messages.octets += piece.size(&range);
+        let load = Load::of(piece, &range);
+        self.messages.add(load);
         let place = self.push(Content::Messages {
             piece: Arc::clone(piece),
             range,
             subscription,
         });
         if let Some(index) = &mut self.index {
-            index
-                .entry(piece.destination().clone())
-                .or_default()
-                .push_back(place);
+            index.add(piece.destination(), place, load);
         }
         self.advance(written);
     }
 
     /// Appends a RECEIPT or an ERROR.
     pub fn push_reply(&mut self, reply: Bytes) {
-        self.replies.add(reply.len());
+        self.replies.add(Load::one(reply.len()));
         self.push(Content::Reply(reply));
     }
 
     /// Appends a Pong or a Close.
     pub fn push_control(&mut self, control: Bytes) {
-        self.replies.add(control.len());
+        self.replies.add(Load::one(control.len()));
         self.push(Content::Control(control));
     }
 
@@ -161,6 +166,7 @@ impl Backlog {
     /// Puts a Ping before all frames that are not partly written, unless one waits.
     pub fn push_ping(&mut self, ping: Bytes) {
         if !std::mem::replace(&mut self.ping_waits, true) {
+            // It shares the place of what it goes before.
             let place = self
                 .items
                 .front()
@@ -225,36 +231,40 @@ impl Backlog {
         self.retain_messages(|_| false);
     }
 
+    /// Whether a message of so many octets would fit if older ones to its destination left.
+    pub fn could_fit(&self, octets: usize, destination: &Destination, bounds: Bounds) -> bool {
+        let own = self
+            .index
+            .as_ref()
+            .map_or_else(Load::default, |index| index.load(destination));
+        let others = self.messages.without(own);
+        others.frames == 0
+            || (others.frames < bounds.messages
+                && others.octets.saturating_add(octets) <= bounds.octets)
+    }
+
     /// Takes out the oldest message to a destination that is not partly written; `false` if there
     /// is none, or if this backlog is not [`Backlog::indexed`].
     pub fn remove_oldest(&mut self, destination: &Destination) -> bool {
-        let Some(places) = self
-            .index
-            .as_mut()
-            .and_then(|index| index.get_mut(destination))
-        else {
+        let Some(index) = &mut self.index else {
             return false;
         };
-        let Some(&place) = places.front() else {
+        let Some(place) = index.oldest(destination) else {
             return false;
         };
         let first = self.items.partition_point(|item| item.place < place);
+        // What is partly written, or a Ping before it, may share the place.
         let skip = usize::from(first == 0 && self.written > 0);
-        let found = self
-            .items
-            .range_mut(first + skip..)
-            .find_map(|item| match &mut item.content {
-                Content::Messages { piece, range, .. } => Some((piece, range)),
-                _ => None,
-            });
-        let Some((piece, range)) = found else {
+        let mut behind = self.items.range_mut(first + skip..);
+        let Some((piece, range)) = behind.find_map(|item| item.content.messages()) else {
             return false;
         };
-        self.messages.frames -= 1;
-        self.messages.octets -= piece.size(&(range.start..range.start + 1));
+        let load = Load::of(piece, &(range.start..range.start + 1));
         range.start += 1;
-        if range.start == range.end {
-            places.pop_front();
+        let hollow = range.start == range.end;
+        index.remove(destination, load, hollow);
+        self.messages = self.messages.without(load);
+        if hollow {
             self.hollow += 1;
             self.drop_hollow();
         }
@@ -273,47 +283,49 @@ impl Backlog {
     /// A part of the front, less than all of it, is written. If the front is several messages the
     /// ones behind the partly written one become an item of their own.
     fn advance_in_front(&mut self, octets: usize) {
-        let Some(front) = self.items.front_mut() else {
+        let started = self.written > 0;
+        self.written += octets;
+        let Some(Item { place, content }) = self.items.front_mut() else {
             return;
         };
-        let place = front.place;
-        let Content::Messages {
-            piece,
-            range,
-            subscription,
-        } = &mut front.content
+        let (
+            false,
+            Content::Messages {
+                piece,
+                range,
+                subscription,
+            },
+        ) = (started, content)
         else {
-            self.written += octets;
             return;
         };
-        let begin = piece.start(range.start) + self.written;
+        let begin = piece.start(range.start);
         let current = piece.whole(begin + octets);
-        if current == range.start && self.written > 0 {
-            self.written += octets;
-            return;
-        }
-        let done = range.start..current;
-        let size = piece.size(&done);
-        self.messages.frames -= done.len();
-        self.messages.octets -= size;
+        let done = Load::of(piece, &(range.start..current));
+        self.messages = self.messages.without(done);
         self.written = begin + octets - piece.start(current);
         range.start = current;
         if self.written == 0 {
+            if let Some(index) = &mut self.index {
+                index.remove(piece.destination(), done, false);
+            }
             return;
         }
         let rest = current + 1..range.end;
-        if rest.is_empty() {
-            let destination = piece.destination().clone();
-            self.unindex(&destination);
-            return;
-        }
-        let content = Content::Messages {
-            piece: Arc::clone(piece),
-            range: rest,
-            subscription: *subscription,
-        };
         range.end = current + 1;
-        self.items.insert(1, Item { place, content });
+        if let Some(index) = &mut self.index {
+            let gone = done.with(Load::of(piece, range));
+            index.remove(piece.destination(), gone, rest.is_empty());
+        }
+        if !rest.is_empty() {
+            let (place, piece) = (*place, Arc::clone(piece));
+            let content = Content::Messages {
+                piece,
+                range: rest,
+                subscription: *subscription,
+            };
+            self.items.insert(1, Item { place, content });
+        }
     }
 
     fn pop_front(&mut self) {
@@ -323,51 +335,44 @@ impl Backlog {
         };
         match item.content {
             Content::Messages { piece, range, .. } => {
-                self.messages.frames -= range.len();
-                self.messages.octets -= piece.size(&range);
-                if !started {
-                    self.unindex(piece.destination());
+                let load = Load::of(&piece, &range);
+                self.messages = self.messages.without(load);
+                if let Some(index) = self.index.as_mut().filter(|_| !started) {
+                    index.remove(piece.destination(), load, true);
                 }
             }
             Content::Reply(reply) | Content::Control(reply) => {
-                self.replies.frames -= 1;
-                self.replies.octets -= reply.len();
+                self.replies = self.replies.without(Load::one(reply.len()));
             }
             Content::Beat(_) => self.beat_waits = false,
             Content::Ping(_) => self.ping_waits = false,
         }
+        self.drop_hollow();
+    }
+
+    /// At the front there is no item without messages, and elsewhere they do not outnumber the
+    /// others, or a client that reads nothing would grow the line for ever.
+    fn drop_hollow(&mut self) {
         while self.items.front().is_some_and(Item::is_hollow) {
             self.items.pop_front();
             self.hollow -= 1;
         }
-    }
-
-    /// The oldest item with messages to a destination is not one that could be dropped any more.
-    fn unindex(&mut self, destination: &Destination) {
-        let Some(index) = &mut self.index else { return };
-        if let Some(places) = index.get_mut(destination) {
-            places.pop_front();
-            if places.is_empty() {
-                index.remove(destination);
-            }
-        }
-    }
-
-    /// Items in line without messages must not outnumber the others, or a client that reads
-    /// nothing would grow the line for ever; at the front there is none at all.
-    fn drop_hollow(&mut self) {
-        if self.hollow * 2 > self.items.len() || self.items.front().is_some_and(Item::is_hollow) {
+        if self.hollow * 2 > self.items.len() {
             self.items.retain(|item| !item.is_hollow());
             self.hollow = 0;
         }
     }
 
     fn retain_messages(&mut self, keep: impl Fn(u32) -> bool) {
-        let mut at = 0;
+        if self.messages.frames == 0 {
+            return;
+        }
         let started = self.written > 0;
+        let mut at = 0;
         self.items.retain(|item| {
             at += 1;
             match &item.content {
+                Content::Messages { range, .. } if range.is_empty() => false,
                 Content::Messages { subscription, .. } => {
                     (started && at == 1) || keep(*subscription)
                 }
@@ -380,28 +385,53 @@ impl Backlog {
     fn recount(&mut self, started: bool) {
         self.messages = Load::default();
         self.hollow = 0;
-        if let Some(index) = &mut self.index {
-            index.clear();
+        let mut index = self.index.as_mut();
+        if let Some(index) = &mut index {
+            index.0.clear();
         }
         for (at, item) in self.items.iter().enumerate() {
             let Content::Messages { piece, range, .. } = &item.content else {
                 continue;
             };
-            self.messages.frames += range.len();
-            self.messages.octets += piece.size(range);
-            self.hollow += usize::from(range.is_empty());
-            if let Some(index) = self
-                .index
-                .as_mut()
-                .filter(|_| !(range.is_empty() || started && at == 0))
-            {
-                index
-                    .entry(piece.destination().clone())
-                    .or_default()
-                    .push_back(item.place);
+            let load = Load::of(piece, range);
+            self.messages.add(load);
+            if let Some(index) = index.as_mut().filter(|_| !started || at > 0) {
+                index.add(piece.destination(), item.place, load);
             }
         }
-        self.drop_hollow();
+    }
+}
+
+impl Index {
+    fn add(&mut self, destination: &Destination, place: u64, load: Load) {
+        let line = self.0.entry(destination.clone()).or_default();
+        line.places.push_back(place);
+        line.load.add(load);
+    }
+
+    /// Some of the oldest messages are not to be dropped any more; with `item` none are left at the
+    /// oldest place.
+    fn remove(&mut self, destination: &Destination, load: Load, item: bool) {
+        let Some(line) = self.0.get_mut(destination) else {
+            return;
+        };
+        line.load = line.load.without(load);
+        if item {
+            line.places.pop_front();
+        }
+        if line.places.is_empty() {
+            self.0.remove(destination);
+        }
+    }
+
+    fn oldest(&self, destination: &Destination) -> Option<u64> {
+        self.0.get(destination)?.places.front().copied()
+    }
+
+    fn load(&self, destination: &Destination) -> Load {
+        self.0
+            .get(destination)
+            .map_or_else(Load::default, |line| line.load)
     }
 }
 
@@ -425,15 +455,46 @@ impl Content {
         }
     }
 
+    fn messages(&mut self) -> Option<(&Piece, &mut Range<usize>)> {
+        match self {
+            Self::Messages { piece, range, .. } => Some((piece, range)),
+            _ => None,
+        }
+    }
+
     fn is_data(&self) -> bool {
         !matches!(self, Self::Control(_) | Self::Ping(_))
     }
 }
 
 impl Load {
-    fn add(&mut self, octets: usize) {
-        self.frames += 1;
-        self.octets += octets;
+    fn one(octets: usize) -> Self {
+        Self { frames: 1, octets }
+    }
+
+    fn of(piece: &Piece, range: &Range<usize>) -> Self {
+        Self {
+            frames: range.len(),
+            octets: piece.size(range),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        *self = self.with(other);
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            octets: self.octets + other.octets,
+        }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            frames: self.frames - other.frames,
+            octets: self.octets - other.octets,
+        }
     }
 }
 

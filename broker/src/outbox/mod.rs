@@ -103,6 +103,10 @@ struct State {
     backlog: Backlog,
     /// Whether messages are still taken.
     open: bool,
+    /// Whether the socket took less than it was given when it was written last.
+    blocked: bool,
+    /// Whether only the client's own task may write: it is within a step.
+    held: bool,
     signal: Option<Signal>,
     last_data: Instant,
     last_write: Instant,
@@ -121,6 +125,8 @@ impl Outbox {
             wire: Some(wire),
             backlog,
             open: true,
+            blocked: false,
+            held: false,
             signal: None,
             last_data: now,
             last_write: now,
@@ -170,30 +176,47 @@ impl Outbox {
 
     /// Appends a RECEIPT or an ERROR, to be written by [`Outbox::flush`].
     pub fn reply(&self, reply: Bytes, now: Instant) {
-        let mut state = self.lock();
-        state.replies_since.get_or_insert(now);
-        state.backlog.push_reply(reply);
+        self.append(|state| {
+            state.replies_since.get_or_insert(now);
+            state.backlog.push_reply(reply);
+        });
+    }
+
+    /// As [`Outbox::reply`], and nobody but the client's own task writes it or anything else until
+    /// then: the RECEIPT of a SUBSCRIBE must not leave before publishers can see the subscription.
+    pub fn reply_and_hold(&self, reply: Bytes, now: Instant) {
+        self.append(|state| {
+            state.replies_since.get_or_insert(now);
+            state.backlog.push_reply(reply);
+            state.held = true;
+        });
     }
 
     /// Appends a Pong or a Close, to be written by [`Outbox::flush`].
     pub fn control(&self, control: Bytes, now: Instant) {
-        let mut state = self.lock();
-        state.replies_since.get_or_insert(now);
-        state.backlog.push_control(control);
+        self.append(|state| {
+            state.replies_since.get_or_insert(now);
+            state.backlog.push_control(control);
+        });
     }
 
     /// Appends a heart-beat, to be written by [`Outbox::flush`].
     pub fn beat(&self, beat: Bytes) {
-        self.lock().backlog.push_beat(beat);
+        self.append(|state| state.backlog.push_beat(beat));
     }
 
     /// Puts a Ping before all that is not partly written, to be written by [`Outbox::flush`].
-    pub fn ping(&self, ping: Bytes) {
-        let mut state = self.lock();
-        if !state.backlog.ping_waits() {
-            state.ping_progress = None;
-        }
-        state.backlog.push_ping(ping);
+    /// Says whether it did, as one that waits already is enough.
+    pub fn ping(&self, ping: Bytes) -> bool {
+        let mut first = false;
+        self.append(|state| {
+            first = !state.backlog.ping_waits();
+            if first {
+                state.ping_progress = None;
+                state.backlog.push_ping(ping);
+            }
+        });
+        first
     }
 
     /// Ends a subscription: from now on no message of it is taken, and what waits of it leaves,
@@ -228,35 +251,24 @@ impl Outbox {
     /// Whatever ended the connection.
     pub fn flush(&self, now: Instant) -> io::Result<Flushed> {
         let mut state = self.lock();
-        let mut turn = 0;
-        while turn < TURN {
-            match state.write_some(now) {
-                Ok(0) => return Ok(Flushed::All),
-                Ok(octets) => turn += octets,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Flushed::Blocked);
-                }
-                Err(error) => {
-                    state.open = false;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(if state.backlog.is_empty() {
-            Flushed::All
-        } else {
-            Flushed::Some
-        })
+        state.held = false;
+        state.write_turn(now)
     }
 
     /// [`Outbox::flush`] by somebody else than the client's own task, which is woken if anything
     /// is left to do.
     pub fn flush_for_owner(&self, now: Instant) {
-        match self.flush(now) {
-            Ok(Flushed::All) => {}
-            Ok(Flushed::Blocked | Flushed::Some) => self.wake.notify_one(),
-            Err(_) => self.signal(Signal::Lost),
+        let mut state = self.lock();
+        if state.held {
+            return;
         }
+        match state.write_turn(now) {
+            Ok(Flushed::All) => return,
+            Ok(Flushed::Blocked | Flushed::Some) => {}
+            Err(_) => _ = state.signal.get_or_insert(Signal::Lost),
+        }
+        drop(state);
+        self.wake.notify_one();
     }
 
     /// Tells the client's own task something; the first that is told counts.
@@ -284,7 +296,7 @@ impl Outbox {
         Link {
             last_data: state.last_data,
             last_write: state.last_write,
-            blocked: !state.backlog.is_empty(),
+            blocked: state.blocked && !state.backlog.is_empty(),
             replies_stuck: replies_since.map(|since| since.max(state.last_write)),
             ping_progress: state.ping_progress,
         }
@@ -301,6 +313,14 @@ impl Outbox {
         self.lock().backlog.is_empty()
     }
 
+    /// What is appended behind the end of the socket goes nowhere.
+    fn append(&self, append: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        if state.wire.is_some() {
+            append(&mut state);
+        }
+    }
+
     /// The lock is held for a few instructions and at most one system call that does not wait. A
     /// panic under it would leave a backlog that is still in order, so poison is ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -312,14 +332,37 @@ impl State {
     /// Tries to write past an empty backlog. What fails is tried again, and then told, by the
     /// client's own task.
     fn write_at_once(&mut self, octets: &[u8], now: Instant) -> usize {
-        let Some(Ok(written)) = self.wire.as_ref().map(|wire| wire.try_write(octets)) else {
-            return 0;
-        };
+        let done = self.wire.as_ref().map(|wire| wire.try_write(octets));
+        let written = done.and_then(Result::ok).unwrap_or_default();
+        self.blocked = written < octets.len();
         if written > 0 {
             self.last_data = now;
             self.last_write = now;
         }
         written
+    }
+
+    fn write_turn(&mut self, now: Instant) -> io::Result<Flushed> {
+        let mut turn = 0;
+        while turn < TURN {
+            match self.write_some(now) {
+                Ok(0) => return Ok(Flushed::All),
+                Ok(octets) => turn += octets,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => {
+                    self.open = false;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(if self.backlog.is_empty() {
+            Flushed::All
+        } else {
+            Flushed::Some
+        })
     }
 
     /// Writes once; zero if nothing waits.
@@ -401,8 +444,11 @@ impl State {
         policy: Policy,
         pushed: &mut Pushed,
     ) -> bool {
-        while !self.backlog.fits(piece.size(one), policy.bounds) {
-            if !self.backlog.remove_oldest(piece.destination()) {
+        let (octets, destination) = (piece.size(one), piece.destination());
+        let drops = policy.slow_consumer == SlowConsumer::DropOldest
+            && self.backlog.could_fit(octets, destination, policy.bounds);
+        while !self.backlog.fits(octets, policy.bounds) {
+            if !drops || !self.backlog.remove_oldest(destination) {
                 return false;
             }
             pushed.dropped += 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stomp_codec::Version;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{debug, debug_span};
 
@@ -23,29 +23,44 @@ use crate::transport::{self, Socket, Transport, WebSocket};
 #[derive(Debug)]
 pub(super) struct Doorman {
     shared: Arc<Shared>,
+    /// One permit for each connection there may be.
     room: Arc<Semaphore>,
     /// So many connections that find no room are told so at the same time.
     lobby: Arc<Semaphore>,
     connections: usize,
     connect_timeout: Duration,
     handshake: Arc<handshake::Settings>,
+    /// Whether handshakes that are not done are to end.
+    stopping: watch::Sender<bool>,
 }
 
 impl Doorman {
     pub(super) fn new(
         shared: Arc<Shared>,
-        room: Arc<Semaphore>,
         config: &Config,
         handshake: handshake::Settings,
     ) -> Self {
         Self {
             shared,
-            room,
+            room: Arc::new(Semaphore::new(config.limits.connections)),
             lobby: Arc::new(Semaphore::new(LOBBY)),
             connections: config.limits.connections,
             connect_timeout: config.limits.connect_timeout,
             handshake: Arc::new(handshake),
+            stopping: watch::Sender::new(false),
         }
+    }
+
+    /// Ends the handshakes that are not done.
+    pub(super) fn stop_handshakes(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until nobody is here any more.
+    pub(super) async fn wait_for_all_to_leave(&self) {
+        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
+        // It fails if the semaphore is closed, which nobody does.
+        let _ = self.room.acquire_many(all).await;
     }
 
     /// A connection for WebSocket: first the handshake, then the client.
@@ -56,8 +71,14 @@ impl Doorman {
         let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.handshake));
         let accepted = Instant::now();
         let deadline = accepted + self.connect_timeout;
+        let mut stopping = self.stopping.subscribe();
         tokio::spawn(async move {
-            let opened = match handshake::open(stream, settings, full, deadline).await {
+            let handshake = tokio::select! {
+                biased;
+                done = handshake::open(stream, settings, full, deadline) => done,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
+            let opened = match handshake {
                 Ok(Some(opened)) => opened,
                 Ok(None) => return,
                 Err(refused) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stomp_codec::{Limits, Version};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -23,7 +23,7 @@ use crate::engine::session::Settings;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::metrics::Registry;
-use crate::outbox::{Bounds, Policy, Signal};
+use crate::outbox::{Bounds, Policy};
 use crate::transport::handshake;
 
 /// Runs the broker until a signal stops it.
@@ -64,8 +64,7 @@ pub struct Broker {
     tcp: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     shared: Arc<Shared>,
-    /// One permit for each connection there may be.
-    room: Arc<Semaphore>,
+    doorman: Arc<Doorman>,
     readiness: watch::Sender<Readiness>,
     accepting: Vec<JoinHandle<()>>,
     answering: Option<JoinHandle<()>>,
@@ -84,25 +83,24 @@ impl Broker {
         let websocket = listen::bind("STOMP over WebSocket", listen.websocket.as_deref()).await?;
         let tcp = listen::bind("STOMP over TCP", listen.tcp.as_deref()).await?;
         let admin = listen::bind("operators", listen.admin.as_deref()).await?;
+        let doorman = Arc::new(Doorman::new(
+            Arc::clone(&shared),
+            config,
+            handshake_settings(config),
+        ));
         let (readiness, watched) = watch::channel(Readiness::Starting);
         let mut broker = Self {
             config: config.clone(),
             websocket: listen::address(websocket.as_ref()),
             tcp: listen::address(tcp.as_ref()),
             admin: listen::address(admin.as_ref()),
-            shared: Arc::clone(&shared),
-            room: Arc::new(Semaphore::new(config.limits.connections)),
+            shared,
+            doorman: Arc::clone(&doorman),
             readiness,
             accepting: Vec::new(),
             answering: admin
                 .map(|listener| tokio::spawn(admin::serve(listener, registry, watched))),
         };
-        let doorman = Arc::new(Doorman::new(
-            shared,
-            Arc::clone(&broker.room),
-            config,
-            handshake_settings(config),
-        ));
         broker.accepting.extend(websocket.map(|listener| {
             let doorman = Arc::clone(&doorman);
             tokio::spawn(listen::accept(listener, move |stream, peer| {
@@ -146,12 +144,10 @@ impl Broker {
         sleep(stop.delay).await;
         self.accepting.drain(..).for_each(|task| task.abort());
         info!(clients = self.connections(), "sending clients away");
-        self.shared.hub.signal_all(Signal::Stop, stop.spread).await;
-        let all = u32::try_from(self.config.limits.connections).unwrap_or(u32::MAX);
-        if timeout(stop.flush, self.room.acquire_many(all))
-            .await
-            .is_err()
-        {
+        self.doorman.stop_handshakes();
+        self.shared.hub.stop(stop.spread).await;
+        let left = self.doorman.wait_for_all_to_leave();
+        if timeout(stop.flush, left).await.is_err() {
             warn!(
                 clients = self.connections(),
                 "some clients did not take their last octets"

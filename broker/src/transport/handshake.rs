@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -48,6 +48,8 @@ pub struct Opened {
 pub enum Refused {
     /// 400: the key is not 16 octets in base64.
     BadKey,
+    /// 400: a request with a body.
+    Body,
     /// 503: more connections than configured.
     Full,
     /// The client went away, or what it sent is no HTTP.
@@ -89,7 +91,6 @@ pub async fn open(
         std::future::ready(Ok::<_, Infallible>(answer))
     });
     let mut connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(MAX_REQUEST)
         .serve_connection(TokioIo::new(stream), service);
     let served = timeout_at(
@@ -122,7 +123,13 @@ pub async fn open(
             finish(stream).await;
             Err(refused)
         }
-        (_, _) => Err(Refused::Http),
+        // Somebody looked whether anybody is here.
+        (Ok(Ok(())), None) => Ok(None),
+        // hyper has answered it: 400, or 431 for a head that is too large.
+        (_, _) => {
+            finish(stream).await;
+            Err(Refused::Http)
+        }
     }
 }
 
@@ -150,7 +157,13 @@ fn decide(
     if request.method() != Method::GET {
         return Err(Refused::Method);
     }
-    if !lists(headers, &UPGRADE, "websocket") || !lists(headers, &CONNECTION, "upgrade") {
+    if !request.body().is_end_stream() {
+        return Err(Refused::Body);
+    }
+    if request.version() < Version::HTTP_11
+        || !lists(headers, &UPGRADE, "websocket")
+        || !lists(headers, &CONNECTION, "upgrade")
+    {
         return Err(Refused::NoUpgrade);
     }
     if headers
@@ -249,13 +262,18 @@ fn text(status: StatusCode, kind: &'static str, text: String) -> Answer {
     answer
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    // One request, one answer; an answer that opens a WebSocket must not say so.
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BadKey,
+        Self::Body,
         Self::Full,
         Self::Http,
         Self::Method,
@@ -270,6 +288,7 @@ impl Refused {
     pub const fn label(self) -> &'static str {
         match self {
             Self::BadKey => "handshake_key",
+            Self::Body => "handshake_body",
             Self::Full => "connections",
             Self::Http => "handshake_http",
             Self::Method => "handshake_method",
@@ -286,6 +305,10 @@ impl Refused {
             Self::BadKey => (
                 StatusCode::BAD_REQUEST,
                 "Sec-WebSocket-Key must be 16 octets in base64.".to_owned(),
+            ),
+            Self::Body => (
+                StatusCode::BAD_REQUEST,
+                "A request has no body here.".to_owned(),
             ),
             Self::Full => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -55,4 +55,5 @@ thread_local! {
 /// The most octets of one read: large, because what one read brings is routed together.
 const ROOM: usize = 64 * 1024;
 
-const DRAIN_OCTETS: usize = 16 * 1024 * 1024;
+/// The most octets that are thrown away.
+pub const DRAIN_OCTETS: usize = 16 * 1024 * 1024;

@@ -102,6 +102,7 @@ impl WebSocket {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => {
                 WebSocketFault::TooBig { limit: self.limit }
             }
+            Error::Protocol(error) => WebSocketFault::Protocol(error.to_string().into()),
             other => WebSocketFault::Protocol(other.to_string().into()),
         }
     }
