@@ -33,7 +33,7 @@ pub type SubscriberId = (SessionId, u32);
 #[derive(Debug, Default)]
 pub struct Topic {
     members: HashMap<SubscriberId, Arc<Subscriber>>,
-    /// Grows with each change of the members.
+    /// The number of the last change of the members; zero if there never were any.
     version: u64,
     audience: Option<Arc<Audience>>,
 }
@@ -79,15 +79,16 @@ impl Subscriber {
 }
 
 impl Topic {
-    /// Adds a subscriber.
-    pub fn insert(&mut self, subscriber: &Arc<Subscriber>) {
+    /// Adds a subscriber. The number of this `change` is above zero and no topic has it again, not
+    /// even one of the same name that comes after this one.
+    pub fn insert(&mut self, subscriber: &Arc<Subscriber>, change: u64) {
         self.members.insert(subscriber.id(), Arc::clone(subscriber));
-        self.change();
+        self.change(change);
     }
 
-    /// Takes a subscriber out.
-    pub fn remove(&mut self, id: &SubscriberId) -> bool {
-        self.change();
+    /// Takes a subscriber out; `change` is as in [`Topic::insert`].
+    pub fn remove(&mut self, id: &SubscriberId, change: u64) -> bool {
+        self.change(change);
         self.members.remove(id).is_some()
     }
 
@@ -123,8 +124,8 @@ impl Topic {
         self.audience = None;
     }
 
-    fn change(&mut self) {
-        self.version += 1;
+    fn change(&mut self, change: u64) {
+        self.version = change;
         self.audience = None;
     }
 }

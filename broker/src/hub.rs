@@ -30,6 +30,8 @@ pub struct Hub {
     patterns: RwLock<Patterns<SubscriberId, Arc<Subscriber>>>,
     /// Grows with each change of the patterns, so that older audiences are known as such.
     generation: AtomicU64,
+    /// How often the members of any topic have changed.
+    changes: AtomicU64,
     /// About how many receivers all audiences that are remembered have together.
     remembered: AtomicUsize,
     stopping: AtomicBool,
@@ -66,6 +68,7 @@ impl Hub {
             topics: DashMap::new(),
             patterns: RwLock::default(),
             generation: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             remembered: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             metrics: Metrics::new(registry),
@@ -117,7 +120,7 @@ impl Hub {
                 self.topics
                     .entry(destination.clone())
                     .or_default()
-                    .insert(subscriber);
+                    .insert(subscriber, self.change());
             }
             Pattern::Wild(pattern) => {
                 let mut patterns = self
@@ -137,7 +140,7 @@ impl Hub {
         match &subscriber.subscription.pattern {
             Pattern::Exact(destination) => {
                 self.topics.remove_if_mut(destination, |_, topic| {
-                    topic.remove(&subscriber.id());
+                    topic.remove(&subscriber.id(), self.change());
                     topic.is_empty()
                 });
             }
@@ -219,6 +222,11 @@ impl Hub {
         let audience = members.audience(&wild, generation);
         self.remember(destination, &audience, members.version());
         Some(audience)
+    }
+
+    /// The number of a change of a topic's members.
+    fn change(&self) -> u64 {
+        self.changes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn matching(&self, destination: &Destination) -> Vec<Arc<Subscriber>> {

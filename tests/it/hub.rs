@@ -12,7 +12,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stomp_codec::{Headers, Version};
-use stompd::audience::Subscriber;
+use stompd::audience::{Subscriber, Topic};
 use stompd::config::SlowConsumer;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
@@ -531,4 +531,22 @@ fn a_subscription_sees_all_that_is_published_while_it_lasts() {
     for (numbers, done) in by_publisher(&steady).iter().zip(done) {
         assert!(numbers.iter().copied().eq(1..=done));
     }
+}
+
+#[test]
+fn an_audience_of_a_topic_that_is_gone_is_not_remembered_for_the_next_of_its_name() {
+    let hub = hub();
+    let old = Client::tcp(1).subscribe(&hub, Some("s"), "/topic/a", false);
+    let new = Client::tcp(2).subscribe(&hub, Some("s"), "/topic/a", false);
+    let mut topic = Topic::default();
+    topic.insert(&old, 1);
+    // A publisher reads the members and lets the lock go ...
+    let members = topic.members();
+    let audience = members.audience(&[], 0);
+    // ... the only subscriber leaves, the topic with it, and another one comes ...
+    let mut topic = Topic::default();
+    topic.insert(&new, 2);
+    // ... and the publisher goes on.
+    topic.remember(&audience, members.version());
+    assert!(topic.audience(0).is_none());
 }

@@ -190,6 +190,7 @@ impl Model {
         }
         let whole = at_once == all;
         let (count, mut accepted, mut dropped) = (frames.len(), 0, 0);
+        let mut all_begun = 0;
         for octets in frames {
             let size = octets.len();
             let begun = at_once > 0;
@@ -200,13 +201,15 @@ impl Model {
                     written: 0,
                 });
                 accepted += 1;
+                all_begun += usize::from(begun);
                 let now = at_once.min(size);
                 self.write(now);
                 at_once -= now;
             } else if self.policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
                 self.signal.get_or_insert(Signal::Overflow);
-                dropped = count - accepted + self.remove(|_| true);
+                dropped += count - accepted - dropped + self.remove(|_| true);
+                accepted = all_begun;
                 break;
             } else {
                 dropped += 1;
@@ -674,8 +677,8 @@ fn after_an_overflow_come_replies_and_whole_frames_only() {
         Write::Now,
         now,
     );
-    // The first is begun; the second was accepted and is dropped like the two that do not fit.
-    assert_eq!((pushed.accepted, pushed.dropped), (2, 3));
+    // The first is begun; the second had a place and is dropped like the two that do not fit.
+    assert_eq!((pushed.accepted, pushed.dropped), (1, 3));
     assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
     let pushed = outbox.push(&piece("/topic/a", 1, 5, &[1]), 1, &never, Write::Now, now);
     assert_eq!(pushed.accepted, 0);
@@ -709,6 +712,36 @@ fn the_owner_is_woken_when_something_is_left_for_it() {
     outbox.flush_for_owner(now);
     assert!(is_ready(outbox.woken()));
     assert_eq!(outbox.take_signal(), Some(Signal::Lost));
+}
+
+#[test]
+fn while_it_is_held_nobody_but_the_owner_writes() {
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let now = Instant::now();
+    outbox.reply_and_hold(receipt(1, 0), now);
+    let message = piece("/topic/a", 1, 1, &[1]);
+    for write in [Write::Now, Write::Later] {
+        outbox.push(&message, 1, &AtomicBool::new(false), write, now);
+        outbox.flush_for_owner(now);
+        assert!(wire.is_empty(), "{write:?}");
+    }
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
+    assert_eq!(shown(&wire), ["1-", "m-1", "m-1"]);
+}
+
+#[test]
+fn a_publisher_whose_clock_is_behind_takes_no_time_back() {
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let start = Instant::now();
+    let later = start + Duration::from_secs(1);
+    outbox.reply(receipt(1, 0), later);
+    outbox.flush(later).unwrap();
+    let message = piece("/topic/a", 1, 1, &[1]);
+    outbox.push(&message, 1, &AtomicBool::new(false), Write::Now, start);
+    let link = outbox.link();
+    assert_eq!((link.last_data, link.last_write), (later, later));
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub struct Limits {
     /// Messages that wait for one client before `slow_consumer` decides.
     #[serde(with = "As::<Positive<Count>>")]
     pub outbox_messages: usize,
-    /// A client whose socket takes no byte for this long, while something waits for it, is cut.
+    /// A client whose socket takes no byte for this long, while replies wait for it, is cut.
     #[serde(with = "As::<Positive<Interval>>")]
     pub stall: Duration,
     /// What happens to a client whose outbox is full when the next message arrives.

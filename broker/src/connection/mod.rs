@@ -281,8 +281,8 @@ impl Connection {
 
     async fn on_timeout(&mut self) -> Result<(), End> {
         // What has arrived and was not read yet is a sign of life: we may be the ones who slept.
-        if self.reading {
-            self.on_readable().await?;
+        if self.reading && self.socket.has_input() {
+            self.session.on_read(now());
         }
         self.session.on_timeout(now(), &self.outbox.link());
         self.perform().await

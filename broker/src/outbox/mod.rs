@@ -68,7 +68,7 @@ pub enum Signal {
 /// What became of messages that were pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// So many were taken.
+    /// So many were taken, and not dropped again in the same breath.
     pub accepted: usize,
     /// So many, of these or older ones, were dropped because the outbox was full.
     pub dropped: usize,
@@ -336,8 +336,8 @@ impl State {
         let written = done.and_then(Result::ok).unwrap_or_default();
         self.blocked = written < octets.len();
         if written > 0 {
-            self.last_data = now;
-            self.last_write = now;
+            self.last_data = self.last_data.max(now);
+            self.last_write = self.last_write.max(now);
         }
         written
     }
@@ -377,10 +377,11 @@ impl State {
             }
         })?;
         if written > 0 {
-            self.last_write = now;
+            // A publisher's `now` can be older than what the client's own task wrote meanwhile.
+            self.last_write = self.last_write.max(now);
             let ping_waited = self.backlog.ping_waits();
             if self.backlog.advance(written) {
-                self.last_data = now;
+                self.last_data = self.last_data.max(now);
             }
             // A Ping that leaves at once saw no other octets move before it.
             if self.backlog.ping_waits() || (ping_waited && self.ping_progress.is_some()) {
@@ -413,6 +414,7 @@ impl State {
                 ..Pushed::default()
             };
         }
+        let begun = first + usize::from(part > 0);
         let mut pushed = Pushed {
             accepted: first,
             ..Pushed::default()
@@ -427,6 +429,8 @@ impl State {
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
                 self.signal.get_or_insert(Signal::Overflow);
+                // What was taken of this piece is among what is dropped now.
+                pushed.accepted = begun;
                 pushed.dropped += piece.len() - at + self.drop_messages();
                 return pushed;
             } else {

@@ -1,6 +1,7 @@
 //! The socket of a client, as its outbox sees it, with the options of TCP that matter here.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,15 @@ impl Socket {
     /// The stream.
     pub fn stream(&self) -> &TcpStream {
         &self.0
+    }
+
+    /// Whether something has arrived that was not read. Asks the kernel, since the runtime may not
+    /// have heard of it yet: after a sleep of the whole process timers can come before events.
+    pub fn has_input(&self) -> bool {
+        let mut octet = [MaybeUninit::uninit()];
+        SockRef::from(&*self.0)
+            .peek(&mut octet)
+            .is_ok_and(|octets| octets > 0)
     }
 
     /// Lets the kernel find a dead peer: keep-alive after 60 s of silence, every 10 s, three times.

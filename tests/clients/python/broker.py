@@ -1,5 +1,6 @@
 """The broker under test: a process of its own, on a port of its own."""
 
+import contextlib
 import os
 import random
 import signal
@@ -64,6 +65,15 @@ class Broker:
     def kill(self):
         """SIGKILL: what clients see of a crash."""
         self._end(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def paused(self):
+        """SIGSTOP, then SIGCONT: a laptop's lid, a debugger, a machine that swaps."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def log(self):
         self._log.seek(0)

@@ -67,6 +67,22 @@ def test_a_stopped_process_is_cut_and_learns_why(broker, version):
             child.kill()
 
 
+@BEATING
+def test_a_broker_that_was_stopped_cuts_nobody_who_went_on_beating(broker, version):
+    with socket.create_connection(broker.address, timeout=PATIENCE) as client:
+        client.sendall(f"CONNECT\naccept-version:{version}\nheart-beat:{INTERVAL * 1000:.0f},0\n\n\0".encode())
+        assert client.recv(4096).startswith(b"CONNECTED\n")
+        with broker.paused():
+            for _ in range(8):
+                time.sleep(INTERVAL / 2)
+                client.sendall(b"\n")
+        for _ in range(4):
+            time.sleep(INTERVAL / 2)
+            client.sendall(b"\n")
+        client.sendall(b"DISCONNECT\nreceipt:bye\n\n\0")
+        assert client.recv(4096).lstrip().startswith(b"RECEIPT\nreceipt-id:bye\n")
+
+
 @pytest.mark.parametrize("end", [Broker.kill, Broker.stop], ids=["killed", "stopped"])
 def test_a_client_comes_back_after_a_restart(broker, connect, destination, end):
     client = connect(reconnect_attempts_max=20, reconnect_sleep_max=0.5)
