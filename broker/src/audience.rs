@@ -2,37 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytestring::ByteString;
 
 use crate::encoding::Kind;
-use crate::engine::SessionId;
-use crate::engine::subscription::Subscription;
-use crate::outbox::Outbox;
+use crate::queues::SharedQueue;
+use crate::subscriber::{Subscriber, SubscriberId};
 
-/// One subscription with the way out to its client.
-#[derive(Debug)]
-pub struct Subscriber {
-    /// Its session.
-    pub session: SessionId,
-    /// What was asked for.
-    pub subscription: Subscription,
-    /// How its messages are encoded.
-    pub kind: Kind,
-    /// Its client's way out.
-    pub outbox: Arc<Outbox>,
-    /// Whether it has ended; read and written under the outbox's lock.
-    pub ended: AtomicBool,
+/// How one subscription of a topic receives.
+#[derive(Clone, Debug)]
+pub enum Receiver {
+    /// Its client is written to.
+    Direct(Arc<Subscriber>),
+    /// A queue of its own holds what is not acknowledged.
+    Queued(Arc<SharedQueue>),
 }
-
-/// Names a subscription among all of the broker.
-pub type SubscriberId = (SessionId, u32);
 
 /// The exact subscribers of one destination, and the audience that was last made of them.
 #[derive(Debug, Default)]
 pub struct Topic {
-    members: HashMap<SubscriberId, Arc<Subscriber>>,
+    members: HashMap<SubscriberId, Receiver>,
     /// The number of the last change of the members; zero if there never were any.
     version: u64,
     audience: Option<Arc<Audience>>,
@@ -41,7 +30,7 @@ pub struct Topic {
 /// The exact subscribers of a destination at one moment.
 #[derive(Debug, Default)]
 pub struct Members {
-    subscribers: Vec<Arc<Subscriber>>,
+    receivers: Vec<Receiver>,
     version: u64,
 }
 
@@ -51,6 +40,7 @@ pub struct Audience {
     /// The state of the patterns of which it was made.
     generation: u64,
     groups: Vec<Group>,
+    queued: Vec<Arc<SharedQueue>>,
 }
 
 /// Receivers of one kind.
@@ -71,18 +61,11 @@ pub struct Circle {
     pub members: Vec<Arc<Subscriber>>,
 }
 
-impl Subscriber {
-    /// Its name.
-    pub fn id(&self) -> SubscriberId {
-        (self.session, self.subscription.number)
-    }
-}
-
 impl Topic {
     /// Adds a subscriber. The number of this `change` is above zero and no topic has it again, not
     /// even one of the same name that comes after this one.
-    pub fn insert(&mut self, subscriber: &Arc<Subscriber>, change: u64) {
-        self.members.insert(subscriber.id(), Arc::clone(subscriber));
+    pub fn insert(&mut self, id: SubscriberId, receiver: Receiver, change: u64) {
+        self.members.insert(id, receiver);
         self.change(change);
     }
 
@@ -107,7 +90,7 @@ impl Topic {
     /// The members, to make an audience of them.
     pub fn members(&self) -> Members {
         Members {
-            subscribers: self.members.values().cloned().collect(),
+            receivers: self.members.values().cloned().collect(),
             version: self.version,
         }
     }
@@ -139,11 +122,8 @@ impl Members {
     /// The audience of these members and of the subscribers `wild` whose patterns match.
     ///
     /// Making it costs a step for each of them, as the delivery that follows does too.
-    pub fn audience(&self, wild: &[Arc<Subscriber>], generation: u64) -> Arc<Audience> {
-        Arc::new(Audience::new(
-            self.subscribers.iter().chain(wild),
-            generation,
-        ))
+    pub fn audience(&self, wild: &[Receiver], generation: u64) -> Arc<Audience> {
+        Arc::new(Audience::new(self.receivers.iter().chain(wild), generation))
     }
 }
 
@@ -153,20 +133,34 @@ impl Audience {
         &self.groups
     }
 
+    /// The receivers that have a queue of their own.
+    pub fn queued(&self) -> &[Arc<SharedQueue>] {
+        &self.queued
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.groups.is_empty() && self.queued.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         let circles = self.groups.iter().flat_map(|group| &group.circles);
-        circles.map(|circle| circle.members.len()).sum()
+        let direct: usize = circles.map(|circle| circle.members.len()).sum();
+        direct + self.queued.len()
     }
 
-    fn new<'a>(subscribers: impl Iterator<Item = &'a Arc<Subscriber>>, generation: u64) -> Self {
+    fn new<'a>(receivers: impl Iterator<Item = &'a Receiver>, generation: u64) -> Self {
         let mut sorted: HashMap<Kind, HashMap<Option<&str>, Vec<Arc<Subscriber>>>> = HashMap::new();
-        for subscriber in subscribers {
+        let mut queued = Vec::new();
+        for receiver in receivers {
+            let subscriber = match receiver {
+                Receiver::Direct(subscriber) => subscriber,
+                Receiver::Queued(queue) => {
+                    queued.push(Arc::clone(queue));
+                    continue;
+                }
+            };
             let id = subscriber.subscription.id.as_deref();
             let circles = sorted.entry(subscriber.kind).or_default();
             circles.entry(id).or_default().push(Arc::clone(subscriber));
@@ -184,6 +178,7 @@ impl Audience {
         Self {
             generation,
             groups: groups.collect(),
+            queued,
         }
     }
 }

@@ -13,6 +13,7 @@ use stomp_codec::{Version, write_header, write_headers};
 
 use crate::engine::destination::Destination;
 use crate::engine::message::{Message, is_passed_on};
+use crate::engine::queue::Entry;
 use crate::framing::{Framing, MAX_HEADER};
 
 /// What decides how a message is encoded for a receiver, but for the subscription's id.
@@ -39,6 +40,17 @@ pub struct Ids<'a> {
     /// What stands before the number; unique to this start of the broker.
     pub prefix: &'a str,
     /// The number of the first message of the run.
+    pub first: u64,
+}
+
+/// How the deliveries of a queue's consumer are named.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// What stands before the number: of the consumer if it acknowledges, else of all messages.
+    pub prefix: &'a str,
+    /// Whether the consumer acknowledges, so that each delivery has a name of its own.
+    pub acknowledged: bool,
+    /// The number of the first delivery; the others follow.
     pub first: u64,
 }
 
@@ -108,6 +120,70 @@ impl<'a> Run<'a> {
     }
 }
 
+impl Piece {
+    /// Encodes deliveries, consecutive ones of one consumer. Nobody shares them.
+    pub fn of_deliveries(
+        kind: Kind,
+        subscription: Option<&str>,
+        names: Names<'_>,
+        entries: &[Entry],
+    ) -> Option<Self> {
+        let destination = entries.first()?.message.destination.clone();
+        let version = kind.version;
+        let mut head = b"MESSAGE\n".to_vec();
+        if let Some(id) = subscription {
+            write_header(&mut head, version, "subscription", id);
+        }
+        let around = head.len() + MAX_HEADER + AROUND;
+        let octets = entries
+            .iter()
+            .map(|entry| entry.message.octets() + around)
+            .sum();
+        let mut octets = Vec::with_capacity(octets);
+        let mut ends = Vec::with_capacity(entries.len());
+        let mut text = Vec::new();
+        for (entry, number) in entries.iter().zip(names.first..) {
+            text.clear();
+            names.write(&mut text, version, entry, number);
+            write_rest(&mut text, &entry.message, version);
+            let body = &entry.message.body;
+            let utf8 = kind.framing != Framing::Text || is_utf8(body);
+            let length = head.len() + text.len() + body.len() + 1;
+            kind.framing.open(&mut octets, length, utf8);
+            for part in [&head, &text, &body[..], b"\0"] {
+                octets.extend_from_slice(part);
+            }
+            ends.push(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+        }
+        Some(Self {
+            octets,
+            ends,
+            destination,
+        })
+    }
+}
+
+impl Names<'_> {
+    /// Writes `message-id` and, where the client is to acknowledge, `ack`.
+    fn write(&self, out: &mut Vec<u8>, version: Version, entry: &Entry, number: u64) {
+        let number = if self.acknowledged { number } else { entry.id };
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number);
+        let mut line = |name| {
+            for part in [name, self.prefix, "-", digits, "\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        };
+        line("message-id:");
+        if self.acknowledged && version == Version::V1_2 {
+            line("ack:");
+        }
+        if entry.redelivered {
+            out.extend_from_slice(b"redelivered:true\n");
+        }
+    }
+}
+
 impl Text {
     fn new(messages: &[Message], ids: Ids<'_>, version: Version) -> Self {
         let mut text = Self {
@@ -126,12 +202,8 @@ impl Text {
         for part in ["message-id:", prefix, "-", digits.format(number), "\n"] {
             out.extend_from_slice(part.as_bytes());
         }
-        write_header(out, version, "destination", message.destination.as_str());
-        write_headers(out, version, &message.headers, is_passed_on);
-        for part in ["content-length:", digits.format(message.body.len()), "\n\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        self.ends.push(out.len());
+        write_rest(out, message, version);
+        self.ends.push(self.octets.len());
     }
 
     fn get(&self, index: usize) -> &[u8] {
@@ -181,9 +253,22 @@ impl Piece {
     }
 }
 
+/// Writes what follows on the ids, up to the body.
+fn write_rest(out: &mut Vec<u8>, message: &Message, version: Version) {
+    write_header(out, version, "destination", message.destination.as_str());
+    write_headers(out, version, &message.headers, is_passed_on);
+    let mut digits = itoa::Buffer::new();
+    for part in ["content-length:", digits.format(message.body.len()), "\n\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 fn is_utf8(body: &Bytes) -> bool {
     simdutf8::basic::from_utf8(body).is_ok()
 }
+
+/// About how much the ids of a delivery and other headers of ours take.
+const AROUND: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! The engine shared: who is connected, who subscribes to what, and the hand-over of messages.
 //!
-//! Locks of the broker live here and in the outbox, and no two are held at once: a publisher
+//! Locks of the broker live here, in the queues and in the outbox, and no two are held at once: a publisher
 //! looks its audience up (one lock for an instant), lets go, and then visits one outbox after
-//! the other.
+//! the other. Queues are [`crate::queues`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,24 +10,33 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
-use crate::audience::{Audience, Subscriber, SubscriberId, Topic};
+use crate::audience::{Audience, Receiver, Topic};
 use crate::encoding::{Ids, Run};
 use crate::engine::SessionId;
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
 use crate::engine::patterns::Patterns;
+use crate::engine::queue::Bounds;
+use crate::engine::refusal::Refusal;
+use crate::engine::subscription::AckMode;
+use crate::engine::transaction::Transaction;
 use crate::metrics::{Counter, Counters, Gauge, Registry};
-use crate::outbox::{Outbox, Pushed, Signal, Write};
+use crate::outbox::{Outbox, Policy, Pushed, Signal, Write};
+use crate::queues::{self, Held, Queues, SharedQueue};
+use crate::subscriber::{Subscriber, SubscriberId};
 
 /// What all connections share.
 #[derive(Debug)]
 pub struct Hub {
     /// Begins each message id: 64 random bits, so that no id comes again after a restart.
-    prefix: String,
+    prefix: Arc<str>,
     next_message: AtomicU64,
     connections: DashMap<SessionId, Arc<Outbox>>,
     topics: DashMap<Destination, Topic>,
-    patterns: RwLock<Patterns<SubscriberId, Arc<Subscriber>>>,
+    patterns: RwLock<Patterns<SubscriberId, Receiver>>,
+    queues: Queues,
+    /// What bounds the queues of subscriptions to topics, as it bounds outboxes.
+    policy: Policy,
     /// Grows with each change of the patterns, so that older audiences are known as such.
     generation: AtomicU64,
     /// How often the members of any topic have changed.
@@ -47,6 +56,15 @@ struct Metrics {
     subscriptions: Gauge,
 }
 
+/// A message was not accepted.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// So many before it were.
+    pub accepted: usize,
+    /// Why it was not.
+    pub refusal: Refusal,
+}
+
 /// Why a message that was accepted did not reach a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -60,8 +78,17 @@ pub enum Loss {
 
 impl Hub {
     /// A hub without connections; `prefix` begins each message id and never comes again.
-    pub fn new(prefix: String, registry: &Registry) -> Self {
+    pub fn new(
+        prefix: &str,
+        policy: Policy,
+        queues: queues::Settings,
+        registry: &Registry,
+    ) -> Self {
+        let prefix: Arc<str> = prefix.into();
+        let metrics = Metrics::new(registry);
         Self {
+            queues: Queues::new(&prefix, queues, metrics.delivered.clone(), registry),
+            policy,
             prefix,
             next_message: AtomicU64::new(1),
             connections: DashMap::new(),
@@ -71,7 +98,7 @@ impl Hub {
             changes: AtomicU64::new(0),
             remembered: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            metrics: Metrics::new(registry),
+            metrics,
         }
     }
 
@@ -113,30 +140,83 @@ impl Hub {
         }
     }
 
-    /// Makes a subscription visible to publishers.
-    pub fn subscribe(&self, subscriber: &Arc<Subscriber>) {
-        match &subscriber.subscription.pattern {
+    /// The queues.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// Makes a subscription visible to publishers. Returns the queue that grants its messages, if
+    /// one does.
+    pub fn subscribe(
+        &self,
+        subscriber: &Arc<Subscriber>,
+        now: Instant,
+    ) -> Option<Arc<SharedQueue>> {
+        self.metrics.subscriptions.inc();
+        let subscription = &subscriber.subscription;
+        if let Pattern::Exact(destination) = &subscription.pattern
+            && destination.is_queue()
+        {
+            return Some(self.queues.subscribe(destination, subscriber, now));
+        }
+        let own = (subscription.mode != AckMode::Auto).then(|| {
+            let bounds = Bounds {
+                messages: self.policy.bounds.messages,
+                octets: self.policy.bounds.octets,
+            };
+            self.queues
+                .private(subscriber, bounds, self.policy.slow_consumer)
+        });
+        let receiver = match &own {
+            Some(queue) => Receiver::Queued(Arc::clone(queue)),
+            None => Receiver::Direct(Arc::clone(subscriber)),
+        };
+        match &subscription.pattern {
             Pattern::Exact(destination) => {
-                self.topics
-                    .entry(destination.clone())
-                    .or_default()
-                    .insert(subscriber, self.change());
+                self.topics.entry(destination.clone()).or_default().insert(
+                    subscriber.id(),
+                    receiver,
+                    self.change(),
+                );
             }
             Pattern::Wild(pattern) => {
                 let mut patterns = self
                     .patterns
                     .write()
                     .unwrap_or_else(PoisonError::into_inner);
-                patterns.insert(pattern, subscriber.id(), Arc::clone(subscriber));
+                patterns.insert(pattern, subscriber.id(), receiver);
                 // Under the lock: who reads the new patterns reads the new number after it.
                 self.generation.fetch_add(1, Ordering::Release);
             }
         }
-        self.metrics.subscriptions.inc();
+        own
     }
 
-    /// Ends a subscription: after this no message of it is handed over any more.
-    pub fn unsubscribe(&self, subscriber: &Subscriber) {
+    /// Ends a subscription: after this no message of it is handed over any more. Says whether the
+    /// client may still settle some that were.
+    pub fn unsubscribe(
+        &self,
+        subscriber: &Subscriber,
+        queue: Option<&Arc<SharedQueue>>,
+        now: Instant,
+    ) -> bool {
+        self.end_subscription(subscriber);
+        let Some(queue) = queue else { return false };
+        let (left, keeps) = self.queues.retire(subscriber, queue, now);
+        self.drop_messages(Loss::Unsubscribed, left);
+        keeps
+    }
+
+    /// Ends a subscription with its connection: what it has not settled goes back.
+    pub fn end(&self, subscriber: &Subscriber, queue: Option<&Arc<SharedQueue>>, now: Instant) {
+        self.end_subscription(subscriber);
+        if let Some(queue) = queue {
+            let left = self.queues.end(subscriber, queue, now);
+            self.drop_messages(Loss::Closed, left);
+        }
+    }
+
+    fn end_subscription(&self, subscriber: &Subscriber) {
         match &subscriber.subscription.pattern {
             Pattern::Exact(destination) => {
                 self.topics.remove_if_mut(destination, |_, topic| {
@@ -166,8 +246,61 @@ impl Hub {
     }
 
     /// Hands messages of one publisher over to their subscribers, in order. Returns when each
-    /// subscriber's socket or outbox has them, and lets other tasks run in between.
-    pub async fn publish(&self, messages: &[Message], publisher: SessionId, now: Instant) {
+    /// subscriber's socket or outbox, or the queue, has them, and lets other tasks run in between.
+    ///
+    /// # Errors
+    /// A queue is full. The messages before the one that it refused are handed over, the others are
+    /// not.
+    pub async fn publish(
+        &self,
+        messages: &[Message],
+        publisher: SessionId,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let done = self.send(messages, publisher, now, false).await;
+        let accepted = done
+            .as_ref()
+            .map_or_else(|refused| refused.accepted, |()| messages.len());
+        self.metrics.published.inc_by(accepted as u64);
+        done
+    }
+
+    /// Does what a transaction holds, all or nothing; `held` finds the queues of the publisher's
+    /// subscriptions.
+    ///
+    /// # Errors
+    /// A queue is full. Then what was held is unacknowledged again, and nothing is sent.
+    pub async fn commit<'a>(
+        &self,
+        transaction: &Transaction,
+        held: impl Fn(u32) -> Option<Held<'a>>,
+        publisher: SessionId,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if let Err(refusal) = self.queues.reserve(transaction, now) {
+            self.queues.abort(transaction, held);
+            return Err(refusal);
+        }
+        self.queues.commit(transaction, held, now);
+        let messages = &transaction.messages;
+        // Room is reserved, so nothing is refused.
+        let _ = self.send(messages, publisher, now, true).await;
+        self.metrics.published.inc_by(messages.len() as u64);
+        Ok(())
+    }
+
+    /// Looks after what nobody's frames touch.
+    pub fn tend(&self, now: Instant) {
+        self.queues.tend(now, PATIENCE);
+    }
+
+    async fn send(
+        &self,
+        messages: &[Message],
+        publisher: SessionId,
+        now: Instant,
+        reserved: bool,
+    ) -> Result<(), Refused> {
         let first = self
             .next_message
             .fetch_add(messages.len() as u64, Ordering::Relaxed);
@@ -179,21 +312,38 @@ impl Hub {
         } else {
             Write::Later
         };
-        let mut number = first;
+        let mut done = 0;
+        let mut refused = None;
         for run in runs {
-            let ids = Ids {
-                prefix: &self.prefix,
-                first: number,
-            };
-            number += run.len() as u64;
-            if let Some(audience) = self.audience(&run[0].destination) {
-                delivery.deliver(&audience, Run::new(run, ids), write).await;
+            let number = first + done as u64;
+            let destination = &run[0].destination;
+            if !destination.is_queue() {
+                if let Some(audience) = self.audience(destination) {
+                    let ids = Ids {
+                        prefix: &self.prefix,
+                        first: number,
+                    };
+                    delivery.deliver(&audience, Run::new(run, ids), write).await;
+                    delivery.queue(&audience, run, number).await;
+                }
+            } else if reserved {
+                self.queues.push_reserved(run, number, now);
+            } else {
+                let taken = self.queues.push(run, number, now);
+                if taken < run.len() {
+                    refused = Some(Refused {
+                        accepted: done + taken,
+                        refusal: Refusal::QueueFull(destination.clone()),
+                    });
+                    break;
+                }
             }
+            done += run.len();
         }
         delivery.flush().await;
-        self.metrics.published.inc_by(messages.len() as u64);
         self.metrics.delivered.inc_by(delivery.accepted as u64);
         self.drop_messages(Loss::SlowConsumer, delivery.dropped);
+        refused.map_or(Ok(()), Err)
     }
 
     /// Counts messages that were accepted and did not reach a subscriber.
@@ -229,10 +379,10 @@ impl Hub {
         self.changes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn matching(&self, destination: &Destination) -> Vec<Arc<Subscriber>> {
+    fn matching(&self, destination: &Destination) -> Vec<Receiver> {
         let mut wild = Vec::new();
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        patterns.matches(destination, |subscriber| wild.push(Arc::clone(subscriber)));
+        patterns.matches(destination, |receiver| wild.push(receiver.clone()));
         wild
     }
 
@@ -301,6 +451,21 @@ impl Delivery {
         }
     }
 
+    /// Hands a run to the receivers that have a queue of their own.
+    async fn queue(&mut self, audience: &Audience, run: &[Message], first: u64) {
+        let mut compact = None;
+        for queue in audience.queued() {
+            self.breathe().await;
+            let own = |subscriber: &Arc<Subscriber>| {
+                subscriber.subscription.no_local && subscriber.session == self.publisher
+            };
+            if !queue.subscriber().is_some_and(own) {
+                let compact = compact.get_or_insert_with(|| queues::compact(run));
+                self.dropped += queue.push_or_drop(compact, first, self.now);
+            }
+        }
+    }
+
     async fn flush(&mut self) {
         for outbox in std::mem::take(&mut self.to_flush) {
             outbox.flush_for_owner(self.now);
@@ -360,6 +525,9 @@ impl Loss {
         }
     }
 }
+
+/// A consumer that has had no credit and acknowledged nothing for this long is told of.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many subscribers are served before other tasks get their turn: about a millisecond.
 const SLICE: usize = 256;

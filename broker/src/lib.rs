@@ -32,5 +32,7 @@ pub mod hub;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
+pub mod queues;
 pub mod server;
+pub mod subscriber;
 pub mod transport;

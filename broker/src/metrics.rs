@@ -1,6 +1,9 @@
 //! The registry of metrics and its text format. What is counted is declared beside the code that
 //! sees it happen; labels come from closed sets, never from what a client says.
 
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 
 /// Counts what happens.
@@ -9,9 +12,10 @@ pub type Counter = IntCounter;
 pub type Gauge = IntGauge;
 
 /// Where metrics are made and read.
-#[derive(Debug)]
+#[derive(Default)]
 pub struct Registry {
     inner: prometheus::Registry,
+    before_reading: Mutex<Vec<Box<dyn Fn() + Send>>>,
 }
 
 /// Metrics of one name that differ in one label.
@@ -26,9 +30,13 @@ pub type Gauges = Labelled<IntGaugeVec>;
 impl Registry {
     /// An empty registry.
     pub fn new() -> Self {
-        Self {
-            inner: prometheus::Registry::new(),
-        }
+        Self::default()
+    }
+
+    /// Calls `set` each time before the metrics are read: for gauges of what is easier counted then
+    /// than kept up to date.
+    pub fn before_reading(&self, set: impl Fn() + Send + 'static) {
+        self.lock().push(Box::new(set));
     }
 
     /// Adds what the operating system knows of this process (`process_…`), and the version.
@@ -95,9 +103,18 @@ impl Registry {
 
     /// All of it in the text format of Prometheus.
     pub fn text(&self) -> String {
+        // Also keeps two readers from setting the same gauges at once.
+        let before = self.lock();
+        before.iter().for_each(|set| set());
         TextEncoder::new()
             .encode_to_string(&self.inner.gather())
             .unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Fn() + Send>>> {
+        self.before_reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn register(&self, collector: impl prometheus::core::Collector + 'static) {
@@ -105,9 +122,9 @@ impl Registry {
     }
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
+impl fmt::Debug for Registry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Registry").finish_non_exhaustive()
     }
 }
 
@@ -122,6 +139,11 @@ impl Gauges {
     /// The gauge of one value of the label. It hashes: keep what changes often.
     pub fn with(&self, value: &str) -> Gauge {
         self.0.with_label_values(&[value])
+    }
+
+    /// Forgets all values of the label.
+    pub fn clear(&self) {
+        self.0.reset();
     }
 }
 

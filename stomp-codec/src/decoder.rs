@@ -186,7 +186,7 @@ impl Decoder {
     /// How many octets are held: pushed and not yet handed out as an item.
     pub fn buffered(&self) -> usize {
         let headers = match &self.state {
-            State::Body(body) => body.headers.block_len(),
+            State::Body(body) => body.headers.octets(),
             _ => 0,
         };
         self.input.len() + headers

@@ -91,15 +91,16 @@ impl Headers {
         }
     }
 
-    /// Copies the block, so that it no longer keeps the chunk in memory from which it was read.
-    pub(crate) fn detach(&mut self) {
+    /// Copies the text if it is a slice of what was read, so that these headers no longer keep the
+    /// whole chunk in memory.
+    pub fn detach(&mut self) {
         if let Block::Shared(block) = &mut self.block {
             *block = ByteString::from(&**block);
         }
     }
 
-    /// Octets of the block.
-    pub(crate) fn block_len(&self) -> usize {
+    /// How many octets their text takes.
+    pub fn octets(&self) -> usize {
         self.block.as_str().len()
     }
 

@@ -12,17 +12,20 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stomp_codec::{Headers, Version};
-use stompd::audience::{Subscriber, Topic};
+use stompd::audience::{Receiver, Topic};
 use stompd::config::SlowConsumer;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::destination::{Destination, Pattern};
 use stompd::engine::message::Message;
-use stompd::engine::subscription::Subscription;
+use stompd::engine::queue;
+use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
 use stompd::framing::Framing;
 use stompd::hub::Hub;
 use stompd::metrics::Registry;
 use stompd::outbox::{Bounds, Flushed, Outbox, Policy};
+use stompd::queues;
+use stompd::subscriber::Subscriber;
 use support::peer::Seen;
 use support::wire::{MemoryWire, read};
 
@@ -59,7 +62,25 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn hub() -> Hub {
-    Hub::new("m".to_owned(), &Registry::new())
+    let queues = queues::Settings {
+        bounds: queue::Bounds {
+            messages: 1000,
+            octets: 1 << 20,
+        },
+        metrics: false,
+    };
+    Hub::new("m", policy(), queues, &Registry::new())
+}
+
+fn policy() -> Policy {
+    let bounds = Bounds {
+        octets: 1 << 20,
+        messages: 1 << 16,
+    };
+    Policy {
+        bounds,
+        slow_consumer: SlowConsumer::Disconnect,
+    }
 }
 
 fn message(destination: &str, body: impl Into<Bytes>) -> Message {
@@ -71,7 +92,7 @@ fn message(destination: &str, body: impl Into<Bytes>) -> Message {
 }
 
 fn publish(hub: &Hub, publisher: SessionId, messages: &[Message]) {
-    block_on(hub.publish(messages, publisher, Instant::now()));
+    block_on(hub.publish(messages, publisher, Instant::now())).unwrap();
 }
 
 /// A connection without a session.
@@ -85,21 +106,13 @@ struct Client {
 
 impl Client {
     fn new(id: u64, kind: Kind) -> Self {
-        let bounds = Bounds {
-            octets: 1 << 20,
-            messages: 1 << 16,
-        };
-        let policy = Policy {
-            bounds,
-            slow_consumer: SlowConsumer::Disconnect,
-        };
         let wire = MemoryWire::open();
         Self {
             id: SessionId(id),
             kind,
             outbox: Arc::new(Outbox::new(
                 Arc::<MemoryWire>::clone(&wire),
-                policy,
+                policy(),
                 Instant::now(),
             )),
             wire,
@@ -129,13 +142,19 @@ impl Client {
                 number: self.last,
                 id: id.map(Into::into),
                 pattern: Pattern::parse(pattern).unwrap(),
+                mode: AckMode::Auto,
+                prefetch: Prefetch {
+                    messages: 1000,
+                    octets: None,
+                },
                 no_local,
             },
             kind: self.kind,
             outbox: Arc::clone(&self.outbox),
             ended: AtomicBool::new(false),
+            progress: Arc::default(),
         });
-        hub.subscribe(&subscriber);
+        hub.subscribe(&subscriber, Instant::now());
         subscriber
     }
 
@@ -226,7 +245,7 @@ impl World {
             }
             Step::Unsubscribe(at) if at < self.held.len() => {
                 let held = self.held.swap_remove(at);
-                self.hub.unsubscribe(&held.subscriber);
+                self.hub.unsubscribe(&held.subscriber, None, Instant::now());
             }
             Step::Unsubscribe(_) => {}
             Step::Publish { client, messages } => self.publish(client, &messages),
@@ -344,7 +363,7 @@ fn who_unsubscribes_is_forgotten() {
     for pattern in ["/topic/a", "/topic/#"] {
         let subscriber = client.subscribe(&hub, Some("s"), pattern, false);
         publish(&hub, publisher, &all);
-        hub.unsubscribe(&subscriber);
+        hub.unsubscribe(&subscriber, None, Instant::now());
         let weak: Weak<_> = Arc::downgrade(&subscriber);
         drop(subscriber);
         // An audience that was made before is made again for the next message, if not sooner.
@@ -459,7 +478,7 @@ fn visit(hub: &Hub, id: u64, progress: &[Progress; PUBLISHERS]) -> Visit {
     let done = stand(progress, |progress| &progress.done);
     // What another publisher is about to write would leave with the subscription.
     while client.outbox.flush(Instant::now()).unwrap() != Flushed::All {}
-    hub.unsubscribe(&subscriber);
+    hub.unsubscribe(&subscriber, None, Instant::now());
     let length = client.wire.len();
     Visit {
         client,
@@ -539,13 +558,13 @@ fn an_audience_of_a_topic_that_is_gone_is_not_remembered_for_the_next_of_its_nam
     let old = Client::tcp(1).subscribe(&hub, Some("s"), "/topic/a", false);
     let new = Client::tcp(2).subscribe(&hub, Some("s"), "/topic/a", false);
     let mut topic = Topic::default();
-    topic.insert(&old, 1);
+    topic.insert(old.id(), Receiver::Direct(old), 1);
     // A publisher reads the members and lets the lock go ...
     let members = topic.members();
     let audience = members.audience(&[], 0);
     // ... the only subscriber leaves, the topic with it, and another one comes ...
     let mut topic = Topic::default();
-    topic.insert(&new, 2);
+    topic.insert(new.id(), Receiver::Direct(new), 2);
     // ... and the publisher goes on.
     topic.remember(&audience, members.version());
     assert!(topic.audience(0).is_none());

@@ -773,7 +773,7 @@ fn a_client_that_reads_nothing_does_not_grow_its_line() {
         if !backlog.fits(1, bounds) {
             assert!(backlog.remove_oldest(&destination));
         }
-        backlog.push_messages(&piece("/topic/a", 1, number, &[1]), 0..1, 1, 0);
+        backlog.push_messages(&piece("/topic/a", 1, number, &[1]), 0..1, 1, 0, None);
     }
     assert_eq!(backlog.messages().frames, 8);
     let items = format!("{backlog:?}").matches("place: ").count();

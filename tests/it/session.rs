@@ -192,8 +192,8 @@ fn frames_behind_connect_wait_for_the_verdict() {
     world.check(connect_and_more);
     world.check(
         "~ refused
-         < ERROR|message:this login is not supported yet|content-type:text/plain||*
-         ! CLOSE 1002 not_supported",
+         < ERROR|message:this session is connected already|content-type:text/plain||*
+         ! CLOSE 1002 second_connect",
     );
 }
 
@@ -305,16 +305,6 @@ fn what_is_refused_is_told_with_the_receipt() {
             "1002 header_missing",
         ),
         (
-            "SUBSCRIBE|id:1|destination:/topic/a|ack:client",
-            "an ack mode but auto is not supported yet",
-            "1002 not_supported",
-        ),
-        (
-            "SUBSCRIBE|id:1|destination:/topic/a|ack:client-individual",
-            "an ack mode but auto is not supported yet",
-            "1002 not_supported",
-        ),
-        (
             "SUBSCRIBE|id:1|destination:/topic/a|ack:Auto",
             "unknown ack mode \"Auto\"",
             "1002 ack_mode",
@@ -335,30 +325,24 @@ fn what_is_refused_is_told_with_the_receipt() {
             "1002 destination",
         ),
         (
-            "SUBSCRIBE|id:1|destination:/queue/a",
-            "destination \"/queue/a\" is not supported",
+            "SUBSCRIBE|id:1|destination:/queue/*",
+            "SUBSCRIBE to the queues \"/queue/*\"",
+            "1002 wildcard",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/amq/queue/a.#",
+            "SUBSCRIBE to the queues \"/queue/a.#\"",
+            "1002 wildcard",
+        ),
+        (
+            "SEND|destination:/queue/>",
+            "SEND to the wildcard \"/queue/>\"",
+            "1002 wildcard",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/temp-queue/a",
+            "destination \"/temp-queue/a\" is not supported yet",
             "1002 reserved_destination",
-        ),
-        ("ACK|id:1", "ACK is not supported yet", "1002 not_supported"),
-        (
-            "NACK|id:1",
-            "NACK is not supported yet",
-            "1002 not_supported",
-        ),
-        (
-            "BEGIN|transaction:t",
-            "a transaction is not supported yet",
-            "1002 not_supported",
-        ),
-        (
-            "COMMIT|transaction:t",
-            "a transaction is not supported yet",
-            "1002 not_supported",
-        ),
-        (
-            "ABORT|transaction:t",
-            "a transaction is not supported yet",
-            "1002 not_supported",
         ),
         ("SEND|destination:/topic/a\\q", "*", "1002 undefined_escape"),
     ] {
@@ -481,6 +465,421 @@ fn in_1_0_a_destination_names_a_subscription_without_id() {
         "> UNSUBSCRIBE|receipt:r
          < ERROR|message:UNSUBSCRIBE without the header \"id\"|receipt-id:r|content-type:text/plain||*
          ! CLOSE 1002 header_missing",
+    );
+}
+
+// --- Acknowledgement (rules 20 to 22) ----------------------------------------------------------
+
+/// A world of this version with a subscription 1 in mode `client` and 2 in mode `auto`.
+fn consuming(version: Version) -> World {
+    let mut world = World::tcp().connected(version);
+    world.check(
+        "> SUBSCRIBE|id:a|destination:/queue/a|ack:client
+         ! SUBSCRIBE 1 /queue/a Client
+         > SUBSCRIBE|id:b|destination:/queue/b
+         ! SUBSCRIBE 2 /queue/b",
+    );
+    world
+}
+
+#[test]
+fn each_version_has_its_own_header_for_the_id() {
+    consuming(Version::V1_0).check(
+        "> ACK|message-id:00000000000000c1-1-7|receipt:r
+         ! ACK 1-7
+         < RECEIPT|receipt-id:r",
+    );
+    consuming(Version::V1_1).check(
+        "> ACK|subscription:a|message-id:00000000000000c1-1-7|receipt:r
+         ! ACK 1-7
+         < RECEIPT|receipt-id:r
+         > NACK|subscription:a|message-id:00000000000000c1-1-8
+         ! REQUEUE 1-8",
+    );
+    consuming(Version::V1_2).check(
+        "> ACK|id:00000000000000c1-1-7|receipt:r
+         ! ACK 1-7
+         < RECEIPT|receipt-id:r
+         > NACK|id:00000000000000c1-1-8
+         ! REQUEUE 1-8",
+    );
+}
+
+#[test]
+fn an_ack_without_the_header_of_its_version_is_refused() {
+    for (version, frame, header) in [
+        (Version::V1_0, "ACK|id:undefined", "message-id"),
+        (Version::V1_1, "ACK|message-id:undefined", "subscription"),
+        (
+            Version::V1_1,
+            "ACK|subscription:a|id:undefined",
+            "message-id",
+        ),
+        (Version::V1_1, "NACK|message-id:undefined", "subscription"),
+        (
+            Version::V1_2,
+            "ACK|message-id:undefined|subscription:a",
+            "id",
+        ),
+        (Version::V1_2, "NACK|message-id:undefined", "id"),
+    ] {
+        let command = frame.split('|').next().unwrap();
+        consuming(version).check(&format!(
+            "> {frame}|receipt:r
+             < ERROR|message:{command} without the header \"{header}\"|receipt-id:r|content-type:text/plain||*
+             ! CLOSE 1002 header_missing"
+        ));
+    }
+}
+
+#[test]
+fn ids_that_name_nothing_of_this_session_are_ignored() {
+    let mut world = consuming(Version::V1_2);
+    for id in [
+        "undefined",
+        // What a message in mode auto is called.
+        "00000000000000c1-7",
+        "ffffffffffffffff-18446744073709551615",
+        // Other sessions, before and after this one.
+        "00000000000000c2-1-1",
+        "ffffffffffffffff-4294967295-18446744073709551615",
+        // What a client was told of a refusal.
+        "00000000000000c1-0-1",
+    ] {
+        for command in ["ACK", "NACK"] {
+            world.check(&format!(
+                "> {command}|id:{id}
+                 ! IGNORE
+                 > {command}|id:{id}|receipt:r
+                 ! IGNORE
+                 < RECEIPT|receipt-id:r"
+            ));
+        }
+    }
+    // Whether the queue knows the number is not for the session to say.
+    world.check(
+        "> ACK|id:00000000000000c1-2-1
+         ! ACK 2-1
+         > ACK|id:00000000000000c1-1-99999
+         ! ACK 1-99999",
+    );
+}
+
+#[test]
+fn ids_that_cannot_be_are_refused_with_the_receipt() {
+    for id in [
+        "",
+        "1",
+        "Undefined",
+        "00000000000000c1",
+        "00000000000000c1-1-",
+        "00000000000000c1-1-x",
+        "00000000000000c1-1-1-1",
+        "00000000000000c1--1",
+        "00000000000000c1-1- 1",
+        "c1-1-1",
+        "00000000000000c1-1-18446744073709551616",
+    ] {
+        for command in ["ACK", "NACK"] {
+            consuming(Version::V1_2).check(&format!(
+                "> {command}|id:{id}|receipt:r
+                 < ERROR|message:\"{id}\" is not the id of a message|receipt-id:r|content-type:text/plain||*
+                 ! CLOSE 1002 ack_malformed"
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_subscription_that_never_was_is_refused_and_one_that_has_ended_is_not() {
+    for number in ["3", "4294967295"] {
+        consuming(Version::V1_2).check(&format!(
+            "> ACK|id:00000000000000c1-{number}-1|receipt:r
+             < ERROR|message:00000000000000c1-{number}-1 was never delivered|receipt-id:r|content-type:text/plain||*
+             ! CLOSE 1002 ack_unknown"
+        ));
+    }
+    consuming(Version::V1_2).check(
+        "> UNSUBSCRIBE|id:a
+         ! UNSUBSCRIBE 1
+         > ACK|id:00000000000000c1-1-1
+         ! ACK 1-1",
+    );
+}
+
+#[test]
+fn a_nack_gives_up_only_if_it_says_so() {
+    let mut world = consuming(Version::V1_2);
+    for (header, verdict) in [
+        ("", "REQUEUE"),
+        ("|requeue:true", "REQUEUE"),
+        ("|requeue:", "REQUEUE"),
+        ("|Requeue:false", "REQUEUE"),
+        ("|requeue:false", "DROP"),
+        ("|requeue:False", "DROP"),
+    ] {
+        world.check(&format!(
+            "> NACK|id:00000000000000c1-1-1{header}
+             ! {verdict} 1-1"
+        ));
+    }
+    // In an ACK it means nothing.
+    world.check("> ACK|id:00000000000000c1-1-1|requeue:false\n! ACK 1-1");
+}
+
+#[test]
+fn a_subscribe_may_name_its_prefetch() {
+    for (headers, prefetch) in [
+        ("", ""),
+        ("|prefetch-count:0", ""),
+        ("|activemq.prefetchSize:0", ""),
+        ("|Prefetch-Count:7", ""),
+        ("|prefetch-count:1", " prefetch 1"),
+        ("|prefetch-count:007", " prefetch 7"),
+        ("|activemq.prefetchSize:12", " prefetch 12"),
+        ("|activemq.prefetchSize:12|prefetch-count:3", " prefetch 3"),
+        ("|prefetch-count:65535", " prefetch 65535"),
+        ("|prefetch-count:65536", " prefetch 65535"),
+        ("|prefetch-count:18446744073709551616", " prefetch 65535"),
+    ] {
+        ready().check(&format!(
+            "> SUBSCRIBE|id:a|destination:/queue/a|ack:client{headers}
+             ! SUBSCRIBE 1 /queue/a Client{prefetch}
+             > SUBSCRIBE|id:b|destination:/topic/#|ack:client-individual{headers}
+             ! SUBSCRIBE 2 /topic/# Individual{prefetch}"
+        ));
+    }
+}
+
+#[test]
+fn a_malformed_prefetch_is_refused_with_the_receipt() {
+    for header in ["prefetch-count", "activemq.prefetchSize"] {
+        for text in ["", "-1", "+1", "1.5", "1 ", "0x10", "many", "٣"] {
+            ready().check(&format!(
+                "> SUBSCRIBE|id:a|destination:/queue/a|{header}:{text}|receipt:r
+                 < ERROR|message:malformed prefetch \"{text}\"|receipt-id:r|content-type:text/plain||*
+                 ! CLOSE 1002 prefetch_malformed"
+            ));
+        }
+    }
+}
+
+#[test]
+fn the_names_of_a_queue_are_one() {
+    ready().check(
+        "> SUBSCRIBE|id:a|destination:/amq/queue/a.b/c
+         ! SUBSCRIBE 1 /queue/a.b/c
+         > SEND|destination:/amq/queue/a.b/c||x
+         ! PUBLISH /queue/a.b/c x",
+    );
+}
+
+// --- Transactions (rule 29) --------------------------------------------------------------------
+
+#[test]
+fn what_a_transaction_holds_is_done_at_its_commit() {
+    consuming(Version::V1_2).check(
+        "> BEGIN|transaction:t|receipt:1
+         < RECEIPT|receipt-id:1
+         > SEND|destination:/topic/a|transaction:t|receipt:2||one
+         < RECEIPT|receipt-id:2
+         > SEND|destination:/queue/a|transaction:t||two
+         > ACK|id:00000000000000c1-1-3|transaction:t|receipt:3
+         ! ACK 1-3 in 1
+         < RECEIPT|receipt-id:3
+         > NACK|id:00000000000000c1-2-1|transaction:t
+         ! REQUEUE 2-1 in 1
+         > NACK|id:00000000000000c1-1-5|transaction:t|requeue:false
+         ! DROP 1-5 in 1
+         > COMMIT|transaction:t|receipt:4
+         ! COMMIT 1, /topic/a one, /queue/a two, of 1: [3, 5], of 2: [1]
+         < RECEIPT|receipt-id:4",
+    );
+}
+
+#[test]
+fn an_abort_gives_back_what_was_held() {
+    consuming(Version::V1_2).check(
+        "> BEGIN|transaction:t
+         > SEND|destination:/topic/a|transaction:t||one
+         > ACK|id:00000000000000c1-1-3|transaction:t
+         ! ACK 1-3 in 1
+         > ABORT|transaction:t|receipt:1
+         ! ABORT 1, /topic/a one, of 1: [3]
+         < RECEIPT|receipt-id:1",
+    );
+}
+
+#[test]
+fn transactions_are_apart_and_their_ids_can_be_used_again() {
+    ready().check(
+        "> BEGIN|transaction:a
+         > BEGIN|transaction:b
+         > SEND|destination:/topic/a|transaction:b||b
+         > SEND|destination:/topic/a|transaction:a||a
+         > SEND|destination:/topic/a||at once
+         ! PUBLISH /topic/a at once
+         > COMMIT|transaction:b
+         ! COMMIT 2, /topic/a b
+         > BEGIN|transaction:b
+         > COMMIT|transaction:a
+         ! COMMIT 1, /topic/a a
+         > ABORT|transaction:b
+         ! ABORT 3",
+    );
+}
+
+#[test]
+fn what_is_ignored_is_not_held() {
+    consuming(Version::V1_2).check(
+        "> BEGIN|transaction:t
+         > ACK|id:undefined|transaction:t|receipt:1
+         ! IGNORE
+         < RECEIPT|receipt-id:1
+         > COMMIT|transaction:t
+         ! COMMIT 1",
+    );
+}
+
+#[test]
+fn frames_of_a_transaction_that_is_not_open_are_refused() {
+    for before in [
+        "",
+        "> BEGIN|transaction:u",
+        "> BEGIN|transaction:T",
+        "> BEGIN|transaction:t\n> COMMIT|transaction:t\n! COMMIT 1",
+        "> BEGIN|transaction:t\n> ABORT|transaction:t\n! ABORT 1",
+    ] {
+        for frame in [
+            "SEND|destination:/topic/a|transaction:t",
+            "ACK|id:00000000000000c1-1-1|transaction:t",
+            "ACK|id:undefined|transaction:t",
+            "NACK|id:00000000000000c1-1-1|transaction:t",
+            "COMMIT|transaction:t",
+            "ABORT|transaction:t",
+        ] {
+            let mut world = consuming(Version::V1_2);
+            world.check(before);
+            world.check(&format!(
+                "> {frame}|receipt:r
+                 < ERROR|message:transaction \"t\" is not open|receipt-id:r|content-type:text/plain||*
+                 ! CLOSE 1002 transaction_unknown"
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_transaction_is_begun_once_and_named() {
+    ready().check(
+        "> BEGIN|transaction:t
+         > BEGIN|transaction:t|receipt:r
+         < ERROR|message:transaction \"t\" is open already|receipt-id:r|content-type:text/plain||*
+         ! CLOSE 1002 transaction_open",
+    );
+    for command in ["BEGIN", "COMMIT", "ABORT"] {
+        refused(
+            &format!("{command}|receipt:r"),
+            &format!("{command} without the header \"transaction\"|receipt-id:r"),
+            "1002 header_missing",
+        );
+    }
+    // A name may be empty.
+    ready().check(
+        "> BEGIN|transaction:
+         > COMMIT|transaction:
+         ! COMMIT 1",
+    );
+}
+
+#[test]
+fn a_17th_open_transaction_is_refused() {
+    let mut world = ready();
+    for number in 1..=16 {
+        world.check(&format!("> BEGIN|transaction:{number}"));
+    }
+    world.check(
+        "> COMMIT|transaction:3
+         ! COMMIT 3
+         > BEGIN|transaction:17
+         > BEGIN|transaction:18|receipt:r
+         < ERROR|message:more than 16 open transactions|receipt-id:r|content-type:text/plain||*
+         ! CLOSE 1013 transactions",
+    );
+}
+
+const TOO_MUCH: &str =
+    "< ERROR|message:the transaction holds too much|receipt-id:r|content-type:text/plain||*
+     ! CLOSE 1013 transaction_too_big";
+
+#[test]
+fn a_1025th_frame_of_a_transaction_is_refused() {
+    let frames = [
+        "SEND|destination:/queue/a|transaction:t",
+        "ACK|id:00000000000000c1-1-1|transaction:t",
+        "NACK|id:00000000000000c1-1-2|transaction:t",
+    ];
+    for last in frames {
+        let mut world = consuming(Version::V1_2);
+        world.check("> BEGIN|transaction:t\n> BEGIN|transaction:other");
+        for number in 0..1024 {
+            let frame = frames[number % 3].replace('|', "\n");
+            world.octets(&support::script::wire(&frame));
+        }
+        assert!(world.session.wants_input());
+        world.log();
+        // Another one has its own.
+        world.check("> SEND|destination:/queue/a|transaction:other");
+        world.check(&format!("> {last}|receipt:r\n{TOO_MUCH}"));
+    }
+}
+
+#[test]
+fn all_transactions_together_hold_16_mib() {
+    const MIB: usize = 1 << 20;
+    const KIB: usize = 1 << 10;
+    // Headers count too, so a little is left for them.
+    let send = |world: &mut World, transaction: &str, octets: usize| {
+        let body = "x".repeat(octets);
+        let frame =
+            format!("SEND\ndestination:/queue/a\ntransaction:{transaction}\nreceipt:r\n\n{body}");
+        world.octets(&support::script::wire(&frame));
+    };
+    let full = || {
+        let mut world = ready();
+        world.check("> BEGIN|transaction:t\n> BEGIN|transaction:u");
+        for transaction in ["t", "t", "u", "u"] {
+            send(&mut world, transaction, 4 * MIB - KIB);
+            world.check("< RECEIPT|receipt-id:r");
+        }
+        world
+    };
+    let mut world = full();
+    send(&mut world, "u", 2 * KIB);
+    world.check("< RECEIPT|receipt-id:r");
+    send(&mut world, "t", 2 * KIB);
+    world.check(TOO_MUCH);
+    // What ends makes room.
+    for (end, how) in [("COMMIT", "! COMMIT 1*"), ("ABORT", "! ABORT 1*")] {
+        let mut world = full();
+        world.check(&format!("> {end}|transaction:t\n{how}"));
+        for _ in 0..2 {
+            send(&mut world, "u", 4 * MIB - KIB);
+            world.check("< RECEIPT|receipt-id:r");
+        }
+        send(&mut world, "u", 4 * KIB);
+        world.check(TOO_MUCH);
+    }
+}
+
+#[test]
+fn the_end_of_a_session_ends_its_transactions_without_a_word() {
+    ready().check(
+        "> BEGIN|transaction:t
+         > SEND|destination:/topic/a|transaction:t||lost
+         > DISCONNECT|receipt:bye
+         < RECEIPT|receipt-id:bye
+         ! CLOSE 1000 disconnect",
     );
 }
 

@@ -112,36 +112,79 @@ async fn frames_that_have_no_place_in_a_session_are_told() {
 }
 
 #[tokio::test]
-async fn what_the_broker_does_not_have_yet_is_told() {
+async fn acknowledgements_that_name_nothing_are_told() {
     check(
         "1.2",
         &[
-            ("ACK\nid:1", "ACK is not supported", "not_supported"),
-            ("NACK\nid:1", "NACK is not supported", "not_supported"),
             (
-                "BEGIN\ntransaction:t",
-                "a transaction is not supported",
-                "not_supported",
+                "ACK\nx:y",
+                "ACK without the header \"id\"",
+                "header_missing",
+            ),
+            (
+                "ACK\nmessage-id:1\nsubscription:0",
+                "ACK without the header \"id\"",
+                "header_missing",
+            ),
+            (
+                "ACK\nid:1",
+                "\"1\" is not the id of a message",
+                "ack_malformed",
+            ),
+            (
+                "NACK\nid:\nrequeue:false",
+                "\"\" is not the id of a message",
+                "ack_malformed",
+            ),
+            (
+                "ACK\nid:1\ntransaction:t",
+                "\"1\" is not the id of a message",
+                "ack_malformed",
+            ),
+            (
+                "NACK\nid:undefined\ntransaction:t",
+                "transaction \"t\" is not open",
+                "transaction_unknown",
+            ),
+            (
+                "SUBSCRIBE\nid:1\ndestination:/topic/a\nprefetch-count:many",
+                "malformed prefetch \"many\"",
+                "prefetch_malformed",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn transactions_that_are_not_open_are_told() {
+    check(
+        "1.2",
+        &[
+            (
+                "BEGIN\nx:y",
+                "BEGIN without the header \"transaction\"",
+                "header_missing",
+            ),
+            (
+                "COMMIT\nx:y",
+                "COMMIT without the header \"transaction\"",
+                "header_missing",
+            ),
+            (
+                "ABORT\nx:y",
+                "ABORT without the header \"transaction\"",
+                "header_missing",
             ),
             (
                 "COMMIT\ntransaction:t",
-                "a transaction is not supported",
-                "not_supported",
+                "transaction \"t\" is not open",
+                "transaction_unknown",
             ),
             (
                 "ABORT\ntransaction:t",
-                "a transaction is not supported",
-                "not_supported",
-            ),
-            (
-                "SUBSCRIBE\nid:1\ndestination:/topic/a\nack:client",
-                "an ack mode but auto is not supported",
-                "not_supported",
-            ),
-            (
-                "SUBSCRIBE\nid:1\ndestination:/topic/a\nack:client-individual",
-                "an ack mode but auto is not supported",
-                "not_supported",
+                "transaction \"t\" is not open",
+                "transaction_unknown",
             ),
         ],
     )
@@ -169,7 +212,11 @@ async fn rule_7_nack_does_not_exist_in_1_0_and_an_id_not_before_1_1() {
     check(
         "1.1",
         &[
-            ("NACK\nid:1", "NACK is not supported", "not_supported"),
+            (
+                "NACK\nmessage-id:1",
+                "NACK without the header \"subscription\"",
+                "header_missing",
+            ),
             (
                 "SUBSCRIBE\ndestination:/topic/a",
                 "SUBSCRIBE without the header \"id\"",
@@ -217,14 +264,9 @@ async fn rules_14_and_15_destinations_that_mean_nothing_or_something_else_are_to
             "reserved_destination",
         ),
         (
-            "/queue/a",
-            "destination \"/queue/a\" is not supported",
-            "reserved_destination",
-        ),
-        (
-            "/amq/queue/a",
-            "destination \"/queue/a\" is not supported",
-            "reserved_destination",
+            "/amq/queue/",
+            "destination \"/queue/\" has no name",
+            "destination",
         ),
         (
             "/exchange/logs/a",
@@ -253,6 +295,18 @@ async fn rules_14_and_15_destinations_that_mean_nothing_or_something_else_are_to
         rows.push((
             format!("SEND\ndestination:{wildcard}\n\nx"),
             "SEND to the wildcard \"/topic/",
+            "wildcard",
+        ));
+    }
+    for wildcard in ["/queue/*", "/amq/queue/a.#", "/queue/**/b", "/queue/a.>"] {
+        rows.push((
+            format!("SEND\ndestination:{wildcard}\n\nx"),
+            "SEND to the wildcard \"/queue/",
+            "wildcard",
+        ));
+        rows.push((
+            format!("SUBSCRIBE\nid:1\ndestination:{wildcard}"),
+            "SUBSCRIBE to the queues \"/queue/",
             "wildcard",
         ));
     }

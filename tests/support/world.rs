@@ -11,6 +11,7 @@
 //! Each `<` and `!` has to come where it stands, and nothing else may come.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,13 @@ use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use stompd::auth::Authenticator;
 use stompd::config::SlowConsumer;
 use stompd::engine::SessionId;
+use stompd::engine::queue::Verdict as Settlement;
 use stompd::engine::refusal::Refusal;
-use stompd::engine::session::{Action, Closing, Credentials, Session, Settings, Verdict};
+use stompd::engine::session::{
+    Acknowledgement, Action, Closing, Credentials, Session, Settings, Verdict,
+};
+use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
+use stompd::engine::transaction::Transaction;
 use stompd::framing::Framing;
 use stompd::outbox::{Bounds, Outbox, Policy};
 
@@ -67,6 +73,10 @@ impl World {
             stall: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             subscriptions: 10,
+            prefetch: Prefetch {
+                messages: 1000,
+                octets: Some(1 << 20),
+            },
         };
         change(&mut settings);
         let policy = Policy {
@@ -215,7 +225,7 @@ impl World {
                 self.session.on_verdict(verdict, self.now);
             }
             ("refused", "") => {
-                let verdict = Verdict::Refused(Refusal::NotSupported("this login"));
+                let verdict = Verdict::Refused(Refusal::SecondConnect);
                 self.session.on_verdict(verdict, self.now);
             }
             _ => panic!("nobody knows how this happens: {what:?}"),
@@ -257,16 +267,7 @@ impl World {
                 Action::Authenticate(credentials) => self.authenticate(credentials),
                 Action::Open(version) => self.decoder.set_version(version),
                 Action::Subscribe(subscription, receipt) => {
-                    let no_local = if subscription.no_local {
-                        " no-local"
-                    } else {
-                        ""
-                    };
-                    self.note(format!(
-                        "! SUBSCRIBE {} {}{no_local}",
-                        subscription.number,
-                        subscription.pattern.as_str()
-                    ));
+                    self.note(subscribed(&subscription));
                     self.reply(receipt.as_ref());
                 }
                 Action::Unsubscribe(number, receipt) => {
@@ -279,6 +280,22 @@ impl World {
                     let line = format!("! PUBLISH {} {body}", message.destination);
                     self.note(line.trim_end().to_owned());
                     self.reply(publication.receipt.as_ref());
+                }
+                Action::Settle(acknowledgement) => {
+                    self.note(settled(&acknowledgement));
+                    self.reply(acknowledgement.receipt.as_ref());
+                }
+                Action::IgnoreAck(receipt) => {
+                    self.note("! IGNORE".to_owned());
+                    self.reply(receipt.as_ref());
+                }
+                Action::Commit(transaction, receipt) => {
+                    self.note(ended("COMMIT", &transaction));
+                    self.reply(receipt.as_ref());
+                }
+                Action::Abort(transaction, receipt) => {
+                    self.note(ended("ABORT", &transaction));
+                    self.reply(receipt.as_ref());
                 }
                 Action::Reply(frame) => self.reply(Some(&frame)),
                 Action::Beat => {
@@ -333,6 +350,54 @@ impl World {
     fn note(&mut self, line: String) {
         self.log.push_back((self.now - self.start, line));
     }
+}
+
+fn subscribed(subscription: &Subscription) -> String {
+    let Subscription {
+        number,
+        pattern,
+        mode,
+        prefetch,
+        no_local,
+        ..
+    } = subscription;
+    let mut line = format!("! SUBSCRIBE {number} {}", pattern.as_str());
+    if *mode != AckMode::Auto {
+        write!(line, " {mode:?}").unwrap();
+    }
+    if prefetch.octets.is_none() {
+        write!(line, " prefetch {}", prefetch.messages).unwrap();
+    }
+    if *no_local {
+        line += " no-local";
+    }
+    line
+}
+
+fn settled(acknowledgement: &Acknowledgement) -> String {
+    let verdict = match acknowledgement.verdict {
+        Settlement::Ack => "ACK",
+        Settlement::Requeue => "REQUEUE",
+        Settlement::Drop => "DROP",
+    };
+    let delivery = acknowledgement.delivery;
+    let line = format!("! {verdict} {}-{}", delivery.subscription, delivery.number);
+    match acknowledgement.transaction {
+        Some(transaction) => format!("{line} in {transaction}"),
+        None => line,
+    }
+}
+
+fn ended(how: &str, transaction: &Transaction) -> String {
+    let mut line = format!("! {how} {}", transaction.number);
+    for message in &transaction.messages {
+        let body = String::from_utf8_lossy(&message.body);
+        write!(line, ", {} {body}", message.destination).unwrap();
+    }
+    for (subscription, numbers) in &transaction.deliveries {
+        write!(line, ", of {subscription}: {numbers:?}").unwrap();
+    }
+    line
 }
 
 fn duration(text: &str) -> Duration {

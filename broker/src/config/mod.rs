@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ConfigError, Place};
 pub use self::load::{Flag, Loaded, Origin, Source};
 pub use self::reference::REFERENCE;
-use self::units::{Address, As, Choice, Count, Interval, Level, List, Positive, Size, Word};
+use self::units::{
+    Address, As, Choice, Count, Interval, Level, List, Positive, Size, Switch, Word,
+};
 
 /// All settings of one process.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub heart_beat: HeartBeat,
     /// How much one client, and all of them, may ask for.
     pub limits: Limits,
+    /// How much queues hold.
+    pub queue: Queue,
     /// How the broker leaves.
     pub stop: Stop,
     /// Threads.
@@ -122,6 +126,27 @@ pub enum SlowConsumer {
     DropOldest,
 }
 
+/// `[queue]`: how much queues hold, and how much their consumers have at a time.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// Messages that a consumer may have and not have settled, if it names no number itself.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub prefetch: usize,
+    /// Bytes that such a consumer may have; the message that reaches it is the last.
+    #[serde(with = "As::<Positive<Size>>")]
+    pub prefetch_bytes: usize,
+    /// Messages in a queue that wait for a consumer; one more is refused.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub max_length: usize,
+    /// Bytes of all messages of a queue, with those that consumers have; one message may be larger.
+    #[serde(with = "As::<Positive<Size>>")]
+    pub max_bytes: usize,
+    /// Whether `/metrics` names each queue. Clients choose the names: there can be many.
+    #[serde(with = "As::<Switch>")]
+    pub metrics: bool,
+}
+
 /// `[stop]`: how the broker leaves after SIGTERM. The sum of the three is the longest it takes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -202,6 +227,18 @@ impl Default for Limits {
             outbox_messages: 65_536,
             stall: Duration::from_secs(30),
             slow_consumer: SlowConsumer::Disconnect,
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            prefetch: 1000,
+            prefetch_bytes: 8 * MIB,
+            max_length: 100_000,
+            max_bytes: 256 * MIB,
+            metrics: false,
         }
     }
 }

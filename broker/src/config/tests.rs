@@ -216,7 +216,7 @@ fn what_is_not_known_is_refused() {
     refuse(
         "[limit]",
         "broker.toml: there is no section [limit] (did you mean \"limits\"?); \
-         known sections: listen, heart_beat, limits, stop, runtime, log",
+         known sections: listen, heart_beat, limits, queue, stop, runtime, log",
     );
     refuse(
         "limits = 3",

@@ -284,6 +284,26 @@ impl Form for Level {
 /// A value as it was found; its `Display` is how a refusal quotes it.
 pub(super) struct Found(ValueKind);
 
+/// `true` or `false`.
+pub(super) enum Switch {}
+
+impl Form for Switch {
+    type Field = bool;
+
+    fn read(found: &Found) -> Result<bool, Cow<'static, str>> {
+        match (&found.0, found.text()) {
+            (ValueKind::Boolean(on), _) => Ok(*on),
+            (_, Some("true")) => Ok(true),
+            (_, Some("false")) => Ok(false),
+            _ => Err("is neither true nor false".into()),
+        }
+    }
+
+    fn write(field: &bool) -> impl Serialize {
+        *field
+    }
+}
+
 impl Found {
     fn text(&self) -> Option<&str> {
         match &self.0 {

@@ -5,12 +5,12 @@
 //! client through its [`Outbox`] only. A step is: read once, do what that brought, write once.
 
 mod linger;
+mod members;
 mod metrics;
+mod timer;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,24 +18,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use tokio::io::Interest;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tracing::{Span, debug};
 
-use crate::audience::Subscriber;
 use crate::auth::Authenticator;
 use crate::encoding::Kind;
 use crate::engine::SessionId;
 use crate::engine::message::Message;
+use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Action, Closing, Publication, Session, Settings};
+use crate::engine::session::{Acknowledgement, Action, Closing, Publication, Session, Settings};
 use crate::engine::subscription::Subscription;
+use crate::engine::transaction::Transaction;
 use crate::framing::Framing;
 use crate::hub::{Hub, Loss};
-use crate::outbox::{Flushed, Outbox, Policy, Signal};
+use crate::outbox::{Flushed, Outbox, Policy, Progress, Signal};
+use crate::subscriber::Subscriber;
 use crate::transport::{self, Incoming, Socket, Transport};
 
+use self::members::Members;
 use self::metrics::Tally;
 pub use self::metrics::{Metrics, Presence};
+use self::timer::Timer;
 
 /// What all connections are driven with.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         transport,
         outbox,
         subprotocol,
-        subscribers: HashMap::new(),
+        members: Members::default(),
         messages: Vec::new(),
         receipts: Vec::new(),
         gathered: 0,
@@ -129,11 +133,12 @@ struct Connection {
     session: Session,
     outbox: Arc<Outbox>,
     subprotocol: Option<Version>,
-    /// Its subscriptions by number.
-    subscribers: HashMap<u32, Arc<Subscriber>>,
-    /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is.
+    /// Its subscriptions.
+    members: Members,
+    /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is, by
+    /// the number of messages up to theirs.
     messages: Vec<Message>,
-    receipts: Vec<Frame>,
+    receipts: Vec<(usize, Frame)>,
     /// The octets of their bodies.
     gathered: usize,
     /// The octets that were read since others had their turn.
@@ -164,9 +169,10 @@ impl Connection {
 
     async fn converse(&mut self, rest: Bytes) -> Result<Infallible, End> {
         self.on_octets(rest).await?;
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         loop {
             let flushed = self.flush();
+            self.members.hear_news(&self.outbox, now());
             self.breathe(flushed == Flushed::Some).await;
             if self.update_reading().await? {
                 continue;
@@ -223,8 +229,9 @@ impl Connection {
             self.transport.feed(octets);
         }
         let ended = self.process().await;
-        // Earlier SENDs count whatever came after them.
-        self.hand_over().await;
+        // Earlier SENDs count whatever came after them, and if one is refused that comes first.
+        let ended = self.hand_over().await.and(ended);
+        self.members.dispatch(now());
         self.shared.metrics.count_received(&mut self.received);
         let output = self.transport.take_output();
         if !output.is_empty() {
@@ -243,7 +250,7 @@ impl Connection {
                     self.session.on_frame(&frame);
                     self.perform().await?;
                     frames += 1;
-                    if frames.is_multiple_of(FRAMES) && !self.pause().await {
+                    if frames.is_multiple_of(FRAMES) && !self.pause().await? {
                         return Ok(());
                     }
                 }
@@ -266,11 +273,12 @@ impl Connection {
     /// One message of WebSocket can hold very many frames: what they brought so far is handed over
     /// and written, and others have their turn. `false` if the rest has to wait because the client
     /// does not read its replies.
-    async fn pause(&mut self) -> bool {
-        self.hand_over().await;
+    async fn pause(&mut self) -> Result<bool, End> {
+        self.hand_over().await?;
+        self.members.dispatch(now());
         self.flush();
         self.breathe(true).await;
-        !self.outbox.is_full_of_replies()
+        Ok(!self.outbox.is_full_of_replies())
     }
 
     async fn fail(&mut self, refusal: Refusal) -> Result<(), End> {
@@ -298,10 +306,7 @@ impl Connection {
             Some(Signal::Overflow) => self.session.on_failure(&Refusal::SlowConsumer, None),
             Some(Signal::Stop) => self.session.on_stop(),
         }
-        match self.session.actions().last() {
-            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
-            _ => Ok(()),
-        }
+        self.end_by_session()
     }
 
     /// Stops reading a client whose replies pile up, or while its login is decided. When that is
@@ -324,7 +329,7 @@ impl Connection {
     async fn perform(&mut self) -> Result<(), End> {
         while let Some(action) = self.session.next_action() {
             if !matches!(action, Action::Publish(_)) {
-                self.hand_over().await;
+                self.hand_over().await?;
             }
             match action {
                 Action::Authenticate(credentials) => {
@@ -332,9 +337,25 @@ impl Connection {
                     self.session.on_verdict(verdict, now());
                 }
                 Action::Open(version) => self.open(version),
-                Action::Subscribe(subscription, receipt) => self.subscribe(subscription, receipt),
+                Action::Subscribe(subscription, receipt) => {
+                    self.subscribe(subscription, receipt)?;
+                }
                 Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
-                Action::Publish(publication) => self.gather(publication).await,
+                Action::Publish(publication) => self.gather(publication).await?,
+                Action::Settle(acknowledgement) => self.settle(acknowledgement)?,
+                Action::IgnoreAck(receipt) => {
+                    self.shared.hub.queues().count_ignored();
+                    self.reply_if_any(receipt);
+                }
+                Action::Commit(transaction, receipt) => {
+                    self.commit(transaction, receipt).await?;
+                }
+                Action::Abort(transaction, receipt) => {
+                    let hub = &self.shared.hub;
+                    hub.queues()
+                        .abort(&transaction, |number| self.members.held(number));
+                    self.reply_if_any(receipt);
+                }
                 Action::Reply(frame) => self.reply(&frame),
                 Action::Beat => {
                     self.shared.metrics.beats.inc();
@@ -351,30 +372,101 @@ impl Connection {
         Ok(())
     }
 
-    async fn gather(&mut self, publication: Publication) {
+    async fn gather(&mut self, publication: Publication) -> Result<(), End> {
         self.gathered += publication.message.body.len();
         self.messages.push(publication.message);
-        self.receipts.extend(publication.receipt);
+        let place = self.messages.len();
+        let receipt = publication.receipt;
+        self.receipts
+            .extend(receipt.map(|receipt| (place, receipt)));
         // A batch is no larger than what one read brings: subscribers are given time to take it.
         if self.gathered >= BATCH {
-            self.hand_over().await;
+            self.hand_over().await?;
             self.breathe(true).await;
         }
+        Ok(())
     }
 
-    /// Hands the gathered messages over, then sends their RECEIPTs.
-    async fn hand_over(&mut self) {
+    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
+    /// lives with that, the ones behind it have their turn.
+    async fn hand_over(&mut self) -> Result<(), End> {
         if self.messages.is_empty() {
-            return;
+            return Ok(());
         }
-        self.shared
-            .hub
-            .publish(&self.messages, self.id, now())
-            .await;
-        self.messages.clear();
+        let messages = std::mem::take(&mut self.messages);
+        let mut receipts = std::mem::take(&mut self.receipts).into_iter().peekable();
         self.gathered = 0;
-        for receipt in std::mem::take(&mut self.receipts) {
+        let mut done = 0;
+        loop {
+            let rest = &messages[done..];
+            let hub = &self.shared.hub;
+            let Err(refused) = hub.publish(rest, self.id, now()).await else {
+                break;
+            };
+            done += refused.accepted;
+            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
+                self.reply(&receipt);
+            }
+            done += 1;
+            let receipt = receipts.next_if(|(place, _)| *place == done);
+            let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
+            self.refuse(&refused.refusal, receipt)?;
+        }
+        for (_, receipt) in receipts {
             self.reply(&receipt);
+        }
+        // The room is used again.
+        self.messages = messages;
+        self.messages.clear();
+        Ok(())
+    }
+
+    /// A SEND or COMMIT was refused: the client is told in the place of its RECEIPT, or it is the end.
+    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
+        let told = self.session.on_refused(refusal, receipt_id(receipt));
+        let message = told.map_err(End::Closing)?;
+        self.shared.metrics.refuse(refusal.label());
+        self.reply(&message);
+        Ok(())
+    }
+
+    fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
+        match self.members.settle(&acknowledgement) {
+            Settled::Done(_) => {}
+            Settled::Ignored => self.shared.hub.queues().count_ignored(),
+            Settled::Unknown => {
+                let refusal = Refusal::AckUnknown(acknowledgement.delivery);
+                return self.end_for(&refusal, acknowledgement.receipt.as_ref());
+            }
+        }
+        self.reply_if_any(acknowledgement.receipt);
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        transaction: Transaction,
+        receipt: Option<Frame>,
+    ) -> Result<(), End> {
+        let hub = &self.shared.hub;
+        let held = |number| self.members.held(number);
+        match hub.commit(&transaction, held, self.id, now()).await {
+            Ok(()) => self.reply_if_any(receipt),
+            Err(refusal) => self.refuse(&refusal, receipt.as_ref())?,
+        }
+        Ok(())
+    }
+
+    /// What a frame wants cannot be done.
+    fn end_for(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
+        self.session.on_failure(refusal, receipt_id(receipt));
+        self.end_by_session()
+    }
+
+    fn end_by_session(&mut self) -> Result<(), End> {
+        match self.session.actions().last() {
+            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
+            _ => Ok(()),
         }
     }
 
@@ -391,7 +483,11 @@ impl Connection {
         debug!(parent: &self.span, version = version.as_str(), "connected");
     }
 
-    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) {
+    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) -> Result<(), End> {
+        let limit = self.shared.settings.subscriptions;
+        if self.members.len() >= limit {
+            return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_ref());
+        }
         let subscriber = Arc::new(Subscriber {
             session: self.id,
             kind: Kind {
@@ -400,6 +496,7 @@ impl Connection {
             },
             outbox: Arc::clone(&self.outbox),
             ended: AtomicBool::new(false),
+            progress: Arc::new(Progress::default()),
             subscription,
         });
         // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
@@ -408,17 +505,18 @@ impl Connection {
             let octets = self.encode(&receipt);
             self.outbox.reply_and_hold(octets, now());
         }
-        self.shared.hub.subscribe(&subscriber);
-        self.subscribers
-            .insert(subscriber.subscription.number, subscriber);
+        self.members.subscribe(subscriber, &self.shared.hub, now());
+        Ok(())
     }
 
     fn unsubscribe(&mut self, number: u32, receipt: Option<Frame>) {
-        if let Some(subscriber) = self.subscribers.remove(&number) {
-            self.shared.hub.unsubscribe(&subscriber);
-        }
-        if let Some(receipt) = receipt {
-            self.reply(&receipt);
+        self.members.unsubscribe(number, &self.shared.hub, now());
+        self.reply_if_any(receipt);
+    }
+
+    fn reply_if_any(&self, frame: Option<Frame>) {
+        if let Some(frame) = frame {
+            self.reply(&frame);
         }
     }
 
@@ -450,13 +548,13 @@ impl Connection {
     async fn unsubscribe_all(&mut self) {
         let lost = self.outbox.end();
         self.shared.hub.drop_messages(Loss::Closed, lost);
-        let numbers: Vec<u32> = self.subscribers.keys().copied().collect();
-        for some in numbers.chunks(FRAMES) {
+        for some in self.members.numbers().chunks(FRAMES) {
             for number in some {
-                self.unsubscribe(*number, None);
+                self.members.end(*number, &self.shared.hub, now());
             }
             self.breathe(true).await;
         }
+        self.members.end_all(&self.shared.hub, now());
     }
 
     async fn close(&self, closing: Closing) {
@@ -488,9 +586,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.outbox.close();
-        for subscriber in self.subscribers.values() {
-            self.shared.hub.unsubscribe(subscriber);
-        }
+        self.members.end_all(&self.shared.hub, now());
         self.shared.hub.leave(self.id);
     }
 }
@@ -521,40 +617,6 @@ impl End {
     }
 }
 
-/// The one timer of a connection. Deadlines mostly move away, so it is set anew only when one
-/// comes nearer, and when it has passed.
-#[derive(Debug)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    const fn new() -> Self {
-        Self { sleep: None }
-    }
-
-    fn arm(&mut self, deadline: Option<std::time::Instant>) {
-        let Some(deadline) = deadline.map(Instant::from_std) else {
-            self.sleep = None;
-            return;
-        };
-        match &mut self.sleep {
-            Some(sleep) if sleep.is_elapsed() || sleep.deadline() > deadline => {
-                sleep.as_mut().reset(deadline);
-            }
-            Some(_) => {}
-            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
-        }
-    }
-
-    async fn passed(&mut self) {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
 /// Waits until the socket can be used as wanted; says whether it can be read.
 async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
     let interest = match (read, write) {
@@ -564,6 +626,11 @@ async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
         (false, false) => std::future::pending().await,
     };
     Ok(socket.stream().ready(interest).await?.is_readable())
+}
+
+/// What a RECEIPT answers.
+fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
+    receipt.and_then(|receipt| receipt.header("receipt-id"))
 }
 
 fn now() -> std::time::Instant {

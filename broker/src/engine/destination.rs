@@ -72,6 +72,11 @@ impl Destination {
         &self.0
     }
 
+    /// Whether it is a queue; everything else is a topic.
+    pub fn is_queue(&self) -> bool {
+        self.0.starts_with(QUEUE)
+    }
+
     /// The segments, first to last.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         segments(&self.0)
@@ -88,11 +93,15 @@ impl Pattern {
     /// Checks the `destination` of a SUBSCRIBE.
     ///
     /// # Errors
-    /// As [`Destination::parse`], but wildcards are welcome behind the first segment.
+    /// As [`Destination::parse`], but wildcards are welcome behind the first segment, unless that is
+    /// `queue`.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = canonical(text);
         let shape = Shape::check(&text)?;
         let destination = Destination(text.into_owned().into());
+        if shape.wildcards > 0 && destination.is_queue() {
+            return Err(Refusal::WildcardQueue(destination.as_str().into()));
+        }
         Ok(if shape.wildcards > 0 {
             Self::Wild(destination)
         } else {
@@ -204,13 +213,13 @@ fn canonical(text: &str) -> Cow<'_, str> {
     }
 }
 
+const QUEUE: &str = "/queue/";
 const SEPARATORS: &[char] = &['.', '/'];
 
 /// Prefixes to which other brokers, or later versions of this one, give a meaning that a plain
 /// topic does not have: to take them for topics would lose messages in silence.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 8] = [
     "exchange",
-    "queue",
     "temp-queue",
     "temp-topic",
     "reply-queue",
@@ -347,8 +356,6 @@ mod tests {
     #[test]
     fn destinations_of_kinds_to_come_are_refused() {
         for text in [
-            "/queue/a",
-            "/amq/queue/a",
             "/temp-queue/a",
             "/user/queue/x",
             "/presence/topic/a",
@@ -361,6 +368,28 @@ mod tests {
         }
         for text in ["queue/a", "/queues/a", "/amq/other/a"] {
             assert!(Destination::parse(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_queue_is_a_queue_and_has_no_wildcards() {
+        for (text, name) in [("/queue/a.b", "/queue/a.b"), ("/amq/queue/a", "/queue/a")] {
+            let queue = Destination::parse(text).expect(text);
+            assert_eq!((queue.as_str(), queue.is_queue()), (name, true));
+            assert_eq!(Pattern::parse(text), Ok(Pattern::Exact(queue)), "{text}");
+        }
+        for text in ["/topic/queue/a", "queue/a", "/queues/a"] {
+            assert!(!Destination::parse(text).expect(text).is_queue(), "{text}");
+        }
+        for text in ["/queue/*", "/queue/a.#", "/amq/queue/>"] {
+            assert!(
+                matches!(Pattern::parse(text), Err(Refusal::WildcardQueue(_))),
+                "{text}"
+            );
+            assert!(matches!(
+                Destination::parse(text),
+                Err(Refusal::WildcardInSend(_))
+            ));
         }
     }
 

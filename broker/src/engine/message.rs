@@ -18,6 +18,25 @@ pub struct Message {
     pub body: Bytes,
 }
 
+impl Message {
+    /// A message like this one that keeps no read buffer alive that is much larger than itself. For
+    /// messages that stay; what is large lies in a buffer of about its own size and is not copied.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        let mut compact = self.clone();
+        compact.headers.detach();
+        if compact.body.len() < LARGE {
+            compact.body = Bytes::copy_from_slice(&compact.body);
+        }
+        compact
+    }
+
+    /// How much it takes, as limits count it: octets of body and headers.
+    pub fn octets(&self) -> usize {
+        self.body.len() + self.headers.octets()
+    }
+}
+
 /// Whether a header of a SEND is passed on to subscribers. The others belong to the server, so
 /// that no publisher can forge them, or are a publisher's secret.
 pub fn is_passed_on(name: &str) -> bool {
@@ -46,6 +65,9 @@ pub fn is_passed_on(name: &str) -> bool {
         _ => !name.starts_with("x-death-"),
     }
 }
+
+/// Bodies from here on are not copied: a read brings 64 KiB at most.
+const LARGE: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,9 @@
 //! |---|---|
 //! | [`session`] | one client's conversation: frames in, actions out |
 //! | [`subscription`] | the subscriptions that a session holds |
+//! | [`queue`] | messages that wait, and the consumers that share them |
+//! | [`ack`] | the ids by which clients acknowledge |
+//! | [`transaction`] | what is held until COMMIT |
 //! | [`heart_beat`] | negotiation and deadlines of heart-beats, mapped onto Ping and Pong |
 //! | [`destination`] | what a destination and a pattern are |
 //! | [`patterns`] | the trie that finds the patterns a destination matches |
@@ -15,13 +18,16 @@
 //! | [`refusal`] | every reason to refuse or cut a client: text, metric label, close code |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod ack;
 pub mod destination;
 pub mod heart_beat;
 pub mod message;
 pub mod patterns;
+pub mod queue;
 pub mod refusal;
 pub mod session;
 pub mod subscription;
+pub mod transaction;
 
 use std::fmt;
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use stomp_codec::{Command, DecodeError, DecodeErrorKind};
 
-use super::destination;
+use super::ack::DeliveryId;
+use super::destination::{self, Destination};
+use super::transaction;
 
 /// The close codes of a WebSocket that this broker sends: public, clients may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,12 @@ pub enum CloseCode {
 /// Why a client is refused or cut. `Display` is the text of the `message` header of the ERROR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The id of an ACK or NACK is none that this broker gives.
+    AckMalformed(Box<str>),
     /// `ack` in SUBSCRIBE is none of the three modes.
     AckModeUnknown(Box<str>),
+    /// The id of an ACK or NACK is of this session and was never given.
+    AckUnknown(DeliveryId),
     /// No CONNECT within this time from the moment the connection was accepted.
     ConnectTimeout(Duration),
     /// The first frame was not CONNECT or STOMP.
@@ -70,10 +76,12 @@ pub enum Refusal {
     NackIn10,
     /// A destination that has no name behind its first segment.
     NoName(Box<str>),
-    /// What the broker does not have yet.
-    NotSupported(&'static str),
     /// None of the client's versions is ours.
     NoCommonVersion(Box<str>),
+    /// `prefetch-count` or `activemq.prefetchSize` of a SUBSCRIBE is not a number.
+    PrefetchMalformed(Box<str>),
+    /// A queue has no room for a SEND or a COMMIT.
+    QueueFull(Destination),
     /// A prefix that is kept for a kind of destination that this broker does not have (yet).
     ReservedDestination(Box<str>),
     /// A second CONNECT.
@@ -93,11 +101,18 @@ pub enum Refusal {
     },
     /// More subscriptions on one connection than configured.
     TooManySubscriptions(usize),
+    /// More open transactions than [`transaction::MAX_OPEN`].
+    TooManyTransactions,
     /// A pattern has more than [`destination::MAX_MULTI_WILDCARDS`].
     TooManyWildcards {
         /// Their number.
         wildcards: usize,
     },
+    /// BEGIN of a transaction that is open.
+    TransactionOpen(Box<str>),
+    /// A transaction holds more than [`transaction::MAX_FRAMES`], or all of the session more than
+    /// [`transaction::MAX_OCTETS`].
+    TransactionTooBig,
     /// A frame names a transaction that is not open.
     TransactionUnknown(Box<str>),
     /// The client broke the rules of WebSocket (RFC 6455).
@@ -106,6 +121,8 @@ pub enum Refusal {
     WildcardFirst(Box<str>),
     /// A wildcard in the destination of a SEND.
     WildcardInSend(Box<str>),
+    /// A SUBSCRIBE to several queues.
+    WildcardQueue(Box<str>),
 }
 
 /// What broke the rules of WebSocket.
@@ -126,7 +143,9 @@ impl Refusal {
     /// The label of this reason in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::AckMalformed(_) => "ack_malformed",
             Self::AckModeUnknown(_) => "ack_mode",
+            Self::AckUnknown(_) => "ack_unknown",
             Self::ConnectTimeout(_) => "connect_timeout",
             Self::ConnectFirst(_) => "connect_first",
             Self::DestinationTooLong { .. }
@@ -139,8 +158,9 @@ impl Refusal {
             Self::HeartBeatMissed(_) => "heart_beat",
             Self::HeaderMissing { .. } => "header_missing",
             Self::NackIn10 => "nack_in_1_0",
-            Self::NotSupported(_) => "not_supported",
             Self::NoCommonVersion(_) => "no_common_version",
+            Self::PrefetchMalformed(_) => "prefetch_malformed",
+            Self::QueueFull(_) => "queue_full",
             Self::ReservedDestination(_) => "reserved_destination",
             Self::SecondConnect => "second_connect",
             Self::ServerFrame(_) => "server_frame",
@@ -148,11 +168,14 @@ impl Refusal {
             Self::Stalled(_) => "stalled",
             Self::TooManyConnections(_) => "connections",
             Self::TooManySubscriptions(_) => "subscriptions",
+            Self::TooManyTransactions => "transactions",
+            Self::TransactionOpen(_) => "transaction_open",
+            Self::TransactionTooBig => "transaction_too_big",
             Self::TransactionUnknown(_) => "transaction_unknown",
             Self::WebSocket(WebSocketFault::InvalidUtf8) => "websocket_utf8",
             Self::WebSocket(WebSocketFault::Protocol(_)) => "websocket_protocol",
             Self::WebSocket(WebSocketFault::TooBig { .. }) => "websocket_too_big",
-            Self::WildcardFirst(_) | Self::WildcardInSend(_) => "wildcard",
+            Self::WildcardFirst(_) | Self::WildcardInSend(_) | Self::WildcardQueue(_) => "wildcard",
         }
     }
 
@@ -167,7 +190,11 @@ impl Refusal {
             },
             Self::HeartBeatMissed(_) => CloseCode::HeartBeat,
             Self::SlowConsumer | Self::Stalled(_) => CloseCode::SlowConsumer,
-            Self::TooManyConnections(_) | Self::TooManySubscriptions(_) => CloseCode::Limit,
+            Self::QueueFull(_)
+            | Self::TooManyConnections(_)
+            | Self::TooManySubscriptions(_)
+            | Self::TooManyTransactions
+            | Self::TransactionTooBig => CloseCode::Limit,
             Self::WebSocket(WebSocketFault::InvalidUtf8) => CloseCode::InvalidUtf8,
             Self::WebSocket(WebSocketFault::TooBig { .. }) => CloseCode::TooBig,
             _ => CloseCode::Protocol,
@@ -182,9 +209,19 @@ impl Refusal {
         )
     }
 
+    /// Whether a publisher that asked for it may go on after this: it concerns one SEND or COMMIT.
+    pub const fn is_survivable(&self) -> bool {
+        matches!(self, Self::QueueFull(_))
+    }
+
     /// What the client's developer can do about it, for the body of the ERROR.
     pub const fn advice(&self) -> &'static str {
         match self {
+            Self::AckMalformed(_) => {
+                "In STOMP 1.2 ACK and NACK repeat the ack header of the MESSAGE in id; in 1.0 and \
+                 1.1 they repeat its message-id."
+            }
+            Self::AckUnknown(_) => "Acknowledge what was delivered on this connection only.",
             Self::AckModeUnknown(_) => "Use ack:auto, ack:client or ack:client-individual.",
             Self::ConnectTimeout(_) => {
                 "A frame ends with a NUL octet; without it the broker waits for the rest."
@@ -212,8 +249,12 @@ impl Refusal {
             Self::HeaderMissing { .. } => "Header names are case-sensitive.",
             Self::NackIn10 => "Connect with accept-version:1.1,1.2 to use NACK.",
             Self::NoName(_) => "A destination looks like /topic/prices.eu or /topic/chat/room-1.",
-            Self::NotSupported(_) => "This version of the broker has topics with ack:auto only.",
             Self::NoCommonVersion(_) => "Offer at least one of 1.0, 1.1, 1.2 in accept-version.",
+            Self::PrefetchMalformed(_) => "A prefetch is a whole number of messages.",
+            Self::QueueFull(_) => {
+                "The limits are [queue] max_length and max_bytes. With x-refusals:true in CONNECT \
+                 a refusal like this one is told in a MESSAGE and the connection stays."
+            }
             Self::ReservedDestination(_) => {
                 "This prefix is kept for a kind of destination that this version of the broker \
                  does not have. Use /topic/..."
@@ -233,6 +274,11 @@ impl Refusal {
                 "The limit is [limits] subscriptions for each connection; a wildcard may serve \
                  instead of many."
             }
+            Self::TooManyTransactions => "At most 16 transactions are open on one connection.",
+            Self::TransactionOpen(_) => "COMMIT or ABORT ends it; then its id can be used again.",
+            Self::TransactionTooBig => {
+                "A transaction holds at most 1024 frames, and all of a connection 16 MiB."
+            }
             Self::TransactionUnknown(_) => "BEGIN opens a transaction; COMMIT and ABORT end it.",
             Self::WebSocket(WebSocketFault::InvalidUtf8) => {
                 "Send octets that are not UTF-8 in binary messages."
@@ -245,6 +291,7 @@ impl Refusal {
             Self::WildcardInSend(_) => {
                 "Wildcards (*, #, **, a last >) are for SUBSCRIBE; a SEND names one destination."
             }
+            Self::WildcardQueue(_) => "Wildcards are for topics; a SUBSCRIBE names one queue.",
         }
     }
 }
@@ -252,6 +299,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AckMalformed(text) => write!(out, "{text:?} is not the id of a message"),
+            Self::AckUnknown(id) => write!(out, "{id} was never delivered"),
             Self::AckModeUnknown(mode) => write!(out, "unknown ack mode {mode:?}"),
             Self::ConnectTimeout(limit) => write!(
                 out,
@@ -279,9 +328,12 @@ impl fmt::Display for Refusal {
             }
             Self::NackIn10 => out.write_str("NACK does not exist in STOMP 1.0"),
             Self::NoName(text) => write!(out, "destination {text:?} has no name"),
-            Self::NotSupported(what) => write!(out, "{what} is not supported yet"),
             Self::NoCommonVersion(offered) => write!(out, "no common version with {offered:?}"),
-            Self::ReservedDestination(text) => write!(out, "destination {text:?} is not supported"),
+            Self::PrefetchMalformed(text) => write!(out, "malformed prefetch {text:?}"),
+            Self::QueueFull(queue) => write!(out, "queue is full: {queue}"),
+            Self::ReservedDestination(text) => {
+                write!(out, "destination {text:?} is not supported yet")
+            }
             Self::SecondConnect => out.write_str("this session is connected already"),
             Self::ServerFrame(command) => write!(out, "{command} is a frame that servers send"),
             Self::SlowConsumer => out.write_str("slow consumer: the outgoing queue is full"),
@@ -302,10 +354,16 @@ impl fmt::Display for Refusal {
                 "pattern with {wildcards} multi-segment wildcards, more than {}",
                 destination::MAX_MULTI_WILDCARDS
             ),
+            Self::TooManyTransactions => {
+                write!(out, "more than {} open transactions", transaction::MAX_OPEN)
+            }
+            Self::TransactionOpen(id) => write!(out, "transaction {id:?} is open already"),
+            Self::TransactionTooBig => out.write_str("the transaction holds too much"),
             Self::TransactionUnknown(id) => write!(out, "transaction {id:?} is not open"),
             Self::WebSocket(fault) => write!(out, "{fault}"),
             Self::WildcardFirst(text) => write!(out, "pattern {text:?} begins with a wildcard"),
             Self::WildcardInSend(text) => write!(out, "SEND to the wildcard {text:?}"),
+            Self::WildcardQueue(text) => write!(out, "SUBSCRIBE to the queues {text:?}"),
         }
     }
 }

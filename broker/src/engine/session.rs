@@ -23,11 +23,14 @@ use bytestring::ByteString;
 use stomp_codec::{Command, Frame, Version};
 
 use super::SessionId;
+use super::ack::{self, AckId, DeliveryId};
 use super::destination::{Destination, Pattern};
 use super::heart_beat::{Due, HeartBeat, Intervals, Link};
 use super::message::Message;
+use super::queue::Verdict as Settlement;
 use super::refusal::{CloseCode, Refusal};
-use super::subscription::{Key, Subscription, Subscriptions};
+use super::subscription::{AckMode, Key, Prefetch, Subscription, Subscriptions};
+use super::transaction::{Transaction, Transactions};
 
 /// What holds for every session of a broker.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The most subscriptions of one session.
     pub subscriptions: usize,
+    /// How much a subscription that names no number may have on the way to it.
+    pub prefetch: Prefetch,
 }
 
 /// What a client says about itself in CONNECT. The passcode is not shown by `Debug`.
@@ -78,6 +83,19 @@ pub struct Publication {
     pub receipt: Option<Frame>,
 }
 
+/// An ACK or NACK for a delivery of this session.
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    /// The delivery; in mode `client` those before it are meant too.
+    pub delivery: DeliveryId,
+    /// What becomes of it.
+    pub verdict: Settlement,
+    /// The number of the transaction that holds it until COMMIT.
+    pub transaction: Option<u32>,
+    /// The RECEIPT, if the frame asked for one.
+    pub receipt: Option<Frame>,
+}
+
 /// What is to be done, in the order in which the session gives it out.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -91,9 +109,18 @@ pub enum Action {
     Subscribe(Subscription, Option<Frame>),
     /// End the subscription of this number. No MESSAGE of it follows the RECEIPT.
     Unsubscribe(u32, Option<Frame>),
-    /// Hand a message over. May be gathered with the ones that follow, and must be done before
+    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`]. May be gathered with the ones that follow, and must be done before
     /// any other action.
     Publish(Publication),
+    /// Settle deliveries of a queue, or hold them for a transaction. If there never was such a
+    /// delivery that is told with [`Session::on_failure`].
+    Settle(Acknowledgement),
+    /// An ACK or NACK that means nothing and does no harm: counted.
+    IgnoreAck(Option<Frame>),
+    /// Do what a transaction holds, all or nothing; nothing is told with [`Session::on_refused`].
+    Commit(Transaction, Option<Frame>),
+    /// Give up what a transaction holds.
+    Abort(Transaction, Option<Frame>),
     /// Send a frame.
     Reply(Frame),
     /// Send a heart-beat: one EOL.
@@ -129,6 +156,10 @@ pub struct Session {
     heart_beat: HeartBeat,
     opened: Instant,
     subscriptions: Subscriptions,
+    transactions: Transactions,
+    /// Whether the client lives with the refusal of a SEND (`x-refusals:true`).
+    lives_with_refusals: bool,
+    refusals: u64,
     /// Where the last SEND went: most clients publish to few destinations.
     last_destination: Option<Destination>,
     actions: VecDeque<Action>,
@@ -155,6 +186,9 @@ impl Session {
             heart_beat,
             opened: accepted,
             subscriptions: Subscriptions::default(),
+            transactions: Transactions::default(),
+            lives_with_refusals: false,
+            refusals: 0,
             last_destination: None,
             actions: VecDeque::new(),
         }
@@ -233,6 +267,30 @@ impl Session {
         self.refuse(refusal, receipt);
     }
 
+    /// A SEND or a COMMIT was refused. Returns what to send in the place of its RECEIPT, if the
+    /// client asked to live with refusals, else how the connection ends.
+    ///
+    /// # Errors
+    /// The end of the connection; the session is closed then.
+    pub fn on_refused(
+        &mut self,
+        refusal: &Refusal,
+        receipt: Option<&str>,
+    ) -> Result<Frame, Box<Closing>> {
+        if self.lives_with_refusals && refusal.is_survivable() {
+            self.refusals += 1;
+            let id = DeliveryId {
+                session: self.id,
+                subscription: 0,
+                number: self.refusals,
+            };
+            return Ok(refusal_message(refusal, id, receipt));
+        }
+        self.state = State::Closed;
+        self.actions.clear();
+        Err(Box::new(closing(refusal, receipt)))
+    }
+
     /// The broker stops: the client is told by the close code alone.
     pub fn on_stop(&mut self) {
         self.close(Closing {
@@ -303,11 +361,11 @@ impl Session {
                 Ok(())
             }
             Command::Nack if self.version == Version::V1_0 => Err(Refusal::NackIn10),
-            Command::Ack => Err(Refusal::NotSupported("ACK")),
-            Command::Nack => Err(Refusal::NotSupported("NACK")),
-            Command::Begin | Command::Commit | Command::Abort => {
-                Err(Refusal::NotSupported("a transaction"))
-            }
+            Command::Ack => self.on_ack(frame, Settlement::Ack),
+            Command::Nack => self.on_ack(frame, ack::nack(frame)),
+            Command::Begin => self.on_begin(frame),
+            Command::Commit => self.on_commit(frame),
+            Command::Abort => self.on_abort(frame),
             Command::Connect | Command::Stomp => Err(Refusal::SecondConnect),
             Command::Connected | Command::Error | Command::Message | Command::Receipt => {
                 Err(Refusal::ServerFrame(frame.command))
@@ -330,6 +388,7 @@ impl Session {
             None => Intervals::default(),
         };
         self.version = version;
+        self.lives_with_refusals = is_true(frame.header("x-refusals"));
         self.state = State::Authenticating { intervals };
         self.actions.push_back(Action::Authenticate(Credentials {
             login: frame.header("login").map(Into::into),
@@ -361,9 +420,6 @@ impl Session {
 
     fn on_send(&mut self, frame: &Frame) -> Result<(), Refusal> {
         let text = required(frame, "destination")?;
-        if let Some(transaction) = frame.header("transaction") {
-            return Err(Refusal::TransactionUnknown(transaction.into()));
-        }
         let destination = match &self.last_destination {
             Some(last) if last.as_str() == text => last.clone(),
             _ => self
@@ -371,14 +427,69 @@ impl Session {
                 .insert(Destination::parse(text)?)
                 .clone(),
         };
-        self.actions.push_back(Action::Publish(Publication {
-            message: Message {
-                destination,
-                headers: frame.headers.clone(),
-                body: frame.body.clone(),
-            },
+        let message = Message {
+            destination,
+            headers: frame.headers.clone(),
+            body: frame.body.clone(),
+        };
+        let receipt = receipt(frame);
+        if let Some(transaction) = frame.header("transaction") {
+            self.transactions.hold_message(transaction, &message)?;
+            self.actions.extend(receipt.map(Action::Reply));
+        } else {
+            let publication = Publication { message, receipt };
+            self.actions.push_back(Action::Publish(publication));
+        }
+        Ok(())
+    }
+
+    fn on_ack(&mut self, frame: &Frame, verdict: Settlement) -> Result<(), Refusal> {
+        let id = AckId::of(frame, self.version)?;
+        let transaction = frame.header("transaction");
+        if let Some(transaction) = transaction {
+            self.transactions.check(transaction)?;
+        }
+        let delivery = match id {
+            // Number 0 is no subscription: its messages are those of `x-refusals`.
+            AckId::Delivery(id) if id.session == self.id && id.subscription > 0 => id,
+            AckId::Delivery(_) | AckId::Nothing => {
+                self.actions.push_back(Action::IgnoreAck(receipt(frame)));
+                return Ok(());
+            }
+        };
+        if !self.subscriptions.was_given(delivery.subscription) {
+            return Err(Refusal::AckUnknown(delivery));
+        }
+        let hold = |id| {
+            self.transactions
+                .hold_delivery(id, delivery.subscription, delivery.number)
+        };
+        self.actions.push_back(Action::Settle(Acknowledgement {
+            delivery,
+            verdict,
+            transaction: transaction.map(hold).transpose()?,
             receipt: receipt(frame),
         }));
+        Ok(())
+    }
+
+    fn on_begin(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        self.transactions.begin(required(frame, "transaction")?)?;
+        self.actions.extend(receipt(frame).map(Action::Reply));
+        Ok(())
+    }
+
+    fn on_commit(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let transaction = self.transactions.end(required(frame, "transaction")?)?;
+        self.actions
+            .push_back(Action::Commit(transaction, receipt(frame)));
+        Ok(())
+    }
+
+    fn on_abort(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let transaction = self.transactions.end(required(frame, "transaction")?)?;
+        self.actions
+            .push_back(Action::Abort(transaction, receipt(frame)));
         Ok(())
     }
 
@@ -388,13 +499,9 @@ impl Session {
             None if self.version > Version::V1_0 => required(frame, "id").map(Some)?,
             id => id,
         };
-        match frame.header("ack").unwrap_or("auto") {
-            "auto" => {}
-            "client" | "client-individual" => {
-                return Err(Refusal::NotSupported("an ack mode but auto"));
-            }
-            other => return Err(Refusal::AckModeUnknown(other.into())),
-        }
+        let mode = frame.header("ack").unwrap_or("auto");
+        let mode = AckMode::parse(mode).ok_or_else(|| Refusal::AckModeUnknown(mode.into()))?;
+        let prefetch = prefetch(frame)?.unwrap_or(self.settings.prefetch);
         let pattern = Pattern::parse(destination)?;
         let key = key(id, destination);
         if self.subscriptions.contains(&key) {
@@ -407,6 +514,8 @@ impl Session {
             number: self.subscriptions.add(key),
             id: id.map(ByteString::from),
             pattern,
+            mode,
+            prefetch,
             no_local: ["no-local", "activemq.noLocal"]
                 .iter()
                 .any(|name| is_true(frame.header(name))),
@@ -449,15 +558,7 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: &Refusal, receipt: Option<&str>) {
-        let error = error_frame(refusal, receipt);
-        let reason = refusal.to_string();
-        self.close(Closing {
-            farewell: Some(error),
-            code: refusal.code(),
-            reason,
-            label: refusal.label(),
-            absent: refusal.is_absence(),
-        });
+        self.close(closing(refusal, receipt));
     }
 
     fn close(&mut self, closing: Closing) {
@@ -487,6 +588,33 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// How a connection ends after a refusal.
+fn closing(refusal: &Refusal, receipt: Option<&str>) -> Closing {
+    Closing {
+        farewell: Some(error_frame(refusal, receipt)),
+        code: refusal.code(),
+        reason: refusal.to_string(),
+        label: refusal.label(),
+        absent: refusal.is_absence(),
+    }
+}
+
+/// The MESSAGE that tells a client of a refusal it lives with. No subscription is needed for it.
+fn refusal_message(refusal: &Refusal, id: DeliveryId, receipt: Option<&str>) -> Frame {
+    let mut message = Frame::new(Command::Message)
+        .with_header("destination", REFUSALS)
+        .with_header("subscription", REFUSALS)
+        .with_header("message-id", &id.to_string())
+        .with_header("reason", refusal.label());
+    if let Some(receipt) = receipt {
+        message = message.with_header("receipt-id", receipt);
+    }
+    let text = format!("{refusal}\n\n{}\n", refusal.advice());
+    message
+        .with_header("content-type", "text/plain")
+        .with_body(Bytes::from(text))
+}
+
 /// The ERROR that tells a client of a refusal, with the `receipt` of the frame at fault.
 pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
     let message = refusal.to_string();
@@ -507,6 +635,24 @@ pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
 fn receipt(frame: &Frame) -> Option<Frame> {
     let id = frame.header("receipt")?;
     Some(Frame::new(Command::Receipt).with_header("receipt-id", id))
+}
+
+/// How many messages a SUBSCRIBE wants to have on the way to it; `None` if it leaves that to the
+/// broker. No number is above what AMQP can say, since it is memory.
+fn prefetch(frame: &Frame) -> Result<Option<Prefetch>, Refusal> {
+    let named = ["prefetch-count", "activemq.prefetchSize"];
+    let Some(text) = named.iter().find_map(|name| frame.header(name)) else {
+        return Ok(None);
+    };
+    let malformed = || Refusal::PrefetchMalformed(text.into());
+    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Err(malformed());
+    }
+    let count = text.parse().unwrap_or(MAX_PREFETCH).min(MAX_PREFETCH);
+    Ok((count > 0).then_some(Prefetch {
+        messages: count,
+        octets: None,
+    }))
 }
 
 fn required<'a>(frame: &'a Frame, header: &'static str) -> Result<&'a str, Refusal> {
@@ -534,3 +680,9 @@ fn is_connect(command: Command) -> bool {
 fn milliseconds(interval: Duration) -> u32 {
     u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)
 }
+
+/// Where a client that lives with refusals is told of them.
+const REFUSALS: &str = "/stompd/refusals";
+
+/// The largest prefetch that a client can name.
+const MAX_PREFETCH: usize = 65_535;

@@ -16,8 +16,45 @@ pub struct Subscription {
     pub id: Option<ByteString>,
     /// What it wants to see.
     pub pattern: Pattern,
-    /// Whether the client's own messages are left out (`no-local:true`).
+    /// How its messages are acknowledged.
+    pub mode: AckMode,
+    /// How much may be on the way to it, where that is counted: on queues, and in the ack modes.
+    pub prefetch: Prefetch,
+    /// Whether the client's own messages are left out (`no-local:true`). Means nothing on a queue.
     pub no_local: bool,
+}
+
+/// How a client acknowledges the messages of a subscription (STOMP 1.2, "SUBSCRIBE ack Header").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckMode {
+    /// Not at all.
+    #[default]
+    Auto,
+    /// Each ACK is for a message and all before it of its subscription.
+    Client,
+    /// Each ACK is for one message.
+    Individual,
+}
+
+/// How much a subscription may have that it has not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefetch {
+    /// Messages.
+    pub messages: usize,
+    /// Octets of bodies and headers, if they count; the message that reaches the limit passes it.
+    pub octets: Option<usize>,
+}
+
+impl AckMode {
+    /// The mode of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "client" => Some(Self::Client),
+            "client-individual" => Some(Self::Individual),
+            _ => None,
+        }
+    }
 }
 
 /// The name of a subscription in its session. An id and a destination never meet, even if their
@@ -58,6 +95,11 @@ impl Subscriptions {
         self.last += 1;
         self.numbers.insert(key, self.last);
         self.last
+    }
+
+    /// Whether a number was ever given.
+    pub fn was_given(&self, number: u32) -> bool {
+        (1..=self.last).contains(&number)
     }
 
     /// Takes one out; `None` if there is none of this name.

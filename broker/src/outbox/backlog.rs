@@ -13,6 +13,8 @@ use bytes::Bytes;
 use crate::encoding::Piece;
 use crate::engine::destination::Destination;
 
+use super::progress::Track;
+
 /// Bounds of the messages that wait. Replies are bounded by not reading the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -30,7 +32,10 @@ pub struct Backlog {
     /// How much of the front is written.
     written: usize,
     messages: Load,
+    deliveries: Load,
     replies: Load,
+    /// The subscriptions of which deliveries were written, to be asked for by the owner.
+    progressed: Vec<u32>,
     beat_waits: bool,
     ping_waits: bool,
     next_place: u64,
@@ -62,6 +67,8 @@ enum Content {
         piece: Arc<Piece>,
         range: Range<usize>,
         subscription: u32,
+        /// If they are deliveries: where to say how far they have come.
+        track: Option<Track>,
     },
     Reply(Bytes),
     /// A Pong or a Close: no data, which is what heart-beats are measured by.
@@ -96,9 +103,24 @@ impl Backlog {
         self.items.is_empty()
     }
 
-    /// The messages that wait.
+    /// The messages of topics that wait.
     pub fn messages(&self) -> Load {
         self.messages
+    }
+
+    /// The deliveries that wait.
+    pub fn deliveries(&self) -> Load {
+        self.deliveries
+    }
+
+    /// Takes the numbers of the subscriptions of which deliveries were written.
+    pub fn take_progressed(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// Whether [`Backlog::take_progressed`] would bring something.
+    pub fn has_progressed(&self) -> bool {
+        !self.progressed.is_empty()
     }
 
     /// The replies that wait.
@@ -126,19 +148,22 @@ impl Backlog {
         range: Range<usize>,
         subscription: u32,
         written: usize,
+        track: Option<Track>,
     ) {
         debug_assert!(
             written == 0 || self.items.is_empty(),
             "only the front is partly written"
         );
         let load = Load::of(piece, &range);
-        self.messages.add(load);
+        let is_topic = track.is_none();
+        self.load_mut(is_topic).add(load);
         let place = self.push(Content::Messages {
             piece: Arc::clone(piece),
             range,
             subscription,
+            track,
         });
-        if let Some(index) = &mut self.index {
+        if let Some(index) = self.index.as_mut().filter(|_| is_topic) {
             index.add(piece.destination(), place, load);
         }
         self.advance(written);
@@ -294,35 +319,49 @@ impl Backlog {
                 piece,
                 range,
                 subscription,
+                track,
             },
         ) = (started, content)
         else {
             return;
         };
-        let begin = piece.start(range.start);
-        let current = piece.whole(begin + octets);
+        let start = piece.start(range.start);
+        let current = piece.whole(start + octets);
         let done = Load::of(piece, &(range.start..current));
-        self.messages = self.messages.without(done);
-        self.written = begin + octets - piece.start(current);
+        self.written = start + octets - piece.start(current);
         range.start = current;
-        if self.written == 0 {
-            if let Some(index) = &mut self.index {
+        let begun = self.written > 0;
+        if let Some(track) = track {
+            track.advance(current, begun);
+            if track.reports && done.frames > 0 {
+                report(&mut self.progressed, *subscription);
+            }
+        }
+        let load = match track {
+            None => &mut self.messages,
+            Some(_) => &mut self.deliveries,
+        };
+        *load = load.without(done);
+        let index = self.index.as_mut().filter(|_| track.is_none());
+        if !begun {
+            if let Some(index) = index {
                 index.remove(piece.destination(), done, false);
             }
             return;
         }
         let rest = current + 1..range.end;
         range.end = current + 1;
-        if let Some(index) = &mut self.index {
+        if let Some(index) = index {
             let gone = done.with(Load::of(piece, range));
             index.remove(piece.destination(), gone, rest.is_empty());
         }
         if !rest.is_empty() {
-            let (place, piece) = (*place, Arc::clone(piece));
+            let place = *place;
             let content = Content::Messages {
-                piece,
+                piece: Arc::clone(piece),
                 range: rest,
                 subscription: *subscription,
+                track: track.clone(),
             };
             self.items.insert(1, Item { place, content });
         }
@@ -334,10 +373,21 @@ impl Backlog {
             return;
         };
         match item.content {
-            Content::Messages { piece, range, .. } => {
+            Content::Messages {
+                piece,
+                range,
+                subscription,
+                track,
+            } => {
                 let load = Load::of(&piece, &range);
-                self.messages = self.messages.without(load);
-                if let Some(index) = self.index.as_mut().filter(|_| !started) {
+                let all = self.load_mut(track.is_none());
+                *all = all.without(load);
+                if let Some(track) = track {
+                    track.advance(range.end, false);
+                    if track.reports {
+                        report(&mut self.progressed, subscription);
+                    }
+                } else if let Some(index) = self.index.as_mut().filter(|_| !started) {
                     index.remove(piece.destination(), load, true);
                 }
             }
@@ -348,6 +398,14 @@ impl Backlog {
             Content::Ping(_) => self.ping_waits = false,
         }
         self.drop_hollow();
+    }
+
+    fn load_mut(&mut self, is_topic: bool) -> &mut Load {
+        if is_topic {
+            &mut self.messages
+        } else {
+            &mut self.deliveries
+        }
     }
 
     /// At the front there is no item without messages, and elsewhere they do not outnumber the
@@ -364,7 +422,7 @@ impl Backlog {
     }
 
     fn retain_messages(&mut self, keep: impl Fn(u32) -> bool) {
-        if self.messages.frames == 0 {
+        if self.messages.frames == 0 && self.deliveries.frames == 0 {
             return;
         }
         let started = self.written > 0;
@@ -384,16 +442,27 @@ impl Backlog {
 
     fn recount(&mut self, started: bool) {
         self.messages = Load::default();
+        self.deliveries = Load::default();
         self.hollow = 0;
         let mut index = self.index.as_mut();
         if let Some(index) = &mut index {
             index.0.clear();
         }
         for (at, item) in self.items.iter().enumerate() {
-            let Content::Messages { piece, range, .. } = &item.content else {
+            let Content::Messages {
+                piece,
+                range,
+                track,
+                ..
+            } = &item.content
+            else {
                 continue;
             };
             let load = Load::of(piece, range);
+            if track.is_some() {
+                self.deliveries.add(load);
+                continue;
+            }
             self.messages.add(load);
             if let Some(index) = index.as_mut().filter(|_| !started || at > 0) {
                 index.add(piece.destination(), item.place, load);
@@ -495,6 +564,13 @@ impl Load {
             frames: self.frames - other.frames,
             octets: self.octets - other.octets,
         }
+    }
+}
+
+fn report(progressed: &mut Vec<u32>, subscription: u32) {
+    // Most often it is one subscription again and again.
+    if !progressed.contains(&subscription) {
+        progressed.push(subscription);
     }
 }
 

@@ -9,6 +9,7 @@
 //! the order of its replies: it appends them, and writes them when its step is done.
 
 mod backlog;
+mod progress;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::encoding::Piece;
 use crate::engine::heart_beat::Link;
 
 pub use self::backlog::{Backlog, Bounds, Load};
+pub use self::progress::{Progress, Track};
 
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
 /// [`io::ErrorKind::WouldBlock`].
@@ -76,6 +78,24 @@ pub struct Pushed {
     pub flush: bool,
 }
 
+/// What became of deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// They were taken; else the subscription or the connection has ended.
+    pub taken: bool,
+    /// So many wait that the queue is to grant no more, see [`Outbox::wait_for_room`].
+    pub full: bool,
+}
+
+/// What became of deliveries since the client's own task asked last.
+#[derive(Debug, Default)]
+pub struct News {
+    /// The numbers of subscriptions that report, and of which deliveries were written.
+    pub written: Vec<u32>,
+    /// The numbers of subscriptions that waited for room, and have it.
+    pub room: Vec<u32>,
+}
+
 /// What [`Outbox::flush`] left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
@@ -108,6 +128,8 @@ struct State {
     /// Whether only the client's own task may write: it is within a step.
     held: bool,
     signal: Option<Signal>,
+    /// The subscriptions whose queues wait for room.
+    waiting: Vec<u32>,
     last_data: Instant,
     last_write: Instant,
     replies_since: Option<Instant>,
@@ -128,6 +150,7 @@ impl Outbox {
             blocked: false,
             held: false,
             signal: None,
+            waiting: Vec::new(),
             last_data: now,
             last_write: now,
             replies_since: None,
@@ -172,6 +195,75 @@ impl Outbox {
             self.wake.notify_one();
         }
         pushed
+    }
+
+    /// Hands over deliveries of a queue for the subscription of this number, unless that has
+    /// `ended`. They are never dropped: the queue is to grant no more when they are many.
+    pub fn deliver(
+        &self,
+        piece: &Arc<Piece>,
+        number: u32,
+        ended: &AtomicBool,
+        track: Track,
+        now: Instant,
+    ) -> Delivered {
+        let mut state = self.lock();
+        if !state.open || ended.load(Ordering::Relaxed) {
+            return Delivered::default();
+        }
+        let was_empty = state.backlog.is_empty();
+        let mut written = 0;
+        if was_empty {
+            written = state.write_at_once(piece.octets(), now);
+        }
+        let whole = piece.whole(written);
+        if whole > 0 {
+            track.advance(whole, false);
+        }
+        if whole < piece.len() {
+            let part = written - piece.start(whole);
+            let rest = whole..piece.len();
+            state
+                .backlog
+                .push_messages(piece, rest, number, part, Some(track));
+        }
+        let Load { frames, octets } = state.backlog.deliveries();
+        let Bounds {
+            messages: most,
+            octets: limit,
+        } = self.policy.bounds;
+        let full = frames >= most || octets >= limit;
+        let wake = was_empty && whole < piece.len();
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        Delivered { taken: true, full }
+    }
+
+    /// Whether there is room for deliveries of this subscription again. If not, the client's own
+    /// task is told when there is, by [`Outbox::take_news`].
+    pub fn wait_for_room(&self, number: u32) -> bool {
+        let mut state = self.lock();
+        if !state.open || state.has_room(self.policy.bounds) {
+            return true;
+        }
+        state.waiting.push(number);
+        false
+    }
+
+    /// Takes what became of deliveries.
+    pub fn take_news(&self) -> News {
+        let mut state = self.lock();
+        let room = if !state.waiting.is_empty() && state.has_room(self.policy.bounds) {
+            std::mem::take(&mut state.waiting)
+        } else {
+            Vec::new()
+        };
+        News {
+            written: state.backlog.take_progressed(),
+            room,
+        }
     }
 
     /// Appends a RECEIPT or an ERROR, to be written by [`Outbox::flush`].
@@ -263,8 +355,8 @@ impl Outbox {
             return;
         }
         match state.write_turn(now) {
-            Ok(Flushed::All) => return,
-            Ok(Flushed::Blocked | Flushed::Some) => {}
+            Ok(Flushed::All) if !state.has_news(self.policy.bounds) => return,
+            Ok(_) => {}
             Err(_) => _ = state.signal.get_or_insert(Signal::Lost),
         }
         drop(state);
@@ -408,7 +500,7 @@ impl State {
         if load.frames + rest.len() <= policy.bounds.messages
             && load.octets + piece.size(&rest) <= policy.bounds.octets
         {
-            self.backlog.push_messages(piece, rest, number, part);
+            self.backlog.push_messages(piece, rest, number, part, None);
             return Pushed {
                 accepted: piece.len(),
                 ..Pushed::default()
@@ -424,7 +516,7 @@ impl State {
             let one = at..at + 1;
             let fits = part > 0 || self.make_room(piece, &one, policy, &mut pushed);
             if fits {
-                self.backlog.push_messages(piece, one, number, part);
+                self.backlog.push_messages(piece, one, number, part, None);
                 pushed.accepted += 1;
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
@@ -458,6 +550,16 @@ impl State {
             pushed.dropped += 1;
         }
         true
+    }
+
+    /// Whether a queue that was told to wait may go on: when half of what waited is written.
+    fn has_room(&self, bounds: Bounds) -> bool {
+        let Load { frames, octets } = self.backlog.deliveries();
+        frames <= bounds.messages / 2 && octets <= bounds.octets / 2
+    }
+
+    fn has_news(&self, bounds: Bounds) -> bool {
+        self.backlog.has_progressed() || (!self.waiting.is_empty() && self.has_room(bounds))
     }
 
     fn drop_messages(&mut self) -> usize {

@@ -5,6 +5,7 @@ mod listen;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stomp_codec::{Limits, Version};
 use tokio::runtime::Builder;
@@ -19,11 +20,14 @@ use crate::admin::{self, Readiness};
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded};
 use crate::connection::{Metrics, Shared};
+use crate::engine::queue;
 use crate::engine::session::Settings;
+use crate::engine::subscription::Prefetch;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::metrics::Registry;
 use crate::outbox::{Bounds, Policy};
+use crate::queues;
 use crate::transport::handshake;
 
 /// Runs the broker until a signal stops it.
@@ -68,6 +72,7 @@ pub struct Broker {
     readiness: watch::Sender<Readiness>,
     accepting: Vec<JoinHandle<()>>,
     answering: Option<JoinHandle<()>>,
+    tending: JoinHandle<()>,
 }
 
 impl Broker {
@@ -94,10 +99,11 @@ impl Broker {
             websocket: listen::address(websocket.as_ref()),
             tcp: listen::address(tcp.as_ref()),
             admin: listen::address(admin.as_ref()),
-            shared,
+            shared: Arc::clone(&shared),
             doorman: Arc::clone(&doorman),
             readiness,
             accepting: Vec::new(),
+            tending: tokio::spawn(tend(Arc::clone(&shared))),
             answering: admin
                 .map(|listener| tokio::spawn(admin::serve(listener, registry, watched))),
         };
@@ -154,6 +160,7 @@ impl Broker {
             );
         }
         self.answering.take().inspect(JoinHandle::abort);
+        self.tending.abort();
     }
 
     /// Says what listens where, and how to try it.
@@ -202,9 +209,28 @@ impl Signals {
 }
 
 fn share(config: &Config, registry: &Registry) -> Shared {
-    let (limits, heart_beat) = (&config.limits, &config.heart_beat);
+    let (limits, heart_beat, queue) = (&config.limits, &config.heart_beat, &config.queue);
+    let policy = Policy {
+        bounds: Bounds {
+            octets: limits.outbox_bytes,
+            messages: limits.outbox_messages,
+        },
+        slow_consumer: limits.slow_consumer,
+    };
+    let queues = queues::Settings {
+        bounds: queue::Bounds {
+            messages: queue.max_length,
+            octets: queue.max_bytes,
+        },
+        metrics: queue.metrics,
+    };
     Shared {
-        hub: Hub::new(format!("{:016x}", accept::random()), registry),
+        hub: Hub::new(
+            &format!("{:016x}", accept::random()),
+            policy,
+            queues,
+            registry,
+        ),
         settings: Arc::new(Settings {
             server: concat!("stompd/", env!("CARGO_PKG_VERSION")).to_owned(),
             send: heart_beat.send,
@@ -213,6 +239,10 @@ fn share(config: &Config, registry: &Registry) -> Shared {
             stall: limits.stall,
             connect_timeout: limits.connect_timeout,
             subscriptions: limits.subscriptions,
+            prefetch: Prefetch {
+                messages: queue.prefetch,
+                octets: Some(queue.prefetch_bytes),
+            },
         }),
         limits: Limits {
             header_line: limits.header_line,
@@ -220,16 +250,19 @@ fn share(config: &Config, registry: &Registry) -> Shared {
             header_bytes: limits.header_bytes,
             body: limits.body,
         },
-        policy: Policy {
-            bounds: Bounds {
-                octets: limits.outbox_bytes,
-                messages: limits.outbox_messages,
-            },
-            slow_consumer: limits.slow_consumer,
-        },
+        policy,
         authenticator: Authenticator::Open,
         stop_flush: config.stop.flush,
         metrics: Metrics::new(registry),
+    }
+}
+
+/// Looks after what no client's frames touch.
+async fn tend(shared: Arc<Shared>) {
+    let mut turns = tokio::time::interval(TEND);
+    loop {
+        let now = turns.tick().await;
+        shared.hub.tend(now.into_std());
     }
 }
 
@@ -259,6 +292,9 @@ fn raise_file_limit(connections: usize) {
         Err(error) => warn!(%error, "the limit of open files (nofile) cannot be raised"),
     }
 }
+
+/// So often the broker looks after itself.
+const TEND: Duration = Duration::from_secs(5);
 
 /// File descriptors that are not clients.
 const SPARE_FILES: u64 = 64;

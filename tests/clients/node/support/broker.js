@@ -15,9 +15,12 @@ const CONFIG = here('../../broker.toml');
 export class Broker {
   #process;
   #log = '';
+  #settings;
 
-  static async start() {
+  /** `settings` are environment variables, such as `{ STOMPD__QUEUE__MAX_LENGTH: '3' }`. */
+  static async start(settings = {}) {
     const broker = new Broker();
+    broker.#settings = settings;
     broker.port = await freePort();
     await broker.up();
     return broker;
@@ -31,7 +34,8 @@ export class Broker {
   async up() {
     const address = `127.0.0.1:${this.port}`;
     const args = ['serve', '--config', CONFIG, '--websocket', address, '--tcp', '', '--admin', ''];
-    this.#process = spawn(BINARY, args, { env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...cleanEnvironment(), ...this.#settings };
+    this.#process = spawn(BINARY, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process.on('error', (error) => (this.#log += `cannot run ${BINARY}: ${error.message}\n`));
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream.on('data', (text) => (this.#log += text));

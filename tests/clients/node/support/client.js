@@ -41,6 +41,12 @@ export function testEach(title, broker, { versions, ...testOptions }, body) {
 /** A destination that no other test uses. */
 export const unique = (prefix = '/topic/') => `${prefix}${randomUUID()}`;
 
+/** The bodies of the next messages; "again" marks what the broker says was delivered before. */
+export async function bodies(messages, count) {
+  const taken = await messages.take(count);
+  return taken.map(({ body, headers }) => (headers.redelivered === 'true' ? `${body} again` : body));
+}
+
 export class Peer {
   connects = new Inbox('CONNECTED');
   disconnects = new Inbox("the RECEIPT of stomp.js's own DISCONNECT");
@@ -109,5 +115,36 @@ export class Peer {
     const { id, arrival } = this.receipt();
     this.client.publish({ ...message, headers: { ...headers, receipt: id } });
     await arrival;
+  }
+
+  /** Publishes these bodies in their order. */
+  async publishAll(destination, bodies) {
+    for (const body of bodies.slice(0, -1)) this.client.publish({ destination, body });
+    await this.publish({ destination, body: bodies.at(-1) });
+  }
+
+  /** Acknowledges a message and returns once the broker has said so. */
+  async ack(message, headers = {}) {
+    const { id, arrival } = this.receipt();
+    message.ack({ ...headers, receipt: id });
+    await arrival;
+  }
+
+  /** The same for NACK. */
+  async nack(message, headers = {}) {
+    const { id, arrival } = this.receipt();
+    message.nack({ ...headers, receipt: id });
+    await arrival;
+  }
+
+  /** Returns when all has arrived that the broker has given this client until now. */
+  async settled() {
+    await this.publish({ destination: unique(), body: 'nobody listens' });
+  }
+
+  /** Loses the connection, as a browser that crashes does. */
+  async cut() {
+    this.socket.terminate();
+    await this.closes.next();
   }
 }

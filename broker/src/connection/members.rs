@@ -1,0 +1,136 @@
+//! The subscriptions of one client with the queues behind them, as its driver needs them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::engine::queue::Settled;
+use crate::engine::session::Acknowledgement;
+use crate::hub::Hub;
+use crate::outbox::{News, Outbox};
+use crate::queues::{Held, SharedQueue};
+use crate::subscriber::Subscriber;
+
+/// The subscriptions of one client.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// By number.
+    live: HashMap<u32, Member>,
+    /// Those that have ended, but whose messages may still be acknowledged.
+    retired: HashMap<u32, Member>,
+    /// Whether there ever was a queue.
+    queued: bool,
+    /// Queues that may have something to grant after what this step has settled.
+    to_dispatch: Vec<Arc<SharedQueue>>,
+}
+
+/// A subscription, and the queue that grants its messages if one does.
+#[derive(Debug)]
+struct Member {
+    subscriber: Arc<Subscriber>,
+    queue: Option<Arc<SharedQueue>>,
+}
+
+impl Members {
+    /// How many there are, with those that have ended and may still acknowledge.
+    pub(super) fn len(&self) -> usize {
+        self.live.len() + self.retired.len()
+    }
+
+    /// The numbers of those that have not ended.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.live.keys().copied().collect()
+    }
+
+    /// Makes a subscription visible to publishers.
+    pub(super) fn subscribe(&mut self, subscriber: Arc<Subscriber>, hub: &Hub, now: Instant) {
+        let queue = hub.subscribe(&subscriber, now);
+        self.queued |= queue.is_some();
+        let number = subscriber.subscription.number;
+        self.live.insert(number, Member { subscriber, queue });
+    }
+
+    /// Ends a subscription; what the client has seen of it may still be acknowledged.
+    pub(super) fn unsubscribe(&mut self, number: u32, hub: &Hub, now: Instant) {
+        let Some(member) = self.live.remove(&number) else {
+            return;
+        };
+        if hub.unsubscribe(&member.subscriber, member.queue.as_ref(), now) {
+            self.retired.insert(number, member);
+        }
+    }
+
+    /// Ends a subscription with its connection.
+    pub(super) fn end(&mut self, number: u32, hub: &Hub, now: Instant) {
+        if let Some(Member { subscriber, queue }) = self.live.remove(&number) {
+            hub.end(&subscriber, queue.as_ref(), now);
+        }
+    }
+
+    /// Ends all that is left.
+    pub(super) fn end_all(&mut self, hub: &Hub, now: Instant) {
+        for number in self.numbers() {
+            self.end(number, hub, now);
+        }
+        for (_, Member { subscriber, queue }) in self.retired.drain() {
+            if let Some(queue) = queue {
+                hub.queues().end(&subscriber, &queue, now);
+            }
+        }
+    }
+
+    /// The queue that holds what a subscription has not settled.
+    pub(super) fn held(&self, number: u32) -> Option<Held<'_>> {
+        let member = self.live.get(&number);
+        let member = member.or_else(|| self.retired.get(&number))?;
+        Some((&member.subscriber, member.queue.as_ref()?))
+    }
+
+    /// Settles or holds deliveries. What that makes room for waits for [`Members::dispatch`].
+    pub(super) fn settle(&mut self, acknowledgement: &Acknowledgement) -> Settled {
+        let Acknowledgement {
+            delivery,
+            verdict,
+            transaction,
+            ..
+        } = acknowledgement;
+        let Some((subscriber, queue)) = self.held(delivery.subscription) else {
+            return Settled::Ignored;
+        };
+        let settled = queue.settle(subscriber, delivery.number, *verdict, *transaction);
+        let queue = Arc::clone(queue);
+        let is_known = |known| Arc::ptr_eq(known, &queue);
+        if !self.to_dispatch.iter().any(is_known) {
+            self.to_dispatch.push(queue);
+        }
+        settled
+    }
+
+    /// Hands over what was made room for: once for all that one read has settled.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        if self.to_dispatch.is_empty() {
+            return;
+        }
+        for queue in self.to_dispatch.drain(..) {
+            queue.dispatch(now);
+        }
+        self.retired.retain(|_, Member { subscriber, queue }| {
+            let queue = queue.as_ref();
+            queue.is_some_and(|queue| queue.has(subscriber))
+        });
+    }
+
+    /// Tells the queues how far their deliveries have come.
+    pub(super) fn hear_news(&self, outbox: &Outbox, now: Instant) {
+        if !self.queued {
+            return;
+        }
+        let News { written, room } = outbox.take_news();
+        for (subscriber, queue) in written.iter().filter_map(|number| self.held(*number)) {
+            queue.settle_written(subscriber, now);
+        }
+        for (subscriber, queue) in room.iter().filter_map(|number| self.held(*number)) {
+            queue.resume(subscriber, now);
+        }
+    }
+}

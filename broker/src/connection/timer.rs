@@ -1,0 +1,37 @@
+//! The one timer of a connection.
+
+use std::pin::Pin;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The one timer of a connection. Deadlines mostly move away, so it is set anew only when one
+/// comes nearer, and when it has passed.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Sets it.
+    pub(super) fn arm(&mut self, deadline: Option<std::time::Instant>) {
+        let Some(deadline) = deadline.map(Instant::from_std) else {
+            self.sleep = None;
+            return;
+        };
+        match &mut self.sleep {
+            Some(sleep) if sleep.is_elapsed() || sleep.deadline() > deadline => {
+                sleep.as_mut().reset(deadline);
+            }
+            Some(_) => {}
+            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    /// Waits until it has passed.
+    pub(super) async fn passed(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! A queue: messages wait in their order, and each goes to one of the consumers.
+//!
+//! Whoever drives a queue tells it what happened (a message came, a consumer settled one), then
+//! calls [`Queue::take`] and hands what that grants to the consumers. A queue knows no outbox: it is
+//! told with [`Queue::pause`], [`Queue::resume`] and [`Queue::reject`] what a consumer can take.
+//!
+//! ```text
+//!             take                    ACK, written (auto), NACK requeue:false
+//!  ready ─────────────► in flight ───────────────────────────────────────────► gone
+//!    ▲                      │ ▲
+//!    │ NACK, lost, rejected │ │ ABORT
+//!    └──────────────────────┤ │
+//!                           ▼ │   COMMIT
+//!                          held ──────────────► gone, or ready again
+//! ```
+//!
+//! What returns takes its original place: each message has a position, and all that were ever taken
+//! come before all that were not.
+
+mod flights;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::SessionId;
+use super::message::Message;
+use super::subscription::{AckMode, Prefetch};
+
+use self::flights::Flights;
+
+/// Names a consumer: its session, and the number of its subscription there.
+pub type ConsumerId = (SessionId, u32);
+
+/// How much a queue may hold, or grant at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages that are ready, so not those that consumers have.
+    pub messages: usize,
+    /// Octets of bodies and headers of all messages, ready or with a consumer.
+    pub octets: usize,
+}
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The message; it keeps no read buffer alive (see [`Message::compact`]).
+    pub message: Arc<Message>,
+    /// The number under which it was accepted.
+    pub id: u64,
+    /// Whether a consumer may have seen it before.
+    pub redelivered: bool,
+    position: u64,
+    octets: usize,
+}
+
+/// What becomes of a message that a consumer had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Ack,
+    /// It is not, and returns to its place.
+    Requeue,
+    /// It is not, and nobody is to have it any more.
+    Drop,
+}
+
+/// What an ACK or NACK did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// So many messages were settled, or held for a transaction.
+    Done(usize),
+    /// None: what it names was settled before, or is held by a transaction.
+    Ignored,
+    /// It names a delivery that never was.
+    Unknown,
+}
+
+/// Messages for one consumer, in order, with consecutive numbers.
+#[derive(Debug)]
+pub struct Grant<H> {
+    /// Which consumer.
+    pub consumer: ConsumerId,
+    /// What was given with it at [`Queue::subscribe`].
+    pub handle: H,
+    /// The number of the first; the others follow. Counted from 1 for each consumer.
+    pub first: u64,
+    /// The messages, at least one.
+    pub entries: Vec<Entry>,
+}
+
+/// What is to be known of a queue by operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that wait for a consumer.
+    pub ready: usize,
+    /// Messages that consumers have and have not settled.
+    pub unacknowledged: usize,
+    /// Octets of all these messages.
+    pub octets: usize,
+    /// Consumers, those whose subscription has ended left out.
+    pub consumers: usize,
+}
+
+/// One queue; `H` is what its consumers are reached by.
+#[derive(Debug)]
+pub struct Queue<H> {
+    bounds: Bounds,
+    line: Line,
+    /// Places kept for transactions that are being committed.
+    reserved: Load,
+    consumers: HashMap<ConsumerId, Consumer<H>>,
+    /// Consumers that can be given a message, the next one first. Some may turn out to have no
+    /// credit, or to be gone.
+    ring: VecDeque<ConsumerId>,
+    /// How many of them are gone.
+    gone: usize,
+}
+
+/// The messages that are ready.
+#[derive(Debug, Default)]
+struct Line {
+    fresh: VecDeque<Entry>,
+    /// What was taken and came back. All of it goes before what is fresh.
+    returned: BTreeMap<u64, Entry>,
+    next_position: u64,
+    /// Octets of all messages, also of those in flight.
+    octets: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    messages: usize,
+    octets: usize,
+}
+
+#[derive(Debug)]
+struct Consumer<H> {
+    handle: H,
+    mode: AckMode,
+    prefetch: Prefetch,
+    flights: Flights,
+    /// Its outbox is full.
+    paused: bool,
+    /// Its subscription has ended; what it has seen it may still settle.
+    retired: bool,
+    in_ring: bool,
+    starved: Option<Starved>,
+}
+
+/// Since when a consumer has had no credit and has settled nothing.
+#[derive(Clone, Copy, Debug)]
+struct Starved {
+    since: Instant,
+    told: bool,
+}
+
+impl<H: Clone> Queue<H> {
+    /// An empty queue without consumers.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            line: Line::default(),
+            reserved: Load::default(),
+            consumers: HashMap::new(),
+            ring: VecDeque::new(),
+            gone: 0,
+        }
+    }
+
+    /// Appends a message that was accepted under the number `id`. `false` if there is no room for
+    /// it; one message always fits an empty queue.
+    pub fn push(&mut self, message: &Arc<Message>, id: u64) -> bool {
+        let octets = message.octets();
+        let fits = self.fits(Load {
+            messages: 1,
+            octets,
+        });
+        if fits {
+            self.line.append(message, id, octets);
+        }
+        fits
+    }
+
+    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `false` if there is none.
+    pub fn reserve(&mut self, messages: usize, octets: usize) -> bool {
+        let load = Load { messages, octets };
+        let fits = self.fits(load);
+        if fits {
+            self.reserved.messages += messages;
+            self.reserved.octets += octets;
+        }
+        fits
+    }
+
+    /// Gives room back that was reserved.
+    pub fn unreserve(&mut self, messages: usize, octets: usize) {
+        self.reserved.messages -= messages;
+        self.reserved.octets -= octets;
+    }
+
+    /// Appends a message for which room was reserved.
+    pub fn push_reserved(&mut self, message: &Arc<Message>, id: u64) {
+        let octets = message.octets();
+        self.unreserve(1, octets);
+        self.line.append(message, id, octets);
+    }
+
+    /// Takes out the oldest message that is ready.
+    pub fn drop_oldest(&mut self) -> bool {
+        let oldest = self.line.next();
+        self.line.octets -= oldest.as_ref().map_or(0, |entry| entry.octets);
+        oldest.is_some()
+    }
+
+    /// A consumer comes.
+    pub fn subscribe(&mut self, id: ConsumerId, mode: AckMode, prefetch: Prefetch, handle: H) {
+        let consumer = Consumer {
+            handle,
+            mode,
+            prefetch,
+            flights: Flights::default(),
+            paused: false,
+            retired: false,
+            in_ring: false,
+            starved: None,
+        };
+        self.consumers.insert(id, consumer);
+        self.call(id);
+    }
+
+    /// The subscription of a consumer has ended. What it has not `begun` to see returns as new; what
+    /// it has seen it may still settle, but no transaction holds it any more. Says whether it has
+    /// nothing to settle, in which case it is gone.
+    pub fn retire(&mut self, id: ConsumerId, begun: u64) -> bool {
+        self.reject_from(id, begun + 1);
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return true;
+        };
+        consumer.retired = true;
+        consumer.flights.release_all();
+        if std::mem::take(&mut consumer.in_ring) {
+            self.leave_ring();
+        }
+        self.remove_if_done(id)
+    }
+
+    /// The connection of a consumer has ended. What it has not settled returns: as new if it was
+    /// not `begun`, else as redelivered. Returns how many are redelivered.
+    pub fn end(&mut self, id: ConsumerId, begun: u64) -> usize {
+        self.reject_from(id, begun + 1);
+        let Some(mut consumer) = self.consumers.remove(&id) else {
+            return 0;
+        };
+        let count = consumer.flights.len();
+        consumer
+            .flights
+            .take_from(0, |entry| self.line.put_back(entry, true));
+        if consumer.in_ring {
+            self.leave_ring();
+        }
+        count
+    }
+
+    /// An ACK or NACK of a consumer for its delivery of this number and, in mode `client`, all
+    /// before it. With `hold` it is not done yet: the messages are held for that transaction.
+    pub fn settle(
+        &mut self,
+        id: ConsumerId,
+        number: u64,
+        verdict: Verdict,
+        hold: Option<u32>,
+    ) -> Settled {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return Settled::Ignored;
+        };
+        if consumer.mode == AckMode::Auto {
+            return Settled::Ignored;
+        }
+        if !consumer.flights.was_given(number) {
+            return Settled::Unknown;
+        }
+        let cumulative = consumer.mode == AckMode::Client;
+        let flights = &mut consumer.flights;
+        let done = match hold {
+            Some(transaction) => flights.hold(number, cumulative, transaction, verdict),
+            None => flights.settle(number, cumulative, |entry| {
+                self.line.dispose(entry, verdict);
+            }),
+        };
+        if done == 0 {
+            return Settled::Ignored;
+        }
+        self.credit_changed(id);
+        Settled::Done(done)
+    }
+
+    /// Settles what was held by a transaction with ACKs and NACKs for these deliveries. Returns how
+    /// many messages were acknowledged, returned and dropped.
+    pub fn commit(&mut self, id: ConsumerId, transaction: u32, numbers: &[u64]) -> [usize; 3] {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return [0; 3];
+        };
+        let cumulative = consumer.mode == AckMode::Client;
+        let mut counts = [0; 3];
+        let flights = &mut consumer.flights;
+        flights.commit(numbers, cumulative, transaction, |entry, verdict| {
+            counts[verdict as usize] += 1;
+            self.line.dispose(entry, verdict);
+        });
+        self.remove_if_done(id);
+        counts
+    }
+
+    /// Makes what was held by a transaction unacknowledged again.
+    pub fn abort(&mut self, id: ConsumerId, transaction: u32, numbers: &[u64]) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            let cumulative = consumer.mode == AckMode::Client;
+            consumer.flights.release(numbers, cumulative, transaction);
+        }
+    }
+
+    /// In mode `auto` the kernel has the deliveries up to this number. Returns how many that
+    /// settles.
+    pub fn settle_written(&mut self, id: ConsumerId, number: u64) -> usize {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return 0;
+        };
+        let flights = &mut consumer.flights;
+        let count = flights.settle(number, true, |entry| self.line.dispose(entry, Verdict::Ack));
+        if count > 0 {
+            self.credit_changed(id);
+        }
+        count
+    }
+
+    /// A consumer can take nothing for now.
+    pub fn pause(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer.paused = true;
+        }
+    }
+
+    /// A consumer can take messages again.
+    pub fn resume(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer.paused = false;
+            self.call(id);
+        }
+    }
+
+    /// A consumer did not take what it was granted, from this number on: it returns as new, and the
+    /// consumer gets nothing more.
+    pub fn reject(&mut self, id: ConsumerId, first: u64) {
+        self.pause(id);
+        self.reject_from(id, first);
+    }
+
+    /// Grants messages to consumers, in turn one each, oldest message first: at most as many as
+    /// `budget` says, and of those the one that reaches its octets is the last.
+    pub fn take(&mut self, budget: Bounds) -> Vec<Grant<H>> {
+        let mut grants: Vec<Grant<H>> = Vec::new();
+        let mut places: HashMap<ConsumerId, usize> = HashMap::new();
+        let mut octets = 0;
+        for _ in 0..budget.messages {
+            if octets >= budget.octets {
+                break;
+            }
+            let Some(id) = self.next_consumer() else {
+                break;
+            };
+            let Some(entry) = self.line.next() else {
+                self.ring.push_front(id);
+                break;
+            };
+            let Some(consumer) = self.consumers.get_mut(&id) else {
+                break;
+            };
+            octets += entry.octets;
+            let number = consumer.flights.add(entry.clone());
+            consumer.in_ring = consumer.has_credit();
+            if consumer.in_ring {
+                self.ring.push_back(id);
+            }
+            let place = match grants.last() {
+                // Most often there is one consumer, or one that can take something.
+                Some(last) if last.consumer == id => grants.len() - 1,
+                _ => *places.entry(id).or_insert_with(|| {
+                    grants.push(Grant {
+                        consumer: id,
+                        handle: consumer.handle.clone(),
+                        first: number,
+                        entries: Vec::new(),
+                    });
+                    grants.len() - 1
+                }),
+            };
+            grants[place].entries.push(entry);
+        }
+        grants
+    }
+
+    /// Whether [`Queue::take`] would grant anything.
+    pub fn can_take(&mut self) -> bool {
+        if self.line.is_empty() {
+            return false;
+        }
+        let next = self.next_consumer();
+        if let Some(id) = next {
+            self.ring.push_front(id);
+        }
+        next.is_some()
+    }
+
+    /// Whether nothing would be lost if the queue were no more.
+    pub fn is_unused(&self) -> bool {
+        self.consumers.is_empty() && self.line.is_empty() && self.reserved.messages == 0
+    }
+
+    /// Whether there is such a consumer.
+    pub fn has(&self, id: ConsumerId) -> bool {
+        self.consumers.contains_key(&id)
+    }
+
+    /// How much there is.
+    pub fn depth(&self) -> Depth {
+        let consumers = self.consumers.values();
+        Depth {
+            ready: self.line.len(),
+            unacknowledged: consumers
+                .clone()
+                .map(|consumer| consumer.flights.len())
+                .sum(),
+            octets: self.line.octets,
+            consumers: consumers.filter(|consumer| !consumer.retired).count(),
+        }
+    }
+
+    /// The consumers that have now had no credit and settled nothing for `patience`, each once
+    /// until it settles something.
+    pub fn starved(&mut self, now: Instant, patience: Duration) -> Vec<ConsumerId> {
+        let mut starved = Vec::new();
+        for (id, consumer) in &mut self.consumers {
+            if consumer.paused || consumer.retired || consumer.has_room() {
+                consumer.starved = None;
+                continue;
+            }
+            let state = consumer.starved.get_or_insert(Starved {
+                since: now,
+                told: false,
+            });
+            if !state.told && now.duration_since(state.since) >= patience {
+                state.told = true;
+                starved.push(*id);
+            }
+        }
+        starved
+    }
+
+    fn fits(&self, load: Load) -> bool {
+        let messages = self.line.len() + self.reserved.messages;
+        let octets = self.line.octets + self.reserved.octets;
+        (octets == 0 && load.messages <= 1)
+            || (messages + load.messages <= self.bounds.messages
+                && octets.saturating_add(load.octets) <= self.bounds.octets)
+    }
+
+    /// The next consumer in turn that can be given a message; it leaves the ring.
+    fn next_consumer(&mut self) -> Option<ConsumerId> {
+        while let Some(id) = self.ring.pop_front() {
+            let present = self.consumers.get_mut(&id);
+            let Some(consumer) = present.filter(|consumer| !consumer.retired) else {
+                self.gone -= 1;
+                continue;
+            };
+            if consumer.has_credit() {
+                return Some(id);
+            }
+            consumer.in_ring = false;
+        }
+        None
+    }
+
+    /// Puts a consumer into the ring if it can be given a message.
+    fn call(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumers.get_mut(&id)
+            && !consumer.in_ring
+            && consumer.has_credit()
+        {
+            consumer.in_ring = true;
+            self.ring.push_back(id);
+        }
+    }
+
+    fn credit_changed(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer.starved = None;
+        }
+        if !self.remove_if_done(id) {
+            self.call(id);
+        }
+    }
+
+    /// A consumer whose subscription has ended goes when it has nothing left to settle.
+    fn remove_if_done(&mut self, id: ConsumerId) -> bool {
+        let done = self
+            .consumers
+            .get(&id)
+            .is_none_or(|consumer| consumer.retired && consumer.flights.len() == 0);
+        if done {
+            self.consumers.remove(&id);
+        }
+        done
+    }
+
+    fn reject_from(&mut self, id: ConsumerId, first: u64) {
+        if let Some(consumer) = self.consumers.get_mut(&id) {
+            consumer
+                .flights
+                .take_from(first, |entry| self.line.put_back(entry, false));
+        }
+    }
+
+    /// One more in the ring is gone. They are taken out when they are many, so that consumers that
+    /// come and go do not make the ring grow.
+    fn leave_ring(&mut self) {
+        self.gone += 1;
+        if self.gone > self.ring.len() / 2 {
+            self.ring.retain(|id| {
+                let consumer = self.consumers.get(id);
+                consumer.is_some_and(|consumer| !consumer.retired)
+            });
+            self.gone = 0;
+        }
+    }
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.fresh.len() + self.returned.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn append(&mut self, message: &Arc<Message>, id: u64, octets: usize) {
+        self.octets += octets;
+        self.fresh.push_back(Entry {
+            message: Arc::clone(message),
+            id,
+            redelivered: false,
+            position: self.next_position,
+            octets,
+        });
+        self.next_position += 1;
+    }
+
+    fn next(&mut self) -> Option<Entry> {
+        match self.returned.pop_first() {
+            Some((_, entry)) => Some(entry),
+            None => self.fresh.pop_front(),
+        }
+    }
+
+    fn dispose(&mut self, entry: Entry, verdict: Verdict) {
+        match verdict {
+            Verdict::Ack | Verdict::Drop => self.octets -= entry.octets,
+            Verdict::Requeue => self.put_back(entry, true),
+        }
+    }
+
+    fn put_back(&mut self, mut entry: Entry, seen: bool) {
+        entry.redelivered |= seen;
+        self.returned.insert(entry.position, entry);
+    }
+}
+
+impl<H> Consumer<H> {
+    fn has_credit(&self) -> bool {
+        !self.paused && !self.retired && self.has_room()
+    }
+
+    /// The limit of octets is passed by the message that reaches it, so that one message is always
+    /// granted when nothing is in flight.
+    fn has_room(&self) -> bool {
+        let out = self.flights.out();
+        out.messages < self.prefetch.messages
+            && self
+                .prefetch
+                .octets
+                .is_none_or(|octets| out.octets < octets)
+    }
+}

@@ -1,0 +1,124 @@
+//! The transactions of one session: what they hold until COMMIT, and how much they may hold.
+
+use std::collections::HashMap;
+
+use super::message::Message;
+use super::refusal::Refusal;
+
+/// The most transactions that one session has open.
+pub const MAX_OPEN: usize = 16;
+/// The most frames that one transaction holds.
+pub const MAX_FRAMES: usize = 1024;
+/// The most octets that all transactions of one session hold.
+pub const MAX_OCTETS: usize = 16 * 1024 * 1024;
+
+/// What a transaction holds, in the order of its frames.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Names it among those of its session; never used again there.
+    pub number: u32,
+    /// What is to be published.
+    pub messages: Vec<Message>,
+    /// The deliveries that its ACKs and NACKs name, by the number of their subscription.
+    pub deliveries: Vec<(u32, Vec<u64>)>,
+    frames: usize,
+    octets: usize,
+}
+
+/// The open transactions of a session.
+#[derive(Debug, Default)]
+pub struct Transactions {
+    open: HashMap<Box<str>, Transaction>,
+    last: u32,
+    octets: usize,
+}
+
+impl Transactions {
+    /// BEGIN.
+    ///
+    /// # Errors
+    /// It is open already, or too many are.
+    pub fn begin(&mut self, id: &str) -> Result<(), Refusal> {
+        if self.open.contains_key(id) {
+            return Err(Refusal::TransactionOpen(id.into()));
+        }
+        if self.open.len() >= MAX_OPEN {
+            return Err(Refusal::TooManyTransactions);
+        }
+        self.last += 1;
+        let transaction = Transaction {
+            number: self.last,
+            ..Transaction::default()
+        };
+        self.open.insert(id.into(), transaction);
+        Ok(())
+    }
+
+    /// COMMIT or ABORT: takes out what was held.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub fn end(&mut self, id: &str) -> Result<Transaction, Refusal> {
+        let ended = self.open.remove(id);
+        let transaction = ended.ok_or_else(|| Refusal::TransactionUnknown(id.into()))?;
+        self.octets -= transaction.octets;
+        Ok(transaction)
+    }
+
+    /// Holds a SEND. The copy keeps no read buffer alive.
+    ///
+    /// # Errors
+    /// The transaction is not open, or it or all of them hold too much.
+    pub fn hold_message(&mut self, id: &str, message: &Message) -> Result<(), Refusal> {
+        let octets = message.octets();
+        let transaction = self.hold(id, octets)?;
+        transaction.messages.push(message.compact());
+        Ok(())
+    }
+
+    /// Holds an ACK or NACK. Returns the number of the transaction.
+    ///
+    /// # Errors
+    /// As [`Transactions::hold_message`].
+    pub fn hold_delivery(
+        &mut self,
+        id: &str,
+        subscription: u32,
+        number: u64,
+    ) -> Result<u32, Refusal> {
+        let transaction = self.hold(id, 0)?;
+        let deliveries = &mut transaction.deliveries;
+        let known = deliveries.iter_mut().find(|(of, _)| *of == subscription);
+        match known {
+            Some((_, numbers)) => numbers.push(number),
+            None => deliveries.push((subscription, vec![number])),
+        }
+        Ok(transaction.number)
+    }
+
+    /// Checks that a transaction is open.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(&self, id: &str) -> Result<(), Refusal> {
+        if self.open.contains_key(id) {
+            Ok(())
+        } else {
+            Err(Refusal::TransactionUnknown(id.into()))
+        }
+    }
+
+    fn hold(&mut self, id: &str, octets: usize) -> Result<&mut Transaction, Refusal> {
+        let transaction = self
+            .open
+            .get_mut(id)
+            .ok_or_else(|| Refusal::TransactionUnknown(id.into()))?;
+        if transaction.frames >= MAX_FRAMES || self.octets + octets > MAX_OCTETS {
+            return Err(Refusal::TransactionTooBig);
+        }
+        transaction.frames += 1;
+        transaction.octets += octets;
+        self.octets += octets;
+        Ok(transaction)
+    }
+}

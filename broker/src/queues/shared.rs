@@ -1,0 +1,454 @@
+//! One queue shared by its publishers and its consumers.
+//!
+//! The lock is held to change the queue, never while anything is written: what the queue grants is
+//! taken out under it and handed over after it. So that the order is kept, only one task at a time
+//! hands over; another that makes the queue grant more leaves it to that one. A queue that is busy
+//! without end gets a task of its own, so that no client's task serves others for long.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::SlowConsumer;
+use crate::encoding::{Names, Piece};
+use crate::engine::destination::Destination;
+use crate::engine::message::Message;
+use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled, Verdict};
+use crate::engine::subscription::AckMode;
+use crate::outbox::{Signal, Track};
+use crate::subscriber::Subscriber;
+
+use super::Common;
+
+/// One queue shared by its publishers and its consumers.
+#[derive(Debug)]
+pub struct SharedQueue {
+    common: Arc<Common>,
+    owner: Owner,
+    state: Mutex<State>,
+}
+
+/// Whose a queue is.
+#[derive(Debug)]
+enum Owner {
+    /// Everybody's who names it.
+    Name(Destination),
+    /// A subscription's to a topic, with acknowledgement.
+    Subscriber(Arc<Subscriber>, SlowConsumer),
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue<Arc<Subscriber>>,
+    /// A task is handing over what the queue grants.
+    dispatching: bool,
+    /// It was taken out of the table, because nobody used it.
+    gone: bool,
+}
+
+/// The queue of this name is no more; look it up again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone;
+
+impl SharedQueue {
+    pub(super) fn named(name: Destination, common: &Arc<Common>) -> Arc<Self> {
+        Self::new(Owner::Name(name), common.bounds, common)
+    }
+
+    /// The queue of one subscription of a topic. It is bounded like an outbox.
+    pub(super) fn private(
+        subscriber: &Arc<Subscriber>,
+        bounds: Bounds,
+        policy: SlowConsumer,
+        common: &Arc<Common>,
+    ) -> Arc<Self> {
+        let owner = Owner::Subscriber(Arc::clone(subscriber), policy);
+        let shared = Self::new(owner, bounds, common);
+        let _ = shared.subscribe(subscriber);
+        shared
+    }
+
+    fn new(owner: Owner, bounds: Bounds, common: &Arc<Common>) -> Arc<Self> {
+        Arc::new(Self {
+            common: Arc::clone(common),
+            owner,
+            state: Mutex::new(State {
+                queue: Queue::new(bounds),
+                dispatching: false,
+                gone: false,
+            }),
+        })
+    }
+
+    /// The name that clients know it by; none if it is a subscription's own.
+    pub fn name(&self) -> Option<&Destination> {
+        match &self.owner {
+            Owner::Name(name) => Some(name),
+            Owner::Subscriber(..) => None,
+        }
+    }
+
+    /// The subscription whose own it is.
+    pub fn subscriber(&self) -> Option<&Arc<Subscriber>> {
+        match &self.owner {
+            Owner::Name(_) => None,
+            Owner::Subscriber(subscriber, _) => Some(subscriber),
+        }
+    }
+
+    /// Whether a consumer has something to settle, or will have.
+    pub fn has(&self, subscriber: &Subscriber) -> bool {
+        self.lock().queue.has(subscriber.id())
+    }
+
+    /// How much there is.
+    pub fn depth(&self) -> Depth {
+        self.lock().queue.depth()
+    }
+
+    pub(super) fn subscribe(&self, subscriber: &Arc<Subscriber>) -> Result<(), Gone> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let (mode, prefetch) = (
+            subscriber.subscription.mode,
+            subscriber.subscription.prefetch,
+        );
+        state
+            .queue
+            .subscribe(subscriber.id(), mode, prefetch, Arc::clone(subscriber));
+        Ok(())
+    }
+
+    /// Appends messages, the first of which was accepted under the number `first`, until there is no
+    /// room for one. Returns how many were taken.
+    pub(super) fn push(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        first: u64,
+        now: Instant,
+    ) -> Result<usize, Gone> {
+        let mut taken = 0;
+        loop {
+            let before = taken;
+            {
+                let mut state = self.lock();
+                if state.gone {
+                    return Err(Gone);
+                }
+                while taken < messages.len()
+                    && state.queue.push(&messages[taken], first + taken as u64)
+                {
+                    taken += 1;
+                }
+            }
+            self.dispatch(now);
+            // If it was full its consumers may have made room just now.
+            if taken == messages.len() || taken == before {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Keeps room for what a transaction will bring; `false` if there is none.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        messages: usize,
+        octets: usize,
+        now: Instant,
+    ) -> Result<bool, Gone> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        if state.queue.reserve(messages, octets) {
+            return Ok(true);
+        }
+        drop(state);
+        self.dispatch(now);
+        let reserved = self.lock().queue.reserve(messages, octets);
+        self.remove_if_unused();
+        Ok(reserved)
+    }
+
+    /// Gives room back that was reserved.
+    pub(super) fn unreserve(self: &Arc<Self>, messages: usize, octets: usize) {
+        self.lock().queue.unreserve(messages, octets);
+        self.remove_if_unused();
+    }
+
+    /// Appends messages for which room was reserved.
+    pub(super) fn push_reserved(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        first: u64,
+        now: Instant,
+    ) {
+        {
+            let mut state = self.lock();
+            for (message, id) in messages.iter().zip(first..) {
+                state.queue.push_reserved(message, id);
+            }
+        }
+        self.dispatch(now);
+    }
+
+    /// Appends messages of a topic to a subscription's own queue. What does not fit falls under the
+    /// slow-consumer policy. Returns how many were dropped.
+    pub fn push_or_drop(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        first: u64,
+        now: Instant,
+    ) -> usize {
+        let Owner::Subscriber(subscriber, policy) = &self.owner else {
+            return 0;
+        };
+        let (mut dropped, mut overflow) = (0, 0);
+        {
+            let mut state = self.lock();
+            for (at, (message, id)) in messages.iter().zip(first..).enumerate() {
+                let mut taken = state.queue.push(message, id);
+                while !taken && *policy == SlowConsumer::DropOldest && state.queue.drop_oldest() {
+                    dropped += 1;
+                    taken = state.queue.push(message, id);
+                }
+                if !taken && *policy == SlowConsumer::Disconnect {
+                    overflow = messages.len() - at;
+                    break;
+                }
+                dropped += usize::from(!taken);
+            }
+        }
+        if overflow > 0 {
+            subscriber.outbox.signal(Signal::Overflow);
+        }
+        self.dispatch(now);
+        dropped + overflow
+    }
+
+    /// An ACK or NACK; with `hold` it is held for that transaction. What it makes room for is handed
+    /// over by [`SharedQueue::dispatch`].
+    pub fn settle(
+        self: &Arc<Self>,
+        subscriber: &Subscriber,
+        number: u64,
+        verdict: Verdict,
+        hold: Option<u32>,
+    ) -> Settled {
+        let settled = self
+            .lock()
+            .queue
+            .settle(subscriber.id(), number, verdict, hold);
+        if let (Settled::Done(count), None) = (settled, hold) {
+            self.common.metrics.count_settled(verdict, count);
+            self.remove_if_unused();
+        }
+        settled
+    }
+
+    /// Settles what a transaction held. What that makes room for is handed over by
+    /// [`SharedQueue::dispatch`].
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        subscriber: &Subscriber,
+        transaction: u32,
+        numbers: &[u64],
+    ) {
+        let counts = self
+            .lock()
+            .queue
+            .commit(subscriber.id(), transaction, numbers);
+        for verdict in [Verdict::Ack, Verdict::Requeue, Verdict::Drop] {
+            self.common
+                .metrics
+                .count_settled(verdict, counts[verdict as usize]);
+        }
+        self.remove_if_unused();
+    }
+
+    /// Lets go what a transaction held.
+    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32, numbers: &[u64]) {
+        self.lock()
+            .queue
+            .abort(subscriber.id(), transaction, numbers);
+    }
+
+    /// The outbox of a consumer in mode `auto` has written some of its deliveries.
+    pub fn settle_written(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
+        let written = subscriber.progress.written();
+        let settled = self.lock().queue.settle_written(subscriber.id(), written);
+        self.common.metrics.count_settled(Verdict::Ack, settled);
+        self.dispatch(now);
+        self.remove_if_unused();
+    }
+
+    /// The outbox of a consumer has room again.
+    pub fn resume(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
+        self.lock().queue.resume(subscriber.id());
+        self.dispatch(now);
+    }
+
+    /// The subscription has ended, and its outbox takes no more. Says whether the client has seen
+    /// something that it may still settle.
+    pub(super) fn retire(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) -> bool {
+        let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
+        let done = {
+            let mut state = self.lock();
+            if subscriber.subscription.mode == AckMode::Auto {
+                state.queue.settle_written(subscriber.id(), written);
+            }
+            state.queue.retire(subscriber.id(), begun)
+        };
+        self.dispatch(now);
+        self.remove_if_unused();
+        !done
+    }
+
+    /// The connection has ended, and the outbox takes no more.
+    pub(super) fn end(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
+        let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
+        let redelivered = {
+            let mut state = self.lock();
+            if subscriber.subscription.mode == AckMode::Auto {
+                state.queue.settle_written(subscriber.id(), written);
+            }
+            state.queue.end(subscriber.id(), begun)
+        };
+        self.common.metrics.redelivered.inc_by(redelivered as u64);
+        self.dispatch(now);
+        self.remove_if_unused();
+    }
+
+    /// The consumers that have had no credit and settled nothing for `patience`.
+    pub(super) fn starved(&self, now: Instant, patience: Duration) -> usize {
+        self.lock().queue.starved(now, patience).len()
+    }
+
+    /// Hands over what the queue grants, unless another task does.
+    pub fn dispatch(self: &Arc<Self>, now: Instant) {
+        {
+            let mut state = self.lock();
+            if state.dispatching || !state.queue.can_take() {
+                return;
+            }
+            state.dispatching = true;
+        }
+        for _ in 0..ROUNDS {
+            if !self.round(now) {
+                return;
+            }
+        }
+        let queue = Arc::clone(self);
+        tokio::spawn(async move {
+            while queue.round(Instant::now()) {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Hands over once; `false` if there was nothing, and then this task is not the one that does
+    /// it any more.
+    fn round(&self, now: Instant) -> bool {
+        let grants = {
+            let mut state = self.lock();
+            let grants = state.queue.take(BUDGET);
+            state.dispatching = !grants.is_empty();
+            grants
+        };
+        for grant in &grants {
+            self.hand_over(grant, now);
+        }
+        !grants.is_empty()
+    }
+
+    fn hand_over(&self, grant: &Grant<Arc<Subscriber>>, now: Instant) {
+        let subscriber = &grant.handle;
+        let Some(piece) = self.encode(grant) else {
+            return;
+        };
+        let auto = subscriber.subscription.mode == AckMode::Auto;
+        let track = Track {
+            progress: Arc::clone(&subscriber.progress),
+            first: grant.first,
+            reports: auto,
+        };
+        let number = subscriber.subscription.number;
+        let outbox = &subscriber.outbox;
+        let delivered = outbox.deliver(&Arc::new(piece), number, &subscriber.ended, track, now);
+        let mut settled = 0;
+        if auto || delivered.full || !delivered.taken {
+            let mut state = self.lock();
+            if !delivered.taken {
+                state.queue.reject(grant.consumer, grant.first);
+            } else if delivered.full {
+                state.queue.pause(grant.consumer);
+            }
+            if auto {
+                let written = subscriber.progress.written();
+                settled = state.queue.settle_written(grant.consumer, written);
+            }
+        }
+        self.common.metrics.count_settled(Verdict::Ack, settled);
+        if delivered.taken {
+            self.common.delivered.inc_by(grant.entries.len() as u64);
+        }
+        // Asked only after the queue knows that it waits, so that no answer is missed.
+        if delivered.full && outbox.wait_for_room(number) {
+            self.lock().queue.resume(grant.consumer);
+        }
+    }
+
+    fn encode(&self, grant: &Grant<Arc<Subscriber>>) -> Option<Piece> {
+        let subscriber = &grant.handle;
+        let subscription = &subscriber.subscription;
+        let own;
+        let names = match subscription.mode {
+            AckMode::Auto => Names {
+                prefix: &self.common.prefix,
+                acknowledged: false,
+                first: grant.first,
+            },
+            AckMode::Client | AckMode::Individual => {
+                own = format!("{}-{}", subscriber.session, subscription.number);
+                Names {
+                    prefix: &own,
+                    acknowledged: true,
+                    first: grant.first,
+                }
+            }
+        };
+        let id = subscription.id.as_deref();
+        Piece::of_deliveries(subscriber.kind, id, names, &grant.entries)
+    }
+
+    /// A queue that nobody uses is no more, so that names cost nothing.
+    fn remove_if_unused(self: &Arc<Self>) {
+        let Owner::Name(name) = &self.owner else {
+            return;
+        };
+        {
+            let mut state = self.lock();
+            if state.gone || !state.queue.is_unused() {
+                return;
+            }
+            state.gone = true;
+        }
+        self.common.forget(name, self);
+    }
+
+    /// The lock is held for a few instructions for each message. A panic under it would be a defect
+    /// of the queue itself; then going on serves the clients better than failing each of them.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much is granted at a time: enough to write many at once, and no more than is well held twice.
+const BUDGET: Bounds = Bounds {
+    messages: 256,
+    octets: 256 * 1024,
+};
+
+/// So often a client's task hands over for others before it leaves that to a task of its own.
+const ROUNDS: usize = 8;
