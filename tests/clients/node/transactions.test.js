@@ -1,0 +1,185 @@
+// Transactions: all or nothing, and nothing before COMMIT.
+
+import assert from 'node:assert/strict';
+import { after } from 'node:test';
+
+import { Broker } from './support/broker.js';
+import { bodies, testEach, unique } from './support/client.js';
+
+const KINDS = ['/queue/', '/topic/'];
+const WITH_NACK = { versions: ['1.2', '1.1'] };
+
+const broker = await Broker.start();
+after(() => broker.stop());
+
+for (const kind of KINDS) {
+  testEach(`what a transaction sends to ${kind} comes with its COMMIT`, broker, {}, async ({ connect }) => {
+    const destination = unique(kind);
+    const [peer, other] = [await connect(), await connect()];
+    const { messages } = await other.subscribe(destination);
+    const tx = peer.client.begin();
+    for (const body of ['1', '2']) {
+      await peer.publish({ destination, body, headers: { transaction: tx.id } });
+    }
+    await peer.publish({ destination, body: 'outside' });
+    assert.deepEqual(await bodies(messages, 1), ['outside']);
+    tx.commit();
+    const [first, second] = await messages.take(2);
+    assert.deepEqual([first.body, second.body], ['1', '2']);
+    assert.equal(first.headers.transaction, undefined);
+    await other.settled();
+    assert.equal(messages.length, 0);
+  });
+
+  testEach(`what an aborted transaction sent to ${kind} never comes`, broker, {}, async ({ connect }) => {
+    const destination = unique(kind);
+    const peer = await connect();
+    const { messages } = await peer.subscribe(destination);
+    const tx = peer.client.begin();
+    await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
+    tx.abort();
+    await peer.publish({ destination, body: 'later' });
+    assert.deepEqual(await bodies(messages, 1), ['later']);
+  });
+
+  testEach(`a transaction is lost with its connection, on ${kind}`, broker, {}, async ({ connect }) => {
+    const destination = unique(kind);
+    const held = unique('/queue/');
+    const [peer, other] = [await connect(), await connect()];
+    const { messages } = await other.subscribe(destination);
+    await peer.publish({ destination: held, body: 'held' });
+    await (await peer.subscribe(held, { ack: 'client' })).messages.next();
+    const tx = peer.client.begin();
+    await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
+    await peer.cut();
+    // This comes when the broker has noticed.
+    assert.deepEqual(await bodies((await other.subscribe(held)).messages, 1), ['held again']);
+    await other.publish({ destination, body: 'later' });
+    assert.deepEqual(await bodies(messages, 1), ['later']);
+    await other.settled();
+    assert.equal(messages.length, 0);
+  });
+}
+
+/** A client that holds these messages of a queue, and has begun a transaction. */
+async function working(connect, sent, ack = 'client-individual') {
+  const queue = unique('/queue/');
+  const peer = await connect();
+  await peer.publishAll(queue, sent);
+  const { messages } = await peer.subscribe(queue, { ack });
+  const held = await messages.take(sent.length);
+  const tx = peer.client.begin();
+  return { queue, peer, messages, held, tx, transaction: { transaction: tx.id } };
+}
+
+/** What comes back from a queue once its consumer is cut. */
+async function left(connect, { queue, peer }, count) {
+  await peer.cut();
+  const { messages } = await (await connect()).subscribe(queue, { ack: 'client' });
+  return bodies(messages, count);
+}
+
+testEach('take and send: both are done with COMMIT', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1', '2', '3']);
+  const results = unique('/queue/');
+  const { messages } = await (await connect()).subscribe(results);
+  await work.peer.ack(work.held[1], work.transaction);
+  await work.peer.publish({ destination: results, body: 'result', headers: work.transaction });
+  work.tx.commit();
+  assert.deepEqual(await bodies(messages, 1), ['result']);
+  assert.deepEqual(await left(connect, work, 2), ['1 again', '3 again']);
+});
+
+testEach('take and send: neither is done with ABORT', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1', '2']);
+  await work.peer.ack(work.held[0], work.transaction);
+  work.tx.abort();
+  await work.peer.settled();
+  assert.equal(work.messages.length, 0, 'it is unacknowledged again, not delivered again');
+  await work.peer.ack(work.held[1]);
+  assert.deepEqual(await left(connect, work, 1), ['1 again']);
+});
+
+testEach('after ABORT it can be acknowledged again', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1', '2']);
+  await work.peer.ack(work.held[0], work.transaction);
+  work.tx.abort();
+  await work.peer.ack(work.held[0]);
+  assert.deepEqual(await left(connect, work, 1), ['2 again']);
+});
+
+testEach('an ACK of an open transaction is lost with the connection', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1', '2']);
+  await work.peer.ack(work.held[0], work.transaction);
+  assert.deepEqual(await left(connect, work, 2), ['1 again', '2 again']);
+});
+
+testEach('client: an ACK in a transaction is for all up to it', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1', '2', '3'], 'client');
+  await work.peer.ack(work.held[1], work.transaction);
+  work.tx.commit();
+  await work.peer.settled();
+  assert.deepEqual(await left(connect, work, 1), ['3 again']);
+});
+
+testEach('what a transaction holds is taken: another ACK for it is ignored', broker, {}, async ({ connect }) => {
+  const work = await working(connect, ['1']);
+  await work.peer.ack(work.held[0], work.transaction);
+  await work.peer.ack(work.held[0]);
+  work.tx.abort();
+  await work.peer.settled();
+  assert.deepEqual(await left(connect, work, 1), ['1 again']);
+});
+
+testEach('a NACK in a transaction waits for COMMIT', broker, WITH_NACK, async ({ connect }) => {
+  const work = await working(connect, ['1', '2', '3']);
+  await work.peer.nack(work.held[0], work.transaction);
+  await work.peer.nack(work.held[1], { ...work.transaction, requeue: 'false' });
+  await work.peer.settled();
+  assert.equal(work.messages.length, 0);
+  work.tx.commit();
+  assert.deepEqual(await bodies(work.messages, 1), ['1 again']);
+  assert.deepEqual(await left(connect, work, 2), ['1 again', '3 again']);
+});
+
+testEach('transactions of one client are apart, and their ids free afterwards', broker, {}, async ({ connect }) => {
+  const destination = unique('/queue/');
+  const peer = await connect();
+  const { messages } = await peer.subscribe(destination);
+  const send = (tx, body) => peer.client.publish({ destination, body, headers: { transaction: tx.id } });
+  const [one, two] = [peer.client.begin('one'), peer.client.begin()];
+  assert.equal(one.id, 'one');
+  for (const [tx, body] of [[one, 'a'], [two, 'never'], [one, 'b']]) send(tx, body);
+  one.commit();
+  const again = peer.client.begin('one');
+  send(again, 'c');
+  two.abort();
+  again.commit();
+  assert.deepEqual(await bodies(messages, 3), ['a', 'b', 'c']);
+  await peer.settled();
+  assert.equal(messages.length, 0);
+});
+
+testEach('transactions of two clients may have one name', broker, {}, async ({ connect }) => {
+  const destination = unique('/queue/');
+  const [one, two] = [await connect(), await connect()];
+  const { messages } = await one.subscribe(destination);
+  const mine = one.client.begin('same');
+  const its = two.client.begin('same');
+  await one.publish({ destination, body: 'mine', headers: { transaction: 'same' } });
+  await two.publish({ destination, body: 'its', headers: { transaction: 'same' } });
+  mine.abort();
+  its.commit();
+  assert.deepEqual(await bodies(messages, 1), ['its']);
+});
+
+testEach('DISCONNECT aborts', broker, {}, async ({ connect }) => {
+  const destination = unique('/queue/');
+  const [peer, other] = [await connect(), await connect()];
+  const { messages } = await other.subscribe(destination);
+  const tx = peer.client.begin();
+  await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
+  await peer.client.deactivate();
+  await other.publish({ destination, body: 'later' });
+  assert.deepEqual(await bodies(messages, 1), ['later']);
+});
