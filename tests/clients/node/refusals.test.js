@@ -5,6 +5,7 @@ import { after } from 'node:test';
 
 import { Broker } from './support/broker.js';
 import { bodies, testEach, unique } from './support/client.js';
+import { left } from './support/queues.js';
 import { Inbox } from './support/time.js';
 
 const LENGTH = 3;
@@ -34,9 +35,7 @@ testEach('a SEND to a full queue is an ERROR and closes with 1013', broker, {}, 
   assert.equal(headers['receipt-id'], 'mine');
   assert.match(body, /x-refusals/, 'it says how to live with it');
   assert.equal((await publisher.closes.next()).code, 1013);
-
-  const { messages } = await (await connect()).subscribe(destination);
-  assert.deepEqual(await bodies(messages, LENGTH), FULL);
+  assert.deepEqual(await left(connect, destination, LENGTH), FULL);
 });
 
 testEach('x-refusals: a SEND to a full queue is told, and the connection stays', broker, {}, async ({ connect }) => {
@@ -44,7 +43,9 @@ testEach('x-refusals: a SEND to a full queue is told, and the connection stays',
   const { publisher, refusals } = await resilient(connect);
   await publisher.publishAll(destination, FULL);
   const order = [];
-  for (const receipt of ['before', 'mine', 'after']) publisher.client.watchForReceipt(receipt, () => order.push(receipt));
+  for (const receipt of ['before', 'mine', 'after']) {
+    publisher.client.watchForReceipt(receipt, () => order.push(receipt));
+  }
   publisher.client.publish({ destination: unique(), body: 'x', headers: { receipt: 'before' } });
   publisher.client.publish({ destination, body: 'too much', headers: { receipt: 'mine' } });
   publisher.client.publish({ destination, body: 'too much' });
@@ -93,8 +94,7 @@ testEach('x-refusals: a COMMIT is refused as a whole', broker, {}, async ({ conn
   const destination = unique('/queue/');
   const topic = unique();
   const { publisher, refusals } = await resilient(connect);
-  const consumer = await connect();
-  const witness = await consumer.subscribe(topic);
+  const witness = await (await connect()).subscribe(topic);
   await publisher.publish({ destination, body: 'there' });
 
   const tx = publisher.client.begin('mine');
@@ -109,11 +109,23 @@ testEach('x-refusals: a COMMIT is refused as a whole', broker, {}, async ({ conn
   publisher.client.begin('mine').abort(); // its id is free
   await publisher.publish({ destination: topic, body: 'later' });
   assert.deepEqual(await bodies(witness.messages, 1), ['later']);
-  const { messages } = await consumer.subscribe(destination);
-  assert.deepEqual(await bodies(messages, 1), ['there']);
-  await consumer.settled();
-  assert.equal(messages.length, 0);
+  assert.deepEqual(await left(connect, destination, 1), ['there']);
   assert.equal(publisher.errors.length, 0);
+});
+
+testEach('x-refusals: an ACK in a refused COMMIT is undone', broker, {}, async ({ connect }) => {
+  const [full, work] = [unique('/queue/'), unique('/queue/')];
+  const { publisher, refusals } = await resilient(connect);
+  await publisher.publishAll(full, FULL);
+  await publisher.publish({ destination: work, body: '1' });
+  const held = await (await publisher.subscribe(work, { ack: 'client' })).messages.next();
+  const tx = publisher.client.begin();
+  await publisher.ack(held, { transaction: tx.id });
+  await publisher.publish({ destination: full, body: 'too much', headers: { transaction: tx.id } });
+  tx.commit();
+  assert.equal((await refusals.next()).headers.reason, 'queue_full');
+  await publisher.cut();
+  assert.deepEqual(await left(connect, work, 1), ['1 again']);
 });
 
 testEach('a COMMIT to a full queue is an ERROR and closes with 1013', broker, {}, async ({ connect }) => {
@@ -125,11 +137,7 @@ testEach('a COMMIT to a full queue is an ERROR and closes with 1013', broker, {}
   tx.commit();
   assert.match((await publisher.errors.next()).headers.message, /full/);
   assert.equal((await publisher.closes.next()).code, 1013);
-  const consumer = await connect();
-  const { messages } = await consumer.subscribe(destination);
-  assert.deepEqual(await bodies(messages, 1), ['there']);
-  await consumer.settled();
-  assert.equal(messages.length, 0);
+  assert.deepEqual(await left(connect, destination, 1), ['there']);
 });
 
 testEach('x-refusals: a mistake is an ERROR as ever', broker, {}, async ({ connect }) => {

@@ -5,9 +5,10 @@ import { after } from 'node:test';
 
 import { Broker } from './support/broker.js';
 import { bodies, testEach, unique } from './support/client.js';
+import { ACK_MODES, holding, left, WITH_NACK } from './support/queues.js';
+import { EVERY_OCTET } from './support/samples.js';
 
 const KINDS = ['/queue/', '/topic/'];
-const WITH_NACK = { versions: ['1.2', '1.1'] };
 
 const broker = await Broker.start();
 after(() => broker.stop());
@@ -42,93 +43,136 @@ for (const kind of KINDS) {
     assert.deepEqual(await bodies(messages, 1), ['later']);
   });
 
+  testEach(`octets to ${kind} are held as they are`, broker, {}, async ({ connect }) => {
+    const destination = unique(kind);
+    const peer = await connect();
+    const { messages } = await peer.subscribe(destination);
+    const tx = peer.client.begin();
+    await peer.publish({ destination, binaryBody: EVERY_OCTET, headers: { transaction: tx.id } });
+    tx.commit();
+    assert.deepEqual(Uint8Array.from((await messages.next()).binaryBody), EVERY_OCTET);
+  });
+
   testEach(`a transaction is lost with its connection, on ${kind}`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
-    const held = unique('/queue/');
-    const [peer, other] = [await connect(), await connect()];
+    const { queue, consumer } = await holding(connect, ['held'], { ack: 'client' });
+    const other = await connect();
     const { messages } = await other.subscribe(destination);
-    await peer.publish({ destination: held, body: 'held' });
-    await (await peer.subscribe(held, { ack: 'client' })).messages.next();
-    const tx = peer.client.begin();
-    await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
-    await peer.cut();
-    // This comes when the broker has noticed.
-    assert.deepEqual(await bodies((await other.subscribe(held)).messages, 1), ['held again']);
+    const tx = consumer.client.begin();
+    await consumer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
+    await consumer.cut();
+    assert.deepEqual(await left(connect, queue, 1), ['held again'], 'the broker has noticed');
     await other.publish({ destination, body: 'later' });
     assert.deepEqual(await bodies(messages, 1), ['later']);
-    await other.settled();
-    assert.equal(messages.length, 0);
   });
+
+  testEach(`DISCONNECT aborts, on ${kind}`, broker, {}, async ({ connect }) => {
+    const destination = unique(kind);
+    const [peer, other] = [await connect(), await connect()];
+    const { messages } = await other.subscribe(destination);
+    const tx = peer.client.begin();
+    await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
+    await peer.client.deactivate();
+    await other.publish({ destination, body: 'later' });
+    assert.deepEqual(await bodies(messages, 1), ['later']);
+  });
+
+  for (const ack of ACK_MODES) {
+    testEach(`${ack}: what a transaction holds of ${kind} takes no credit`, broker, {}, async ({ connect }) => {
+      const destination = unique(kind);
+      const peer = await connect();
+      const { messages } = await peer.subscribe(destination, { ack, 'prefetch-count': '1' });
+      await peer.publishAll(destination, ['1', '2', '3', '4']);
+      const tx = peer.client.begin();
+      await peer.ack(await messages.next(), { transaction: tx.id });
+      assert.deepEqual(await bodies(messages, 1), ['2']);
+      tx.abort();
+      await peer.settled();
+      assert.equal(messages.length, 0, 'two are not settled, which is more than it may have');
+    });
+  }
 }
 
 /** A client that holds these messages of a queue, and has begun a transaction. */
 async function working(connect, sent, ack = 'client-individual') {
-  const queue = unique('/queue/');
-  const peer = await connect();
-  await peer.publishAll(queue, sent);
-  const { messages } = await peer.subscribe(queue, { ack });
-  const held = await messages.take(sent.length);
+  const { queue, consumer: peer, subscription, held } = await holding(connect, sent, { ack });
   const tx = peer.client.begin();
-  return { queue, peer, messages, held, tx, transaction: { transaction: tx.id } };
+  return { queue, peer, messages: subscription.messages, held, tx, transaction: { transaction: tx.id } };
 }
 
-/** What comes back from a queue once its consumer is cut. */
-async function left(connect, { queue, peer }, count) {
+/** What comes back from its queue once it is cut. */
+async function returned(connect, { queue, peer }, count) {
   await peer.cut();
-  const { messages } = await (await connect()).subscribe(queue, { ack: 'client' });
-  return bodies(messages, count);
+  return left(connect, queue, count);
 }
 
 testEach('take and send: both are done with COMMIT', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2', '3']);
   const results = unique('/queue/');
-  const { messages } = await (await connect()).subscribe(results);
+  const other = await connect();
+  const { messages } = await other.subscribe(results);
   await work.peer.ack(work.held[1], work.transaction);
   await work.peer.publish({ destination: results, body: 'result', headers: work.transaction });
+  await other.settled();
+  assert.equal(messages.length, 0);
   work.tx.commit();
   assert.deepEqual(await bodies(messages, 1), ['result']);
-  assert.deepEqual(await left(connect, work, 2), ['1 again', '3 again']);
+  assert.deepEqual(await returned(connect, work, 2), ['1 again', '3 again']);
 });
 
 testEach('take and send: neither is done with ABORT', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2']);
+  const results = unique('/queue/');
   await work.peer.ack(work.held[0], work.transaction);
+  await work.peer.publish({ destination: results, body: 'result', headers: work.transaction });
   work.tx.abort();
   await work.peer.settled();
   assert.equal(work.messages.length, 0, 'it is unacknowledged again, not delivered again');
   await work.peer.ack(work.held[1]);
-  assert.deepEqual(await left(connect, work, 1), ['1 again']);
+  assert.deepEqual(await returned(connect, work, 1), ['1 again']);
+  assert.deepEqual(await left(connect, results, 0), []);
 });
 
-testEach('after ABORT it can be acknowledged again', broker, {}, async ({ connect }) => {
-  const work = await working(connect, ['1', '2']);
-  await work.peer.ack(work.held[0], work.transaction);
-  work.tx.abort();
-  await work.peer.ack(work.held[0]);
-  assert.deepEqual(await left(connect, work, 1), ['2 again']);
-});
+for (const ack of ACK_MODES) {
+  testEach(`${ack}: after ABORT it can be acknowledged again`, broker, {}, async ({ connect }) => {
+    const work = await working(connect, ['1', '2'], ack);
+    await work.peer.ack(work.held[0], work.transaction);
+    work.tx.abort();
+    await work.peer.ack(work.held[0]);
+    assert.deepEqual(await returned(connect, work, 1), ['2 again']);
+  });
 
-testEach('an ACK of an open transaction is lost with the connection', broker, {}, async ({ connect }) => {
-  const work = await working(connect, ['1', '2']);
-  await work.peer.ack(work.held[0], work.transaction);
-  assert.deepEqual(await left(connect, work, 2), ['1 again', '2 again']);
-});
+  testEach(`${ack}: an ACK of an open transaction is lost with the connection`, broker, {}, async ({ connect }) => {
+    const work = await working(connect, ['1', '2'], ack);
+    await work.peer.ack(work.held[0], work.transaction);
+    assert.deepEqual(await returned(connect, work, 2), ['1 again', '2 again']);
+  });
+
+  testEach(`${ack}: an ACK for what a transaction holds is ignored`, broker, {}, async ({ connect }) => {
+    const work = await working(connect, ['1'], ack);
+    await work.peer.ack(work.held[0], work.transaction);
+    await work.peer.ack(work.held[0]);
+    work.tx.abort();
+    await work.peer.settled();
+    assert.deepEqual(await returned(connect, work, 1), ['1 again']);
+  });
+
+  testEach(`${ack}: a NACK in an aborted transaction never was`, broker, WITH_NACK, async ({ connect }) => {
+    const work = await working(connect, ['1', '2'], ack);
+    await work.peer.nack(work.held[1], { ...work.transaction, requeue: 'false' });
+    work.tx.abort();
+    await work.peer.settled();
+    assert.equal(work.messages.length, 0);
+    assert.deepEqual(await returned(connect, work, 2), ['1 again', '2 again']);
+  });
+}
 
 testEach('client: an ACK in a transaction is for all up to it', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2', '3'], 'client');
   await work.peer.ack(work.held[1], work.transaction);
   work.tx.commit();
   await work.peer.settled();
-  assert.deepEqual(await left(connect, work, 1), ['3 again']);
-});
-
-testEach('what a transaction holds is taken: another ACK for it is ignored', broker, {}, async ({ connect }) => {
-  const work = await working(connect, ['1']);
-  await work.peer.ack(work.held[0], work.transaction);
-  await work.peer.ack(work.held[0]);
-  work.tx.abort();
-  await work.peer.settled();
-  assert.deepEqual(await left(connect, work, 1), ['1 again']);
+  assert.deepEqual(await returned(connect, work, 1), ['3 again']);
 });
 
 testEach('a NACK in a transaction waits for COMMIT', broker, WITH_NACK, async ({ connect }) => {
@@ -139,7 +183,7 @@ testEach('a NACK in a transaction waits for COMMIT', broker, WITH_NACK, async ({
   assert.equal(work.messages.length, 0);
   work.tx.commit();
   assert.deepEqual(await bodies(work.messages, 1), ['1 again']);
-  assert.deepEqual(await left(connect, work, 2), ['1 again', '3 again']);
+  assert.deepEqual(await returned(connect, work, 2), ['1 again', '3 again']);
 });
 
 testEach('transactions of one client are apart, and their ids free afterwards', broker, {}, async ({ connect }) => {
@@ -171,15 +215,4 @@ testEach('transactions of two clients may have one name', broker, {}, async ({ c
   mine.abort();
   its.commit();
   assert.deepEqual(await bodies(messages, 1), ['its']);
-});
-
-testEach('DISCONNECT aborts', broker, {}, async ({ connect }) => {
-  const destination = unique('/queue/');
-  const [peer, other] = [await connect(), await connect()];
-  const { messages } = await other.subscribe(destination);
-  const tx = peer.client.begin();
-  await peer.publish({ destination, body: 'never', headers: { transaction: tx.id } });
-  await peer.client.deactivate();
-  await other.publish({ destination, body: 'later' });
-  assert.deepEqual(await bodies(messages, 1), ['later']);
 });

@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BINARY = os.environ.get("STOMPD_BIN") or HERE.parents[2] / "target/release/stompd"
 CONFIG = HERE.parent / "broker.toml"
-PATIENCE = 5.0
+PATIENCE = 10.0
 
 
 def wait_for(what, ask, patience=PATIENCE):
@@ -39,8 +39,15 @@ def _free_port():
     raise AssertionError("no port is free")
 
 
+def _clean_environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("STOMPD_")}
+
+
 class Broker:
-    def __init__(self):
+    """`settings` are environment variables, such as `{"STOMPD__QUEUE__MAX_LENGTH": "3"}`."""
+
+    def __init__(self, settings=None):
+        self._settings = settings or {}
         self.address = ("127.0.0.1", _free_port())
         self._log = tempfile.TemporaryFile()
         self.up()
@@ -50,7 +57,7 @@ class Broker:
         tcp = "{}:{}".format(*self.address)
         self._process = subprocess.Popen(
             [BINARY, "serve", "--config", CONFIG, "--websocket", "", "--tcp", tcp, "--admin", ""],
-            env={name: value for name, value in os.environ.items() if not name.startswith("STOMPD_")},
+            env=_clean_environment() | self._settings,
             stdout=self._log,
             stderr=self._log,
         )

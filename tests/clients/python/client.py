@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+import uuid
 
 import stomp
 
@@ -12,6 +13,14 @@ CONNECTIONS = {
     "1.1": stomp.StompConnection11,
     "1.2": stomp.StompConnection12,
 }
+
+
+ACK_MODES = ["client", "client-individual"]
+
+
+def unique(prefix="/topic/"):
+    """A destination that no other test uses."""
+    return f"{prefix}{uuid.uuid4()}"
 
 
 class Inbox(stomp.ConnectionListener):
@@ -67,8 +76,52 @@ class Client:
     def send(self, destination, body, **headers):
         self._receipted(self.connection.send, destination=destination, body=body, headers=headers)
 
+    def send_all(self, destination, bodies, **headers):
+        """Sends these bodies in their order."""
+        *others, last = bodies
+        for body in others:
+            self.connection.send(destination, body, headers=headers)
+        self.send(destination, last, **headers)
+
+    def ack(self, message, transaction=None):
+        self._receipted(self.connection.ack, **self.names(message), transaction=transaction)
+
+    def nack(self, message, transaction=None, **headers):
+        self._receipted(self.connection.nack, **self.names(message), transaction=transaction, **headers)
+
+    def names(self, message):
+        """What names a message in stomp.py's `ack` and `nack`, which differ from version to version."""
+        headers = message.headers
+        if self.version == "1.2":
+            return {"id": headers.get("ack", headers["message-id"])}
+        if self.version == "1.1":
+            return {"id": headers["message-id"], "subscription": headers["subscription"]}
+        return {"id": headers["message-id"]}
+
+    def begin(self, transaction=None):
+        return self._receipted(self.connection.begin, transaction=transaction)
+
+    def commit(self, transaction):
+        self._receipted(self.connection.commit, transaction=transaction)
+
+    def abort(self, transaction):
+        self._receipted(self.connection.abort, transaction=transaction)
+
     def message(self):
         return self.inbox.messages.get(timeout=PATIENCE)
+
+    def messages(self, count):
+        return [self.message() for _ in range(count)]
+
+    def bodies(self, count):
+        """The bodies of the next messages; "again" marks what the broker says was delivered before."""
+        again = {None: "", "true": " again"}
+        return [message.body + again[message.headers.get("redelivered")] for message in self.messages(count)]
+
+    def has_more(self):
+        """Whether the broker has given this client another message until now."""
+        self.send(unique(), "nobody listens")
+        return not self.inbox.messages.empty()
 
     def error(self):
         return self.inbox.errors.get(timeout=PATIENCE)
@@ -84,7 +137,8 @@ class Client:
     def drop(self):
         self.connection.transport.disconnect_socket()
 
-    def _receipted(self, send, headers=None, **arguments):
+    def _receipted(self, send, **arguments):
         receipt = next(self._receipts)
-        send(headers={**(headers or {}), "receipt": receipt}, **arguments)
+        result = send(receipt=receipt, **arguments)
         assert self.inbox.receipts.get(timeout=PATIENCE) == receipt
+        return result

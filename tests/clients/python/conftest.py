@@ -1,9 +1,7 @@
-import uuid
-
 import pytest
 
 from broker import Broker
-from client import CONNECTIONS, Client
+from client import ACK_MODES, CONNECTIONS, Client, unique
 
 
 @pytest.fixture(scope="session")
@@ -15,11 +13,27 @@ def broker():
 
 @pytest.fixture
 def destination():
-    return f"/topic/{uuid.uuid4()}"
+    return unique()
+
+
+@pytest.fixture
+def queue():
+    return unique("/queue/")
+
+
+@pytest.fixture(params=["/queue/", "/topic/"], ids=["queue", "topic"])
+def either(request):
+    """A queue, then a topic."""
+    return unique(request.param)
 
 
 @pytest.fixture(params=CONNECTIONS)
 def version(request):
+    return request.param
+
+
+@pytest.fixture(params=ACK_MODES)
+def ack(request):
     return request.param
 
 
@@ -28,12 +42,40 @@ def connect(broker, version):
     """Gives connected clients, of the test's version unless it says another, that end with the test."""
     clients = []
 
-    def connect(version=version, **options):
+    def connect(version=version, headers=None, **options):
         client = Client(broker.address, version, **options)
         clients.append(client)
-        client.connected = client.connect()
+        client.connected = client.connect(**(headers or {}))
         return client
 
     yield connect
     for client in clients:
         client.drop()
+
+
+@pytest.fixture
+def left(connect):
+    """Gives what somebody else finds in a queue, then checks that this was all."""
+
+    def left(queue, count):
+        peer = connect()
+        peer.subscribe(queue, id="left", ack="client")
+        found = peer.bodies(count)
+        peer.send(queue, "new")
+        assert peer.bodies(1) == ["new"], "nothing else is there"
+        return found
+
+    return left
+
+
+@pytest.fixture
+def holding(connect):
+    """Gives a consumer that has all of these bodies from a queue, and the messages."""
+
+    def holding(queue, sent, **headers):
+        consumer = connect()
+        consumer.send_all(queue, sent)
+        consumer.subscribe(queue, id="holding", **headers)
+        return consumer, consumer.messages(len(sent))
+
+    return holding

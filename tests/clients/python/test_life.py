@@ -40,27 +40,32 @@ def test_a_silent_client_is_told_and_cut(broker, version):
     assert 2 < intervals < 3.2
 
 
-# Prints "connected", then whether the broker has told it that it was silent for too long.
+# Takes a message of the queue; prints its body, then whether the broker has told it that it was silent for too long.
 CHILD = """
 import sys
 from client import Client
 client = Client(("127.0.0.1", int(sys.argv[1])), sys.argv[2], heartbeats=(500, 0))
 client.connect()
-print("connected", flush=True)
+client.subscribe(sys.argv[3], id="1", ack="client")
+print(client.message().body, flush=True)
 print(client.inbox.errors.get(timeout=30).headers["message"], flush=True)
 """
 
 
 @BEATING
-def test_a_stopped_process_is_cut_and_learns_why(broker, version):
-    command = [sys.executable, "-c", CHILD, str(broker.address[1]), version]
+def test_a_stopped_process_is_cut_and_learns_why_and_another_gets_its_message(broker, connect, version, queue):
+    other = connect()
+    other.send(queue, "work")
+    command = [sys.executable, "-c", CHILD, str(broker.address[1]), version, queue]
     with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as child:
         try:
-            assert child.stdout.readline() == "connected\n"
+            assert child.stdout.readline() == "work\n"
+            other.subscribe(queue, id="1", ack="client")
             time.sleep(2 * INTERVAL)
             assert child.poll() is None
-            child.send_signal(signal.SIGSTOP)
-            time.sleep(3.5 * INTERVAL)  # its kernel goes on acknowledging
+            assert not other.has_more()
+            child.send_signal(signal.SIGSTOP)  # its kernel goes on acknowledging
+            assert other.bodies(1) == ["work again"]
             child.send_signal(signal.SIGCONT)
             assert child.stdout.readline().strip()
         finally:

@@ -1,11 +1,9 @@
 """Connecting, subscribing, publishing."""
 
-import uuid
-
 import pytest
 
 from broker import PATIENCE
-from client import Client
+from client import Client, unique
 
 MEBIBYTE = 1 << 20
 TEXTS = ["hello", "Žluťoučký kůň, 日本語", "🐎 👩‍👩‍👧 𝄞", "\n\nMESSAGE\r\nnot-a:header\r\n"]
@@ -146,7 +144,7 @@ def test_disconnect_is_receipted_and_ends(connect):
 BAD = {
     "a SEND to a wildcard": lambda c: c.send("/topic/*", "x"),
     "an empty name": lambda c: c.subscribe("/topic/", id="1"),
-    "a duplicate id": lambda c: [c.subscribe(f"/topic/{uuid.uuid4()}", id="same") for _ in range(2)],
+    "a duplicate id": lambda c: [c.subscribe(unique(), id="same") for _ in range(2)],
     "an unknown command": lambda c: c.send_frame("SHOUT"),
     "a SEND without a destination": lambda c: c.send_frame("SEND", {}, "x"),
 }

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 
-const PATIENCE = 5_000;
+const PATIENCE = 10_000;
 
 /** The promise's value, or an error that names `what` did not happen in time. */
 export async function limit(promise, what, patience = PATIENCE) {
