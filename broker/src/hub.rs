@@ -20,7 +20,7 @@ use crate::engine::queue::Bounds;
 use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
 use crate::engine::transaction::Transaction;
-use crate::metrics::{Counter, Counters, Gauge, Registry};
+use crate::metrics::{Counter, Counters, Gauge, Registry, number};
 use crate::outbox::{Outbox, Policy, Pushed, Signal, Write};
 use crate::queues::{self, Held, Queues, SharedQueue};
 use crate::subscriber::{Subscriber, SubscriberId};
@@ -31,7 +31,7 @@ pub struct Hub {
     /// Begins each message id: 64 random bits, so that no id comes again after a restart.
     prefix: Arc<str>,
     next_message: AtomicU64,
-    connections: DashMap<SessionId, Arc<Outbox>>,
+    connections: Connections,
     topics: DashMap<Destination, Topic>,
     patterns: RwLock<Patterns<SubscriberId, Receiver>>,
     queues: Queues,
@@ -46,6 +46,8 @@ pub struct Hub {
     stopping: AtomicBool,
     metrics: Metrics,
 }
+
+type Connections = Arc<DashMap<SessionId, Arc<Outbox>>>;
 
 /// What the hub counts.
 #[derive(Debug)]
@@ -86,12 +88,14 @@ impl Hub {
     ) -> Self {
         let prefix: Arc<str> = prefix.into();
         let metrics = Metrics::new(registry);
+        let connections = Connections::default();
+        observe(&connections, registry);
         Self {
             queues: Queues::new(&prefix, queues, metrics.delivered.clone(), registry),
             policy,
             prefix,
             next_message: AtomicU64::new(1),
-            connections: DashMap::new(),
+            connections,
             topics: DashMap::new(),
             patterns: RwLock::default(),
             generation: AtomicU64::new(0),
@@ -123,11 +127,7 @@ impl Hub {
     /// Sends all connections away, spread evenly over a time, and all that come meanwhile at once.
     pub async fn stop(&self, spread: Duration) {
         self.stopping.store(true, Ordering::SeqCst);
-        let outboxes: Vec<_> = self
-            .connections
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect();
+        let outboxes = all(&self.connections);
         let begin = tokio::time::Instant::now();
         for (turn, outbox) in outboxes.iter().enumerate() {
             #[expect(
@@ -162,7 +162,11 @@ impl Hub {
         let own = (subscription.mode != AckMode::Auto).then(|| {
             let bounds = Bounds {
                 messages: self.policy.bounds.messages,
-                octets: self.policy.bounds.octets,
+                octets: self
+                    .policy
+                    .bounds
+                    .octets
+                    .saturating_add(subscription.prefetch.octets.unwrap_or_default()),
             };
             self.queues
                 .private(subscriber, bounds, self.policy.slow_consumer)
@@ -330,6 +334,7 @@ impl Hub {
                 self.queues.push_reserved(run, number, now);
             } else {
                 let taken = self.queues.push(run, number, now);
+                delivery.breathe().await;
                 if taken < run.len() {
                     refused = Some(Refused {
                         accepted: done + taken,
@@ -488,6 +493,37 @@ impl Delivery {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// All outboxes, so that none is visited under a lock of the table.
+fn all(connections: &Connections) -> Vec<Arc<Outbox>> {
+    let outboxes = connections.iter();
+    outboxes.map(|entry| Arc::clone(entry.value())).collect()
+}
+
+/// Asks all outboxes what waits in them whenever metrics are read.
+fn observe(connections: &Connections, registry: &Registry) {
+    let waiting = registry.gauge(
+        "stompd_outboxes_waiting",
+        "Clients for whom something waits in their outgoing queue.",
+    );
+    let frames = registry.gauge(
+        "stompd_outbox_messages",
+        "Messages and replies that wait in the outgoing queues of all clients.",
+    );
+    let octets = registry.gauge(
+        "stompd_outbox_bytes",
+        "Octets that wait in the outgoing queues of all clients; what they share counts for each.",
+    );
+    let connections = Arc::downgrade(connections);
+    registry.before_reading(move || {
+        let outboxes = connections.upgrade().map(|connections| all(&connections));
+        let loads = outboxes.into_iter().flatten().map(|outbox| outbox.load());
+        let loads: Vec<_> = loads.filter(|load| load.frames > 0).collect();
+        waiting.set(number(loads.len()));
+        frames.set(number(loads.iter().map(|load| load.frames).sum()));
+        octets.set(number(loads.iter().map(|load| load.octets).sum()));
+    });
 }
 
 impl Metrics {

@@ -2,14 +2,22 @@
 //! sees it happen; labels come from closed sets, never from what a client says.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{
+    HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+};
 
 /// Counts what happens.
 pub type Counter = IntCounter;
 /// Says how many there are now.
 pub type Gauge = IntGauge;
+
+/// Says how long things take.
+#[derive(Clone, Debug)]
+pub struct Histogram(prometheus::Histogram);
 
 /// Where metrics are made and read.
 #[derive(Default)]
@@ -69,6 +77,18 @@ impl Registry {
         gauge
     }
 
+    /// A histogram of durations, each bucket four times as wide as the one before; the name ends in
+    /// `_seconds`.
+    pub fn histogram(&self, name: &str, help: &str, buckets: Range<Duration>) -> Histogram {
+        let ends = std::iter::successors(Some(buckets.start), |end| Some(*end * 4));
+        let ends = ends.take_while(|end| *end < buckets.end);
+        let ends = ends.map(|end| end.as_secs_f64()).collect();
+        let options = HistogramOpts::new(name, help).buckets(ends);
+        let histogram = made(prometheus::Histogram::with_opts(options));
+        self.register(histogram.clone());
+        Histogram(histogram)
+    }
+
     /// Counters with one label; those of `known` values are there from the start, at zero.
     pub fn counters<'a>(
         &self,
@@ -122,9 +142,21 @@ impl Registry {
     }
 }
 
+/// A count as gauges take it.
+pub fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+impl Histogram {
+    /// Counts one duration. It costs a few atomic additions: once for a batch, not for a message.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
     }
 }
 

@@ -1,16 +1,22 @@
 //! Tests of stompd from outside: frames in, frames expected out, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod acks;
 mod fairness;
 mod handshake;
 mod hub;
 mod limits;
+mod metrics;
 mod outbox;
 mod patterns;
+mod queue_model;
+mod queue_torture;
+mod queues;
 mod session;
 mod session_refusals;
 mod slow_consumers;
 mod stop;
 mod tidy;
 mod topics;
+mod transactions;
 mod websocket;

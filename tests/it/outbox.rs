@@ -19,7 +19,9 @@ use stompd::encoding::{Ids, Kind, Piece, Run};
 use stompd::engine::destination::Destination;
 use stompd::engine::message::Message;
 use stompd::framing::Framing;
-use stompd::outbox::{Backlog, Bounds, Flushed, Outbox, Policy, Signal, Write};
+use stompd::outbox::{
+    Backlog, Bounds, Delivered, Flushed, Outbox, Policy, Progress, Signal, Track, Write,
+};
 use support::peer::Seen;
 use support::websocket::{FIN, PONG, unmasked};
 use support::wire::{MemoryWire, read};
@@ -29,6 +31,9 @@ const KIND: Kind = Kind {
     framing: Framing::Text,
 };
 const DESTINATIONS: [&str; 3] = ["/topic/a", "/topic/b", "/topic/a/b"];
+const QUEUE: &str = "/queue/q";
+/// The subscription whose deliveries are acknowledged; those of others are settled when written.
+const ACKNOWLEDGED: u32 = 3;
 
 /// Messages to one destination with bodies of these sizes, numbered from `first`.
 fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> Arc<Piece> {
@@ -42,6 +47,20 @@ fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> A
         .collect();
     let ids = Ids { prefix: "m", first };
     Arc::new(Run::new(&messages, ids).piece(KIND, Some(&format!("s{subscription}"))))
+}
+
+fn frames(piece: &Piece) -> Vec<Vec<u8>> {
+    (0..piece.len())
+        .map(|at| piece.octets()[piece.start(at)..piece.start(at + 1)].to_vec())
+        .collect()
+}
+
+fn track(progress: &Arc<Progress>, first: u64, reports: bool) -> Track {
+    Track {
+        progress: Arc::clone(progress),
+        first,
+        reports,
+    }
 }
 
 fn receipt(number: usize, padding: usize) -> Bytes {
@@ -69,6 +88,9 @@ enum What {
         destination: usize,
         subscription: u32,
     },
+    Delivery {
+        subscription: u32,
+    },
     Reply,
     Control,
     Beat,
@@ -93,6 +115,10 @@ struct Model {
     broken: bool,
     open: bool,
     ended: [bool; 4],
+    /// How many deliveries of each subscription are written.
+    written: [u64; 4],
+    progressed: Vec<u32>,
+    waiting: Vec<u32>,
     signal: Option<Signal>,
     now: Instant,
     last_write: Instant,
@@ -111,6 +137,9 @@ impl Model {
             broken: false,
             open: true,
             ended: [false; 4],
+            written: [0; 4],
+            progressed: Vec::new(),
+            waiting: Vec::new(),
             signal: None,
             now,
             last_write: now,
@@ -131,6 +160,23 @@ impl Model {
         self.load(|what| matches!(what, What::Message { .. }))
     }
 
+    fn deliveries(&self) -> (usize, usize) {
+        self.load(|what| matches!(what, What::Delivery { .. }))
+    }
+
+    fn has_room(&self) -> bool {
+        let Bounds { messages, octets } = self.policy.bounds;
+        let load = self.deliveries();
+        load.0 <= messages / 2 && load.1 <= octets / 2
+    }
+
+    /// The deliveries of a subscription of which an octet is written.
+    fn begun(&self, subscription: u32) -> u64 {
+        let front = self.line.front().filter(|front| front.written > 0);
+        let is_its = front.is_some_and(|front| front.what == What::Delivery { subscription });
+        self.written[subscription as usize] + u64::from(is_its)
+    }
+
     fn replies(&self) -> (usize, usize) {
         self.load(|what| matches!(what, What::Reply | What::Control))
     }
@@ -149,6 +195,13 @@ impl Model {
                 self.last_data = self.now;
             }
             if front.written == front.octets.len() {
+                if let What::Delivery { subscription } = front.what {
+                    self.written[subscription as usize] += 1;
+                    let reports = subscription != ACKNOWLEDGED;
+                    if reports && !self.progressed.contains(&subscription) {
+                        self.progressed.push(subscription);
+                    }
+                }
                 self.line.pop_front();
             }
         }
@@ -222,6 +275,44 @@ impl Model {
         )
     }
 
+    /// Deliveries are taken until there are many; who hands them over is told.
+    fn deliver(&mut self, frames: Vec<Vec<u8>>, subscription: u32) -> Delivered {
+        if !self.open || self.ended[subscription as usize] {
+            return Delivered::default();
+        }
+        if self.is_full_of_deliveries() {
+            return REFUSED;
+        }
+        let mut at_once = 0;
+        if self.line.is_empty() && !self.broken {
+            let all: usize = frames.iter().map(Vec::len).sum();
+            at_once = all.min(self.budget).min(self.at_once);
+        }
+        let entry = |octets| Entry {
+            what: What::Delivery { subscription },
+            octets,
+            written: 0,
+        };
+        self.line.extend(frames.into_iter().map(entry));
+        // Whoever hands them over sees himself what is written at once.
+        let progressed = self.progressed.clone();
+        self.write(at_once);
+        self.progressed = progressed;
+        Delivered {
+            taken: true,
+            full: self.is_full_of_deliveries(),
+        }
+    }
+
+    fn is_full_of_deliveries(&self) -> bool {
+        let (frames, octets) = self.deliveries();
+        let Bounds {
+            messages,
+            octets: limit,
+        } = self.policy.bounds;
+        frames >= messages || octets >= limit
+    }
+
     /// Older messages to the same destination leave, if that helps.
     fn make_room(&mut self, size: usize, destination: usize, dropped: &mut usize) -> bool {
         let Policy {
@@ -250,13 +341,17 @@ impl Model {
         true
     }
 
-    /// Takes out the messages of a subscription that are not begun.
+    /// Takes out the messages and deliveries of a subscription that are not begun. Returns how many
+    /// messages: deliveries are not lost, as their queue has them.
     fn remove(&mut self, of: impl Fn(u32) -> bool) -> usize {
-        let before = self.line.len();
-        self.line.retain(|entry| {
-            !matches!(entry.what, What::Message { subscription, .. } if entry.written == 0 && of(subscription))
+        let before = self.messages().0;
+        self.line.retain(|entry| match entry.what {
+            What::Message { subscription, .. } | What::Delivery { subscription } => {
+                entry.written > 0 || !of(subscription)
+            }
+            _ => true,
         });
-        before - self.line.len()
+        before - self.messages().0
     }
 
     fn append(&mut self, what: What, octets: &[u8]) {
@@ -290,6 +385,13 @@ enum Step {
         sizes: Vec<usize>,
         write: Write,
     },
+    Deliver {
+        subscription: u32,
+        sizes: Vec<usize>,
+    },
+    /// The queue of this subscription asks whether it may go on.
+    WaitForRoom(u32),
+    News,
     Reply(usize),
     Control,
     Beat,
@@ -312,6 +414,10 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let write = select(&[Write::Now, Write::Later][..]);
     prop_oneof![
+        20 => (1_u32..4, vec(size.clone(), 1..6))
+            .prop_map(|(subscription, sizes)| Step::Deliver { subscription, sizes }),
+        5 => (1_u32..4).prop_map(Step::WaitForRoom),
+        5 => Just(Step::News),
         40 => (0_usize..3, 1_u32..4, vec(size, 1..6), write).prop_map(
             |(destination, subscription, sizes, write)| Step::Push { destination, subscription, sizes, write }
         ),
@@ -344,6 +450,9 @@ struct Pair {
     wire: Arc<MemoryWire>,
     model: Model,
     ended: [AtomicBool; 4],
+    progress: [Arc<Progress>; 4],
+    /// How many deliveries each subscription was given.
+    given: [u64; 4],
     next: usize,
     offered: usize,
     lost: usize,
@@ -358,6 +467,8 @@ impl Pair {
             wire,
             model: Model::new(policy, now),
             ended: Default::default(),
+            progress: Default::default(),
+            given: [0; 4],
             next: 1,
             offered: 0,
             lost: 0,
@@ -375,6 +486,16 @@ impl Pair {
                 sizes,
                 write,
             } => self.push(*destination, *subscription, sizes, *write),
+            Step::Deliver {
+                subscription,
+                sizes,
+            } => self.deliver(*subscription, sizes),
+            Step::WaitForRoom(number) => {
+                let room = !self.model.open || self.model.has_room();
+                self.model.waiting.extend((!room).then_some(*number));
+                assert_eq!(self.outbox.wait_for_room(*number), room);
+            }
+            Step::News => self.news(),
             Step::Reply(padding) => {
                 let reply = receipt(self.next, *padding);
                 self.model.append(What::Reply, &reply);
@@ -402,6 +523,7 @@ impl Pair {
             Step::EndSubscription(number) => {
                 self.model.ended[*number as usize] = true;
                 let left = self.model.remove(|subscription| subscription == *number);
+                self.model.waiting.retain(|waiting| waiting != number);
                 let ended = &self.ended[*number as usize];
                 assert_eq!(self.outbox.end_subscription(*number, ended), left);
                 self.lost += left;
@@ -420,12 +542,40 @@ impl Pair {
         self.compare();
     }
 
+    fn deliver(&mut self, subscription: u32, sizes: &[usize]) {
+        let first = self.next as u64 * 100;
+        let piece = piece(QUEUE, subscription, first, sizes);
+        let expected = self.model.deliver(frames(&piece), subscription);
+        let at = subscription as usize;
+        let track = track(
+            &self.progress[at],
+            self.given[at] + 1,
+            subscription != ACKNOWLEDGED,
+        );
+        let now = self.model.now;
+        let delivered = self
+            .outbox
+            .deliver(&piece, subscription, &self.ended[at], track, now);
+        assert_eq!(delivered, expected);
+        if delivered.taken {
+            self.given[at] += sizes.len() as u64;
+        }
+    }
+
+    fn news(&mut self) {
+        let news = self.outbox.take_news();
+        assert_eq!(news.written, std::mem::take(&mut self.model.progressed));
+        let mut room = Vec::new();
+        if self.model.has_room() {
+            room = std::mem::take(&mut self.model.waiting);
+        }
+        assert_eq!(news.room, room);
+    }
+
     fn push(&mut self, destination: usize, subscription: u32, sizes: &[usize], write: Write) {
         let first = self.next as u64 * 100;
         let piece = piece(DESTINATIONS[destination], subscription, first, sizes);
-        let frames: Vec<_> = (0..piece.len())
-            .map(|at| piece.octets()[piece.start(at)..piece.start(at + 1)].to_vec())
-            .collect();
+        let frames = frames(&piece);
         if self.model.open && !self.ended[subscription as usize].load(Ordering::Relaxed) {
             self.offered += frames.len();
         }
@@ -476,6 +626,11 @@ impl Pair {
             link.replies_stuck,
             stuck.map(|since| since.max(link.last_write))
         );
+        for number in 1..4 {
+            let progress = &self.progress[number as usize];
+            assert_eq!(progress.written(), self.model.written[number as usize]);
+            assert_eq!(progress.begun(), self.model.begun(number));
+        }
         assert_eq!(self.outbox.take_signal(), self.model.signal.take());
         assert!(self.wire.written() == self.model.stream, "octet for octet");
     }
@@ -488,15 +643,20 @@ impl Pair {
         self.step(&Step::Allow(usize::MAX, usize::MAX));
         self.step(&Step::Flush);
         assert!(self.outbox.is_empty());
+        self.step(&Step::News);
         let (seen, rest) = read(KIND, &self.wire.written());
         assert_eq!(rest, 0, "only whole frames");
-        let mut messages = 0;
+        let (mut messages, mut deliveries) = (0, 0);
         let mut last = HashMap::new();
         for seen in seen {
             let (line, number) = match &seen {
                 Seen::Frame(frame, _) if frame.starts_with("MESSAGE") => {
-                    messages += 1;
                     let lines: Vec<_> = frame.lines().collect();
+                    if lines[3].ends_with(QUEUE) {
+                        deliveries += 1;
+                    } else {
+                        messages += 1;
+                    }
                     let id = lines[2].strip_prefix("message-id:m-").unwrap();
                     (
                         format!("{} {}", lines[1], lines[3]),
@@ -520,6 +680,7 @@ impl Pair {
             assert!(before.is_none_or(|before| before < number), "in order");
         }
         assert_eq!(self.offered, messages + self.lost, "nothing is lost unsaid");
+        assert_eq!(deliveries, self.model.written.iter().sum::<u64>());
     }
 }
 
@@ -778,4 +939,286 @@ fn a_client_that_reads_nothing_does_not_grow_its_line() {
     assert_eq!(backlog.messages().frames, 8);
     let items = format!("{backlog:?}").matches("place: ").count();
     assert!(items <= 2 * (1 + 8) + 1, "{items}");
+}
+
+// --- Deliveries of queues ----------------------------------------------------------------------
+
+/// A queue's consumer behind an outbox.
+struct Consumer {
+    number: u32,
+    reports: bool,
+    ended: AtomicBool,
+    progress: Arc<Progress>,
+    given: u64,
+}
+
+impl Consumer {
+    fn new(number: u32, reports: bool) -> Self {
+        Self {
+            number,
+            reports,
+            ended: AtomicBool::new(false),
+            progress: Arc::default(),
+            given: 0,
+        }
+    }
+
+    /// Delivers messages with bodies of these sizes, named by their numbers.
+    fn deliver(&mut self, outbox: &Outbox, sizes: &[usize], now: Instant) -> Delivered {
+        let first = self.given + 1;
+        let piece = piece(QUEUE, self.number, first, sizes);
+        let track = track(&self.progress, first, self.reports);
+        let delivered = outbox.deliver(&piece, self.number, &self.ended, track, now);
+        self.given += sizes.len() as u64;
+        delivered
+    }
+
+    fn has_come(&self) -> (u64, u64) {
+        (self.progress.written(), self.progress.begun())
+    }
+}
+
+const TAKEN: Delivered = Delivered {
+    taken: true,
+    full: false,
+};
+const FULL: Delivered = Delivered {
+    taken: true,
+    full: true,
+};
+const REFUSED: Delivered = Delivered {
+    taken: false,
+    full: true,
+};
+
+#[test]
+fn a_delivery_is_written_at_once_and_says_how_far_it_has_come() {
+    let now = Instant::now();
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    assert_eq!(consumer.deliver(&outbox, &[1, 1], now), TAKEN);
+    assert_eq!(consumer.has_come(), (2, 2));
+    assert!(!is_ready(outbox.woken()), "all is written");
+    let size = wire.len() / 2;
+    wire.allow(size + size / 2);
+    assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), TAKEN);
+    assert_eq!(consumer.has_come(), (3, 4));
+    assert!(is_ready(outbox.woken()), "the owner writes the rest");
+    // Who delivers sees for himself what is written at once.
+    assert_eq!(outbox.take_news().written, [0; 0]);
+    wire.allow(size);
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::Blocked);
+    assert_eq!(consumer.has_come(), (4, 5));
+    assert_eq!(outbox.take_news().written, [1]);
+    wire.allow(usize::MAX);
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
+    assert_eq!(consumer.has_come(), (5, 5));
+    assert_eq!(outbox.take_news().written, [1]);
+    assert_eq!(outbox.take_news().written, [0; 0], "told once");
+    assert_eq!(shown(&wire), ["m-1", "m-2", "m-3", "m-4", "m-5"]);
+}
+
+#[test]
+fn a_frame_that_ends_with_what_the_socket_takes_leaves_the_next_one_not_begun() {
+    let now = Instant::now();
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, false);
+    consumer.deliver(&outbox, &[1], now);
+    wire.allow(wire.len());
+    consumer.deliver(&outbox, &[1, 1], now);
+    assert_eq!(consumer.has_come(), (2, 2));
+    wire.allow(0);
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::Blocked);
+    assert_eq!(consumer.has_come(), (2, 2));
+    assert_eq!(outbox.end_subscription(1, &consumer.ended), 0);
+    assert!(outbox.is_empty());
+    assert_eq!(consumer.has_come(), (2, 2));
+}
+
+#[test]
+fn only_a_consumer_that_does_not_acknowledge_reports() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(0);
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let (mut quiet, mut auto) = (Consumer::new(1, false), Consumer::new(2, true));
+    quiet.deliver(&outbox, &[1], now);
+    auto.deliver(&outbox, &[1], now);
+    quiet.deliver(&outbox, &[1], now);
+    wire.allow(usize::MAX);
+    outbox.flush(now).unwrap();
+    assert_eq!(outbox.take_news().written, [2]);
+    assert_eq!((quiet.has_come(), auto.has_come()), ((2, 2), (1, 1)));
+}
+
+#[test]
+fn rule_31_deliveries_are_taken_until_the_outbox_is_full_and_that_is_told() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(0);
+    let outbox = outbox(&wire, 4, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), TAKEN);
+    assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), FULL);
+    assert_eq!(Consumer::new(2, true).deliver(&outbox, &[1], now), REFUSED);
+    assert_eq!(outbox.take_signal(), None, "nobody is cut");
+    assert!(!outbox.wait_for_room(1));
+    assert!(outbox.take_news().room.is_empty());
+    // There is room when half of the bound is written, not before.
+    let size = piece(QUEUE, 1, 1, &[1]).octets().len();
+    wire.allow(3 * size);
+    outbox.flush(now).unwrap();
+    assert!(outbox.take_news().room.is_empty());
+    assert!(!outbox.wait_for_room(2));
+    wire.allow(size);
+    outbox.flush(now).unwrap();
+    assert_eq!(outbox.take_news().room, [1, 2]);
+    assert!(outbox.take_news().room.is_empty(), "told once");
+    assert!(outbox.wait_for_room(1), "there is room already");
+}
+
+#[test]
+fn rule_31_one_large_delivery_fills_the_outbox_and_is_taken() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(0);
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    assert_eq!(consumer.deliver(&outbox, &[2 << 20], now), FULL);
+    assert!(!outbox.wait_for_room(1));
+    wire.allow(1 << 20);
+    outbox.flush(now).unwrap();
+    assert!(outbox.take_news().room.is_empty(), "it is still there");
+    wire.allow(usize::MAX);
+    while outbox.flush(now).unwrap() == Flushed::Some {}
+    assert_eq!(outbox.take_news().room, [1]);
+}
+
+#[test]
+fn rule_31_deliveries_and_messages_of_topics_take_no_room_from_each_other() {
+    let now = Instant::now();
+    let never = AtomicBool::new(false);
+    let wire = MemoryWire::taking(0);
+    let outbox = outbox(&wire, 2, SlowConsumer::DropOldest);
+    let mut consumer = Consumer::new(1, true);
+    let push = |first: u64| {
+        let piece = piece("/topic/a", 2, first, &[1]);
+        let pushed = outbox.push(&piece, 2, &never, Write::Now, now);
+        (pushed.accepted, pushed.dropped)
+    };
+    assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), FULL);
+    assert_eq!(push(11), (1, 0));
+    assert_eq!(push(12), (1, 0));
+    assert_eq!(push(13), (1, 1), "of the topic, not of the queue");
+    wire.allow(usize::MAX);
+    outbox.flush(now).unwrap();
+    assert_eq!(shown(&wire), ["m-1", "m-2", "m-3", "m-12", "m-13"]);
+}
+
+#[test]
+fn deliveries_that_leave_with_an_overflow_were_never_begun() {
+    let now = Instant::now();
+    let never = AtomicBool::new(false);
+    let wire = MemoryWire::taking(10);
+    let outbox = outbox(&wire, 1, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    consumer.deliver(&outbox, &[40, 40], now);
+    let pushed = outbox.push(
+        &piece("/topic/a", 2, 11, &[1, 1]),
+        2,
+        &never,
+        Write::Now,
+        now,
+    );
+    assert_eq!((pushed.accepted, pushed.dropped), (0, 2));
+    assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
+    assert_eq!(consumer.has_come(), (0, 1));
+    assert_eq!(consumer.deliver(&outbox, &[1], now), Delivered::default());
+    wire.allow(usize::MAX);
+    outbox.flush(now).unwrap();
+    assert_eq!(shown(&wire), ["m-1"]);
+    assert_eq!(consumer.has_come(), (1, 1));
+}
+
+#[test]
+fn after_its_end_a_consumer_takes_nothing_and_what_is_begun_is_completed() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(10);
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let (mut one, mut two) = (Consumer::new(1, true), Consumer::new(2, true));
+    one.deliver(&outbox, &[40, 40], now);
+    two.deliver(&outbox, &[40], now);
+    let lost = outbox.end_subscription(1, &one.ended);
+    assert_eq!(lost, 0, "its queue has them");
+    assert_eq!(one.deliver(&outbox, &[1], now), Delivered::default());
+    assert_eq!(one.has_come(), (0, 1));
+    wire.allow(usize::MAX);
+    outbox.flush(now).unwrap();
+    assert_eq!((one.has_come(), two.has_come()), ((1, 1), (1, 1)));
+    assert_eq!(outbox.take_news().written, [1, 2]);
+    assert_eq!(outbox.end(), 0);
+    assert_eq!(two.deliver(&outbox, &[1], now), Delivered::default());
+    assert!(outbox.wait_for_room(2), "nothing is to be waited for");
+}
+
+#[test]
+fn deliveries_keep_their_place_among_replies() {
+    let now = Instant::now();
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    outbox.reply_and_hold(receipt(8, 0), now);
+    assert_eq!(consumer.deliver(&outbox, &[1], now), TAKEN);
+    outbox.flush_for_owner(now);
+    assert!(wire.is_empty(), "nobody but the owner writes");
+    outbox.reply(receipt(9, 0), now);
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
+    assert_eq!(shown(&wire), ["8-", "m-1", "9-"]);
+    assert_eq!(outbox.take_news().written, [1]);
+}
+
+#[test]
+fn the_owner_is_woken_when_somebody_else_writes_what_a_queue_waits_for() {
+    let now = Instant::now();
+    let never = AtomicBool::new(false);
+    for (reports, waits) in [(true, false), (false, true), (false, false)] {
+        let wire = MemoryWire::taking(0);
+        let outbox = outbox(&wire, 2, SlowConsumer::Disconnect);
+        let mut consumer = Consumer::new(1, reports);
+        assert_eq!(consumer.deliver(&outbox, &[1, 1], now), FULL);
+        assert!(is_ready(outbox.woken()));
+        assert_eq!(waits && !outbox.wait_for_room(1), waits);
+        // A publisher comes by and finds that the socket takes all.
+        outbox.push(
+            &piece("/topic/a", 2, 11, &[1]),
+            2,
+            &never,
+            Write::Later,
+            now,
+        );
+        wire.allow(usize::MAX);
+        outbox.flush_for_owner(now);
+        assert_eq!(is_ready(outbox.woken()), reports || waits);
+        assert_eq!(shown(&wire), ["m-1", "m-2", "m-11"]);
+        let news = outbox.take_news();
+        assert_eq!(
+            (news.written.len(), news.room.len()),
+            (reports.into(), waits.into())
+        );
+    }
+}
+
+#[test]
+fn a_broken_socket_takes_nothing_and_the_owner_finds_out() {
+    let now = Instant::now();
+    let wire = MemoryWire::open();
+    let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
+    let mut consumer = Consumer::new(1, true);
+    wire.break_off();
+    assert_eq!(consumer.deliver(&outbox, &[1], now), TAKEN);
+    assert_eq!(consumer.has_come(), (0, 0));
+    assert!(is_ready(outbox.woken()));
+    assert!(outbox.flush(now).is_err());
+    outbox.close();
+    assert_eq!(consumer.deliver(&outbox, &[1], now), Delivered::default());
+    assert_eq!(consumer.has_come(), (0, 0));
 }

@@ -84,6 +84,15 @@ impl TestBroker {
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
+    /// Expects a metric to have this value now.
+    pub async fn expect_metric(&self, name: &str, value: u32) {
+        let actual = self.metric(name).await;
+        assert!(
+            (actual - f64::from(value)).abs() < 0.01,
+            "{name} is {actual} and not {value}"
+        );
+    }
+
     /// How often this reason to refuse was counted.
     pub async fn refusals(&self, reason: &str) -> u32 {
         let (_, text) = self.admin("/metrics").await;

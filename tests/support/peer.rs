@@ -174,6 +174,64 @@ impl Peer {
         self.expect(&format!("RECEIPT\nreceipt-id:sub-{id}")).await;
     }
 
+    /// Subscribes with further header lines and waits for the RECEIPT.
+    pub async fn subscribe_with(&mut self, id: &str, destination: &str, headers: &str) {
+        self.send(&format!(
+            "SUBSCRIBE\nid:{id}\ndestination:{destination}\nreceipt:sub-{id}\n{headers}"
+        ))
+        .await;
+        self.expect(&format!("RECEIPT\nreceipt-id:sub-{id}")).await;
+    }
+
+    /// Unsubscribes and waits for the RECEIPT.
+    pub async fn unsubscribe(&mut self, id: &str) {
+        self.send(&format!("UNSUBSCRIBE\nid:{id}\nreceipt:unsub-{id}"))
+            .await;
+        self.expect(&format!("RECEIPT\nreceipt-id:unsub-{id}"))
+            .await;
+    }
+
+    /// Sends messages with these bodies and waits until they are handed over.
+    pub async fn publish(&mut self, destination: &str, bodies: &[&str]) {
+        for body in bodies {
+            self.send(&format!("SEND\ndestination:{destination}\n\n{body}"))
+                .await;
+        }
+        self.sync().await;
+    }
+
+    /// Expects MESSAGEs with these bodies; `redelivered:true` shows as ` again` behind the body.
+    pub async fn expect_messages(&mut self, bodies: &[&str]) -> Vec<String> {
+        let mut frames = Vec::new();
+        let mut seen = Vec::new();
+        while seen.len() < bodies.len() {
+            let frame = self.frame().await;
+            assert!(
+                frame.starts_with("MESSAGE\n"),
+                "expected {:?}, got:\n{frame}",
+                &bodies[seen.len()..]
+            );
+            let again = script::header(&frame, "redelivered").map_or("", |_| " again");
+            seen.push(format!("{}{again}", script::body(&frame)));
+            frames.push(frame);
+        }
+        assert_eq!(seen, bodies);
+        frames
+    }
+
+    /// Sends an ACK or NACK of STOMP 1.2 for this MESSAGE, with further header lines.
+    pub async fn settle(&mut self, command: &str, message: &str, headers: &str) {
+        let id = script::header(message, "ack").unwrap();
+        self.send(&format!("{command}\nid:{id}\n{headers}")).await;
+    }
+
+    /// Expects that nothing comes, also not for what was just acknowledged: that is handed over
+    /// behind the RECEIPTs of the same read.
+    pub async fn expect_nothing(&mut self) {
+        self.sync().await;
+        self.sync().await;
+    }
+
     /// Waits until all that was sent before is done.
     pub async fn sync(&mut self) {
         self.send("UNSUBSCRIBE\nid:no-such-subscription\nreceipt:sync")

@@ -31,6 +31,18 @@ pub fn show(frame: &Frame) -> String {
     text
 }
 
+/// The value of a header of a frame that [`show`] wrote.
+pub fn header<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
+    let head = frame.split("\n\n").next().unwrap_or_default();
+    head.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// The body of a frame that [`show`] wrote.
+pub fn body(frame: &str) -> &str {
+    frame.split_once("\n\n").map_or("", |(_, body)| body)
+}
+
 /// Compares a frame with what is expected of it, in which each `*` stands for anything.
 #[track_caller]
 pub fn check(actual: &str, expected: &str) {

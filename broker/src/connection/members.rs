@@ -99,6 +99,7 @@ impl Members {
         };
         let settled = queue.settle(subscriber, delivery.number, *verdict, *transaction);
         let queue = Arc::clone(queue);
+        self.forget_if_done(delivery.subscription);
         let is_known = |known| Arc::ptr_eq(known, &queue);
         if !self.to_dispatch.iter().any(is_known) {
             self.to_dispatch.push(queue);
@@ -108,20 +109,23 @@ impl Members {
 
     /// Hands over what was made room for: once for all that one read has settled.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        if self.to_dispatch.is_empty() {
-            return;
-        }
         for queue in self.to_dispatch.drain(..) {
             queue.dispatch(now);
         }
-        self.retired.retain(|_, Member { subscriber, queue }| {
-            let queue = queue.as_ref();
-            queue.is_some_and(|queue| queue.has(subscriber))
-        });
+    }
+
+    /// An ended subscription of which nothing is left to settle is forgotten.
+    pub(super) fn forget_if_done(&mut self, number: u32) {
+        let member = self.retired.get(&number);
+        if member.is_some_and(|Member { subscriber, queue }| {
+            queue.as_ref().is_none_or(|queue| !queue.has(subscriber))
+        }) {
+            self.retired.remove(&number);
+        }
     }
 
     /// Tells the queues how far their deliveries have come.
-    pub(super) fn hear_news(&self, outbox: &Outbox, now: Instant) {
+    pub(super) fn hear_news(&mut self, outbox: &Outbox, now: Instant) {
         if !self.queued {
             return;
         }
@@ -131,6 +135,9 @@ impl Members {
         }
         for (subscriber, queue) in room.iter().filter_map(|number| self.held(*number)) {
             queue.resume(subscriber, now);
+        }
+        for number in written {
+            self.forget_if_done(number);
         }
     }
 }

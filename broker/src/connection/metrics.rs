@@ -1,10 +1,13 @@
 //! What connections count.
 
+use std::time::{Duration, Instant};
+
 use stomp_codec::Command;
 
 use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
-use crate::metrics::{Counter, Counters, Gauge, Gauges, Registry};
+use crate::metrics::{Counter, Counters, Gauge, Gauges, Histogram, Registry, number};
+use crate::transport::handshake::Refused;
 use crate::transport::{TCP, WEBSOCKET};
 
 /// What connections count.
@@ -20,6 +23,19 @@ pub struct Metrics {
     heart_beat_timeouts: Counter,
     refusals: Counters,
     pub(super) version_mismatches: Counter,
+    pub(super) hand_over: Histogram,
+    round_trip: Histogram,
+    blocked: Histogram,
+    held: Gauge,
+}
+
+/// What takes time on one connection, from its begin until it is over.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    /// Since when a Ping is not answered.
+    pinged: Option<Instant>,
+    /// Since when the socket does not take all there is.
+    blocked: Option<Instant>,
 }
 
 /// The frames of one step, by command: counters are shared, so they are counted once for a batch.
@@ -29,6 +45,13 @@ pub(super) struct Tally([u32; Command::ALL.len()]);
 /// A connection that is counted as open for as long as this lives.
 #[derive(Debug)]
 pub struct Presence(Gauge);
+
+/// What one client's transactions hold, as part of what all hold together.
+#[derive(Debug)]
+pub(super) struct Held {
+    all: Gauge,
+    octets: i64,
+}
 
 impl Metrics {
     /// Registers all of them.
@@ -45,9 +68,9 @@ impl Metrics {
         );
         let sent = registry.counters(
             "stompd_frames_sent_total",
-            "STOMP frames to clients other than MESSAGE (see stompd_messages_delivered_total), by command.",
+            "STOMP frames to clients, by command; of MESSAGEs only those that tell a refusal.",
             "command",
-            ["CONNECTED", "ERROR", "RECEIPT"],
+            ["CONNECTED", "ERROR", "MESSAGE", "RECEIPT"],
         );
         Self {
             connections: registry.gauges(
@@ -90,13 +113,36 @@ impl Metrics {
             ),
             refusals: registry.counters(
                 "stompd_refusals_total",
-                "Clients and connections refused or cut, by reason.",
+                "Clients and connections refused or cut, by reason; handshake_… before there was a WebSocket.",
                 "reason",
-                ["slow_consumer", "heart_beat"],
+                ["slow_consumer", "heart_beat"]
+                    .into_iter()
+                    .chain(Refused::ALL.map(Refused::label)),
             ),
             version_mismatches: registry.counter(
                 "stompd_version_mismatches_total",
                 "Sessions whose STOMP version is not that of their WebSocket subprotocol.",
+            ),
+            hand_over: registry.histogram(
+                "stompd_publish_to_write_seconds",
+                "From the read that brought messages until their subscribers' sockets or outgoing \
+                 queues have them, once for each batch.",
+                Duration::from_micros(16)..Duration::from_secs(8),
+            ),
+            round_trip: registry.histogram(
+                "stompd_ping_round_trip_seconds",
+                "From a Ping to the Pong of the client, with the time that the Ping waited here.",
+                Duration::from_millis(1)..Duration::from_secs(60),
+            ),
+            blocked: registry.histogram(
+                "stompd_outbox_blocked_seconds",
+                "How long a client's outgoing queue was not empty because its socket took no more, \
+                 when that is over.",
+                Duration::from_millis(1)..Duration::from_secs(300),
+            ),
+            held: registry.gauge(
+                "stompd_transaction_bytes",
+                "Octets of the messages that open transactions hold.",
             ),
         }
     }
@@ -112,6 +158,14 @@ impl Metrics {
         let gauge = self.connections.with(transport);
         gauge.inc();
         Presence(gauge)
+    }
+
+    /// A client that holds nothing yet.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            all: self.held.clone(),
+            octets: 0,
+        }
     }
 
     pub(super) fn count_received(&self, tally: &mut Tally) {
@@ -136,9 +190,48 @@ impl Metrics {
     }
 }
 
+impl Clocks {
+    pub(super) fn ping(&mut self, now: Instant) {
+        self.pinged.get_or_insert(now);
+    }
+
+    /// A Pong that nobody asked for is none of our business.
+    pub(super) fn pong(&mut self, now: Instant, metrics: &Metrics) {
+        if let Some(pinged) = self.pinged.take() {
+            metrics.round_trip.observe(now - pinged);
+        }
+    }
+
+    pub(super) fn block(&mut self, now: Instant) {
+        self.blocked.get_or_insert(now);
+    }
+
+    pub(super) fn unblock(&mut self, now: Instant, metrics: &Metrics) {
+        if let Some(since) = self.blocked.take() {
+            metrics.blocked.observe(now - since);
+        }
+    }
+}
+
 impl Tally {
     pub(super) fn add(&mut self, command: Command) {
         self.0[command as usize] += 1;
+    }
+}
+
+impl Held {
+    pub(super) fn set(&mut self, octets: usize) {
+        let octets = number(octets);
+        if octets != self.octets {
+            self.all.add(octets - self.octets);
+            self.octets = octets;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

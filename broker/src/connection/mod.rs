@@ -37,7 +37,7 @@ use crate::subscriber::Subscriber;
 use crate::transport::{self, Incoming, Socket, Transport};
 
 use self::members::Members;
-use self::metrics::Tally;
+use self::metrics::{Clocks, Held, Tally};
 pub use self::metrics::{Metrics, Presence};
 use self::timer::Timer;
 
@@ -114,6 +114,9 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         gathered: 0,
         turn: 0,
         received: Tally::default(),
+        clocks: Clocks::default(),
+        held: shared.metrics.held(),
+        read_at: now,
         reading: true,
         span,
         shared,
@@ -139,11 +142,15 @@ struct Connection {
     /// the number of messages up to theirs.
     messages: Vec<Message>,
     receipts: Vec<(usize, Frame)>,
-    /// The octets of their bodies.
+    /// Their octets.
     gathered: usize,
     /// The octets that were read since others had their turn.
     turn: usize,
     received: Tally,
+    clocks: Clocks,
+    held: Held,
+    /// When what is worked on was read.
+    read_at: std::time::Instant,
     reading: bool,
     span: Span,
 }
@@ -196,11 +203,18 @@ impl Connection {
     /// Writes what waits. A socket that cannot be written may still hold what the client said
     /// before it went away, and that counts: reading finds the end.
     fn flush(&mut self) -> Flushed {
-        self.outbox.flush(now()).unwrap_or_else(|error| {
+        let now = now();
+        let flushed = self.outbox.flush(now).unwrap_or_else(|error| {
             debug!(parent: &self.span, %error, "cannot write");
             self.outbox.close();
             Flushed::All
-        })
+        });
+        match flushed {
+            Flushed::All => self.clocks.unblock(now, &self.shared.metrics),
+            Flushed::Blocked => self.clocks.block(now),
+            Flushed::Some => {}
+        }
+        flushed
     }
 
     /// Lets other clients of this thread have their turn when this one has had its own.
@@ -216,7 +230,8 @@ impl Connection {
             Ok(octets) if octets.is_empty() => Err(End::Finished),
             Ok(octets) => {
                 self.turn += octets.len();
-                self.session.on_read(now());
+                self.read_at = now();
+                self.session.on_read(self.read_at);
                 self.on_octets(octets).await
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -233,6 +248,7 @@ impl Connection {
         let ended = self.hand_over().await.and(ended);
         self.members.dispatch(now());
         self.shared.metrics.count_received(&mut self.received);
+        self.held.set(self.session.held());
         let output = self.transport.take_output();
         if !output.is_empty() {
             self.outbox.control(output, now());
@@ -257,6 +273,9 @@ impl Connection {
                 Ok(Some(Item::HeartBeat)) => {}
                 Ok(None) => match self.transport.take_input() {
                     Ok(Some(Incoming::Data(octets))) => self.decoder.push(octets),
+                    Ok(Some(Incoming::Pong)) => {
+                        self.clocks.pong(self.read_at, &self.shared.metrics);
+                    }
                     Ok(Some(Incoming::Close)) => {
                         self.session.on_close();
                         return Err(End::ClosedByClient);
@@ -363,6 +382,7 @@ impl Connection {
                 }
                 Action::Ping => {
                     if self.outbox.ping(self.framing().ping()) {
+                        self.clocks.ping(now());
                         self.shared.metrics.pings.inc();
                     }
                 }
@@ -373,7 +393,7 @@ impl Connection {
     }
 
     async fn gather(&mut self, publication: Publication) -> Result<(), End> {
-        self.gathered += publication.message.body.len();
+        self.gathered += publication.message.octets();
         self.messages.push(publication.message);
         let place = self.messages.len();
         let receipt = publication.receipt;
@@ -396,25 +416,27 @@ impl Connection {
         let messages = std::mem::take(&mut self.messages);
         let mut receipts = std::mem::take(&mut self.receipts).into_iter().peekable();
         self.gathered = 0;
-        let mut done = 0;
-        loop {
-            let rest = &messages[done..];
-            let hub = &self.shared.hub;
-            let Err(refused) = hub.publish(rest, self.id, now()).await else {
-                break;
-            };
-            done += refused.accepted;
+        let (mut done, mut at_once) = (0, messages.len());
+        while done < messages.len() {
+            let part = &messages[done..messages.len().min(done + at_once)];
+            let refused = self.shared.hub.publish(part, self.id, now()).await.err();
+            done += refused
+                .as_ref()
+                .map_or(part.len(), |refused| refused.accepted);
             while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
                 self.reply(&receipt);
             }
-            done += 1;
-            let receipt = receipts.next_if(|(place, _)| *place == done);
-            let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
-            self.refuse(&refused.refusal, receipt)?;
+            if let Some(refused) = refused {
+                done += 1;
+                let receipt = receipts.next_if(|(place, _)| *place == done);
+                let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
+                self.refuse(&refused.refusal, receipt)?;
+                // The next one is likely to be refused as well, so not all are looked at each time.
+                at_once = FEW;
+            }
         }
-        for (_, receipt) in receipts {
-            self.reply(&receipt);
-        }
+        let metrics = &self.shared.metrics;
+        metrics.hand_over.observe(now() - self.read_at);
         // The room is used again.
         self.messages = messages;
         self.messages.clear();
@@ -450,7 +472,11 @@ impl Connection {
     ) -> Result<(), End> {
         let hub = &self.shared.hub;
         let held = |number| self.members.held(number);
-        match hub.commit(&transaction, held, self.id, now()).await {
+        let done = hub.commit(&transaction, held, self.id, now()).await;
+        for (subscription, _) in &transaction.deliveries {
+            self.members.forget_if_done(*subscription);
+        }
+        match done {
             Ok(()) => self.reply_if_any(receipt),
             Err(refusal) => self.refuse(&refusal, receipt.as_ref())?,
         }
@@ -640,8 +666,11 @@ fn now() -> std::time::Instant {
 /// So many octets are read before others have their turn.
 const TURN: usize = 64 * 1024;
 
-/// A batch with as much in bodies is handed over before more is gathered.
+/// A batch with as many octets is handed over before more is gathered.
 const BATCH: usize = 64 * 1024;
+
+/// So many messages are handed over at once after one was refused.
+const FEW: usize = 16;
 
 /// So many frames, or subscriptions that end, are worked on before others have their turn.
 const FRAMES: usize = 1024;

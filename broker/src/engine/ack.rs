@@ -43,7 +43,10 @@ impl AckId {
             return Some(Self::Nothing);
         }
         let mut parts = text.split('-');
-        let start = parts.next().filter(|start| start.len() == 16)?;
+        let is_hex = |start: &&str| start.bytes().all(|octet| octet.is_ascii_hexdigit());
+        let start = parts.next().filter(|start| start.len() == 16);
+        // `from_str_radix` alone would take a sign.
+        let start = start.filter(is_hex)?;
         let start = u64::from_str_radix(start, 16).ok()?;
         let first = decimal(parts.next()?)?;
         let Some(second) = parts.next() else {

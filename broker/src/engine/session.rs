@@ -109,8 +109,8 @@ pub enum Action {
     Subscribe(Subscription, Option<Frame>),
     /// End the subscription of this number. No MESSAGE of it follows the RECEIPT.
     Unsubscribe(u32, Option<Frame>),
-    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`]. May be gathered with the ones that follow, and must be done before
-    /// any other action.
+    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`]. May be
+    /// gathered with the ones that follow, and must be done before any other action.
     Publish(Publication),
     /// Settle deliveries of a queue, or hold them for a transaction. If there never was such a
     /// delivery that is told with [`Session::on_failure`].
@@ -336,6 +336,11 @@ impl Session {
                 .chain(self.heart_beat.next_timeout(link))
                 .min(),
         }
+    }
+
+    /// The octets of the messages that its transactions hold.
+    pub fn held(&self) -> usize {
+        self.transactions.octets()
     }
 
     /// The version that was agreed on; 1.0 before that.

@@ -96,6 +96,11 @@ impl Transactions {
         Ok(transaction.number)
     }
 
+    /// The octets of all messages that are held.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+
     /// Checks that a transaction is open.
     ///
     /// # Errors

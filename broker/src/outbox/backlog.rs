@@ -552,7 +552,7 @@ impl Load {
         *self = self.with(other);
     }
 
-    fn with(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         Self {
             frames: self.frames + other.frames,
             octets: self.octets + other.octets,

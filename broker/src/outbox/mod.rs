@@ -211,6 +211,12 @@ impl Outbox {
         if !state.open || ended.load(Ordering::Relaxed) {
             return Delivered::default();
         }
+        if state.is_full_of_deliveries(self.policy.bounds) {
+            return Delivered {
+                taken: false,
+                full: true,
+            };
+        }
         let was_empty = state.backlog.is_empty();
         let mut written = 0;
         if was_empty {
@@ -227,12 +233,7 @@ impl Outbox {
                 .backlog
                 .push_messages(piece, rest, number, part, Some(track));
         }
-        let Load { frames, octets } = state.backlog.deliveries();
-        let Bounds {
-            messages: most,
-            octets: limit,
-        } = self.policy.bounds;
-        let full = frames >= most || octets >= limit;
+        let full = state.is_full_of_deliveries(self.policy.bounds);
         let wake = was_empty && whole < piece.len();
         drop(state);
         if wake {
@@ -318,6 +319,7 @@ impl Outbox {
         ended.store(true, Ordering::Relaxed);
         let before = state.backlog.messages().frames;
         state.backlog.remove_subscription(number);
+        state.waiting.retain(|waiting| *waiting != number);
         before - state.backlog.messages().frames
     }
 
@@ -398,6 +400,14 @@ impl Outbox {
     pub fn is_full_of_replies(&self) -> bool {
         let Load { frames, octets } = self.lock().backlog.replies();
         frames >= self.policy.bounds.messages || octets >= self.policy.bounds.octets
+    }
+
+    /// What waits: messages, deliveries, RECEIPTs and ERRORs.
+    pub fn load(&self) -> Load {
+        let state = self.lock();
+        let backlog = &state.backlog;
+        let [messages, deliveries] = [backlog.messages(), backlog.deliveries()];
+        messages.with(deliveries).with(backlog.replies())
     }
 
     /// Whether nothing waits.
@@ -550,6 +560,11 @@ impl State {
             pushed.dropped += 1;
         }
         true
+    }
+
+    fn is_full_of_deliveries(&self, bounds: Bounds) -> bool {
+        let Load { frames, octets } = self.backlog.deliveries();
+        frames >= bounds.messages || octets >= bounds.octets
     }
 
     /// Whether a queue that was told to wait may go on: when half of what waited is written.

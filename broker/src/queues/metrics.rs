@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use crate::engine::destination::Destination;
 use crate::engine::queue::{Depth, Verdict};
-use crate::metrics::{Counter, Gauge, Gauges, Registry};
+use crate::metrics::{Counter, Gauge, Gauges, Registry, number};
 
 use super::Common;
 
@@ -63,17 +63,20 @@ pub(super) fn observe(common: &Arc<Common>, each: bool, registry: &Registry) {
         queues: gauge("stompd_queues", "Queues that clients have named."),
         ready: gauge(
             "stompd_queue_messages_ready",
-            "Messages in queues that wait for a consumer.",
+            "Messages that wait for a consumer, in queues and for subscriptions to topics with acknowledgement.",
         ),
         unacknowledged: gauge(
             "stompd_queue_messages_unacknowledged",
-            "Messages of queues that consumers have and have not settled.",
+            "Messages that consumers have and have not settled, of queues and of topics.",
         ),
         octets: gauge(
             "stompd_queue_bytes",
-            "Octets of the messages in queues, with those not settled.",
+            "Octets of the messages that wait or are not settled, of queues and of topics.",
         ),
-        consumers: gauge("stompd_queue_consumers", "Consumers of queues."),
+        consumers: gauge(
+            "stompd_queue_consumers",
+            "Consumers of queues, and subscriptions to topics with acknowledgement.",
+        ),
     };
     let by_name = each.then(|| ByName::new(registry));
     let common = Arc::downgrade(common);
@@ -150,8 +153,4 @@ fn read(common: &Weak<Common>, total: &Total, by_name: Option<&ByName>) {
     total.unacknowledged.set(number(sum.unacknowledged));
     total.octets.set(number(sum.octets));
     total.consumers.set(number(sum.consumers));
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -49,7 +49,7 @@ struct Common {
     metrics: Metrics,
 }
 
-/// The queue of a subscription, by the number of the subscription.
+/// A subscription, and the queue that holds what it has not settled.
 pub type Held<'a> = (&'a Subscriber, &'a Arc<SharedQueue>);
 
 impl Queues {
@@ -128,15 +128,16 @@ impl Queues {
 
     fn remove_private(&self, subscriber: &Subscriber, queue: &SharedQueue) -> usize {
         let removed = self.common.private.remove(&subscriber.id());
-        removed.map_or(0, |_| queue.depth().ready)
+        removed.map_or(0, |_| queue.close(subscriber))
     }
 
     /// Appends messages to the queue they are all sent to. Returns how many it took.
     pub fn push(&self, messages: &[Message], first: u64, now: Instant) -> usize {
-        let compact = compact(messages);
+        let mut taken = 0;
         self.with(&messages[0].destination, |queue| {
-            queue.push(&compact, first, now)
-        })
+            queue.push(messages, &mut taken, first, now)
+        });
+        taken
     }
 
     /// Keeps room for all messages of a transaction that go to queues.

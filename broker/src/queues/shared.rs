@@ -17,7 +17,7 @@ use crate::engine::subscription::AckMode;
 use crate::outbox::{Signal, Track};
 use crate::subscriber::Subscriber;
 
-use super::Common;
+use super::{Common, compact};
 
 /// One queue shared by its publishers and its consumers.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl SharedQueue {
         Self::new(Owner::Name(name), common.bounds, common)
     }
 
-    /// The queue of one subscription of a topic. It is bounded like an outbox.
+    /// The queue of one subscription of a topic. It is bounded like an outbox, beside what its consumer may have in flight.
     pub(super) fn private(
         subscriber: &Arc<Subscriber>,
         bounds: Bounds,
@@ -120,34 +120,42 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Appends messages, the first of which was accepted under the number `first`, until there is no
-    /// room for one. Returns how many were taken.
+    /// Appends messages from the one at `taken` on, the first of all was accepted under the number
+    /// `first`, until there is no room for one. Moves `taken` on by what is appended, so that
+    /// nothing is appended twice if the queue is gone in between.
     pub(super) fn push(
         self: &Arc<Self>,
-        messages: &[Arc<Message>],
+        messages: &[Message],
+        taken: &mut usize,
         first: u64,
         now: Instant,
-    ) -> Result<usize, Gone> {
-        let mut taken = 0;
-        loop {
-            let before = taken;
-            {
-                let mut state = self.lock();
-                if state.gone {
-                    return Err(Gone);
-                }
-                while taken < messages.len()
-                    && state.queue.push(&messages[taken], first + taken as u64)
-                {
-                    taken += 1;
-                }
-            }
+    ) -> Result<(), Gone> {
+        let mut stuck = false;
+        while *taken < messages.len() {
+            let rest = &messages[*taken..];
+            // Only what fits is copied, or a run that is refused one by one would be copied as often.
+            let fitting = self.lock().queue.fitting(rest);
+            let done = self.append(&compact(&rest[..fitting]), first + *taken as u64)?;
+            *taken += done;
             self.dispatch(now);
             // If it was full its consumers may have made room just now.
-            if taken == messages.len() || taken == before {
-                return Ok(taken);
+            if done == 0 && stuck {
+                break;
             }
+            stuck = done == 0;
         }
+        Ok(())
+    }
+
+    /// Appends messages until there is no room for one. Returns how many.
+    fn append(&self, messages: &[Arc<Message>], first: u64) -> Result<usize, Gone> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let all = messages.iter().zip(first..);
+        let fit = all.take_while(|(message, id)| state.queue.push(message, *id));
+        Ok(fit.count())
     }
 
     /// Keeps room for what a transaction will bring; `false` if there is none.
@@ -166,7 +174,12 @@ impl SharedQueue {
         }
         drop(state);
         self.dispatch(now);
-        let reserved = self.lock().queue.reserve(messages, octets);
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let reserved = state.queue.reserve(messages, octets);
+        drop(state);
         self.remove_if_unused();
         Ok(reserved)
     }
@@ -204,27 +217,28 @@ impl SharedQueue {
         let Owner::Subscriber(subscriber, policy) = &self.owner else {
             return 0;
         };
-        let (mut dropped, mut overflow) = (0, 0);
-        {
-            let mut state = self.lock();
-            for (at, (message, id)) in messages.iter().zip(first..).enumerate() {
-                let mut taken = state.queue.push(message, id);
-                while !taken && *policy == SlowConsumer::DropOldest && state.queue.drop_oldest() {
-                    dropped += 1;
-                    taken = state.queue.push(message, id);
+        let (mut done, mut dropped, mut stuck) = (0, 0, false);
+        while done < messages.len() {
+            // When it is gone the subscription has ended, and nothing is lost.
+            let Ok(taken) = self.append(&messages[done..], first + done as u64) else {
+                break;
+            };
+            done += taken;
+            self.dispatch(now);
+            // If it was full its consumer may have made room just now.
+            if taken == 0 && stuck {
+                if *policy == SlowConsumer::Disconnect {
+                    subscriber.outbox.signal(Signal::Overflow);
+                    return dropped + messages.len() - done;
                 }
-                if !taken && *policy == SlowConsumer::Disconnect {
-                    overflow = messages.len() - at;
-                    break;
-                }
-                dropped += usize::from(!taken);
+                let made_room = self.lock().queue.drop_oldest_for(&messages[done]);
+                done += usize::from(!made_room);
+                dropped += 1;
+            } else {
+                stuck = taken == 0;
             }
         }
-        if overflow > 0 {
-            subscriber.outbox.signal(Signal::Overflow);
-        }
-        self.dispatch(now);
-        dropped + overflow
+        dropped
     }
 
     /// An ACK or NACK; with `hold` it is held for that transaction. What it makes room for is handed
@@ -236,12 +250,15 @@ impl SharedQueue {
         verdict: Verdict,
         hold: Option<u32>,
     ) -> Settled {
-        let settled = self
-            .lock()
-            .queue
-            .settle(subscriber.id(), number, verdict, hold);
+        let (settled, unused) = {
+            let queue = &mut self.lock().queue;
+            let settled = queue.settle(subscriber.id(), number, verdict, hold);
+            (settled, queue.is_unused())
+        };
         if let (Settled::Done(count), None) = (settled, hold) {
             self.common.metrics.count_settled(verdict, count);
+        }
+        if unused {
             self.remove_if_unused();
         }
         settled
@@ -289,17 +306,32 @@ impl SharedQueue {
         self.dispatch(now);
     }
 
+    /// The subscription whose own this is has ended. Nothing is kept: audiences that are remembered
+    /// may still know it. Returns how many messages its client has seen nothing of.
+    pub(super) fn close(&self, subscriber: &Subscriber) -> usize {
+        let begun = subscriber.progress.begun();
+        let mut state = self.lock();
+        state.gone = true;
+        state.queue.retire(subscriber.id(), begun);
+        let left = state.queue.depth().ready;
+        let queue = std::mem::replace(&mut state.queue, Queue::new(self.common.bounds));
+        drop(state);
+        drop(queue);
+        left
+    }
+
     /// The subscription has ended, and its outbox takes no more. Says whether the client has seen
     /// something that it may still settle.
     pub(super) fn retire(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) -> bool {
         let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
-        let done = {
-            let mut state = self.lock();
-            if subscriber.subscription.mode == AckMode::Auto {
-                state.queue.settle_written(subscriber.id(), written);
-            }
-            state.queue.retire(subscriber.id(), begun)
+        let auto = subscriber.subscription.mode == AckMode::Auto;
+        let (settled, done) = {
+            let queue = &mut self.lock().queue;
+            let settled = auto.then(|| queue.settle_written(subscriber.id(), written));
+            (settled, queue.retire(subscriber.id(), begun))
         };
+        let settled = settled.unwrap_or_default();
+        self.common.metrics.count_settled(Verdict::Ack, settled);
         self.dispatch(now);
         self.remove_if_unused();
         !done
@@ -308,13 +340,14 @@ impl SharedQueue {
     /// The connection has ended, and the outbox takes no more.
     pub(super) fn end(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
         let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
-        let redelivered = {
-            let mut state = self.lock();
-            if subscriber.subscription.mode == AckMode::Auto {
-                state.queue.settle_written(subscriber.id(), written);
-            }
-            state.queue.end(subscriber.id(), begun)
+        let auto = subscriber.subscription.mode == AckMode::Auto;
+        let (settled, redelivered) = {
+            let queue = &mut self.lock().queue;
+            let settled = auto.then(|| queue.settle_written(subscriber.id(), written));
+            (settled, queue.end(subscriber.id(), begun))
         };
+        let settled = settled.unwrap_or_default();
+        self.common.metrics.count_settled(Verdict::Ack, settled);
         self.common.metrics.redelivered.inc_by(redelivered as u64);
         self.dispatch(now);
         self.remove_if_unused();
@@ -341,7 +374,7 @@ impl SharedQueue {
         }
         let queue = Arc::clone(self);
         tokio::spawn(async move {
-            while queue.round(Instant::now()) {
+            while queue.round(tokio::time::Instant::now().into_std()) {
                 tokio::task::yield_now().await;
             }
         });

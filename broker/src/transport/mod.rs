@@ -31,6 +31,8 @@ pub enum Transport {
 pub enum Incoming {
     /// Octets of STOMP.
     Data(Bytes),
+    /// A Pong.
+    Pong,
     /// The client begins the closing handshake of WebSocket; what it is to be answered is in
     /// [`Transport::take_output`].
     Close,
@@ -45,7 +47,7 @@ impl Transport {
         }
     }
 
-    /// The next octets of STOMP; `None` until more is fed.
+    /// What came next; `None` until more is fed.
     ///
     /// # Errors
     /// What breaks the rules of WebSocket. Nothing can be read after that.

@@ -63,7 +63,8 @@ impl WebSocket {
                     self.binary.get_or_insert(true);
                     octets
                 }
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Ok(Message::Pong(_)) => return Ok(Some(Incoming::Pong)),
+                Ok(Message::Ping(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(_)) => {
                     // This writes the answer, and then says that all is over, which we know.
                     let _ = self.context.flush(&mut self.octets);

@@ -178,15 +178,15 @@ impl Flights {
     }
 
     /// The places at which a transaction may hold something.
-    fn held(&self, numbers: &[u64], cumulative: bool) -> Vec<usize> {
-        if cumulative {
+    fn held(&self, numbers: &[u64], cumulative: bool) -> impl Iterator<Item = usize> + use<> {
+        let (all, some) = if cumulative {
             let last = numbers.iter().copied().max().unwrap_or_default();
-            return (0..self.lower_bound(last + 1)).collect();
-        }
-        numbers
-            .iter()
-            .filter_map(|number| self.find(*number))
-            .collect()
+            (0..self.lower_bound(last + 1), Vec::new())
+        } else {
+            let found = numbers.iter().filter_map(|number| self.find(*number));
+            (0..0, found.collect())
+        };
+        all.chain(some)
     }
 
     fn find(&self, number: u64) -> Option<usize> {

@@ -124,6 +124,8 @@ struct Line {
     /// What was taken and came back. All of it goes before what is fresh.
     returned: BTreeMap<u64, Entry>,
     next_position: u64,
+    /// Octets of what is in it.
+    ready: usize,
     /// Octets of all messages, also of those in flight.
     octets: usize,
 }
@@ -182,6 +184,17 @@ impl<H: Clone> Queue<H> {
         fits
     }
 
+    /// How many of these messages, from the first on, there is room for now.
+    pub fn fitting(&self, messages: &[Message]) -> usize {
+        let mut load = Load::default();
+        let mut fits = |message: &&Message| {
+            load.messages += 1;
+            load.octets = load.octets.saturating_add(message.octets());
+            self.fits(load)
+        };
+        messages.iter().take_while(|message| fits(message)).count()
+    }
+
     /// Keeps room for messages that [`Queue::push_reserved`] will bring; `false` if there is none.
     pub fn reserve(&mut self, messages: usize, octets: usize) -> bool {
         let load = Load { messages, octets };
@@ -211,6 +224,14 @@ impl<H: Clone> Queue<H> {
         let oldest = self.line.next();
         self.line.octets -= oldest.as_ref().map_or(0, |entry| entry.octets);
         oldest.is_some()
+    }
+
+    /// As [`Queue::drop_oldest`], if a message would fit once all that is ready is gone.
+    pub fn drop_oldest_for(&mut self, message: &Message) -> bool {
+        let in_flight = self.line.octets - self.line.ready + self.reserved.octets;
+        let could_fit =
+            in_flight == 0 || in_flight.saturating_add(message.octets()) <= self.bounds.octets;
+        could_fit && self.drop_oldest()
     }
 
     /// A consumer comes.
@@ -369,11 +390,11 @@ impl<H: Clone> Queue<H> {
             let Some(id) = self.next_consumer() else {
                 break;
             };
-            let Some(entry) = self.line.next() else {
-                self.ring.push_front(id);
+            let Some(consumer) = self.consumers.get_mut(&id) else {
                 break;
             };
-            let Some(consumer) = self.consumers.get_mut(&id) else {
+            let Some(entry) = self.line.next() else {
+                self.ring.push_front(id);
                 break;
             };
             octets += entry.octets;
@@ -546,6 +567,7 @@ impl Line {
 
     fn append(&mut self, message: &Arc<Message>, id: u64, octets: usize) {
         self.octets += octets;
+        self.ready += octets;
         self.fresh.push_back(Entry {
             message: Arc::clone(message),
             id,
@@ -557,10 +579,12 @@ impl Line {
     }
 
     fn next(&mut self) -> Option<Entry> {
-        match self.returned.pop_first() {
+        let entry = match self.returned.pop_first() {
             Some((_, entry)) => Some(entry),
             None => self.fresh.pop_front(),
-        }
+        }?;
+        self.ready -= entry.octets;
+        Some(entry)
     }
 
     fn dispose(&mut self, entry: Entry, verdict: Verdict) {
@@ -572,6 +596,7 @@ impl Line {
 
     fn put_back(&mut self, mut entry: Entry, seen: bool) {
         entry.redelivered |= seen;
+        self.ready += entry.octets;
         self.returned.insert(entry.position, entry);
     }
 }

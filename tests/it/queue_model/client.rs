@@ -1,0 +1,497 @@
+//! A client with its driver: the session, the subscriptions, and the way out to a socket in memory
+//! that takes as much as a test lets it. What `broker/src/connection` does in a task is done here
+//! step by step, and only when that task would have been woken.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stomp_codec::{Command, Frame, Version};
+use stompd::auth::Authenticator;
+use stompd::encoding::Kind;
+use stompd::engine::SessionId;
+use stompd::engine::message::Message as Published;
+use stompd::engine::queue::Settled;
+use stompd::engine::refusal::Refusal;
+use stompd::engine::session::{Acknowledgement, Action, Session, Settings};
+use stompd::engine::subscription::{Prefetch, Subscription};
+use stompd::engine::transaction::Transaction;
+use stompd::framing::Framing;
+use stompd::hub::Hub;
+use stompd::outbox::{Flushed, News, Outbox, Policy, Progress, Signal, Wire};
+use stompd::queues::{Held, SharedQueue};
+use stompd::subscriber::Subscriber;
+use tokio::runtime::Runtime;
+
+const KIND: Kind = Kind {
+    version: Version::V1_2,
+    framing: Framing::Tcp,
+};
+
+/// A socket that takes so many octets, and remembers what it was offered beyond.
+#[derive(Debug)]
+pub(super) struct PartialWire(Mutex<Octets>);
+
+#[derive(Debug)]
+struct Octets {
+    written: Vec<u8>,
+    /// What follows if it is written: at least the rest of a frame that is begun.
+    offered: Vec<u8>,
+    budget: usize,
+    broken: bool,
+}
+
+impl PartialWire {
+    fn lock(&self) -> MutexGuard<'_, Octets> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn allow(&self, octets: usize) {
+        self.lock().budget = octets;
+    }
+
+    pub(super) fn break_off(&self) {
+        self.lock().broken = true;
+    }
+
+    fn is_writable(&self) -> bool {
+        let octets = self.lock();
+        octets.broken || octets.budget > 0
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.lock().broken
+    }
+}
+
+impl Wire for PartialWire {
+    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        let taken = octets.len().min(state.budget);
+        if state.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state.offered = octets[taken..].to_vec();
+        if taken == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.written.extend_from_slice(&octets[..taken]);
+        state.budget -= taken;
+        Ok(taken)
+    }
+}
+
+/// A MESSAGE as its receiver sees it.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// The number of the subscription.
+    pub(super) subscription: u32,
+    pub(super) ack: Option<String>,
+    pub(super) redelivered: bool,
+    /// Which message it is: the first word of the body.
+    pub(super) number: u64,
+}
+
+/// What became of what a client said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Of each message whether it was accepted.
+    pub(super) accepted: Vec<bool>,
+    /// A COMMIT was refused.
+    pub(super) refused: bool,
+    /// The connection is to end.
+    pub(super) closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) id: SessionId,
+    pub(super) wire: Arc<PartialWire>,
+    pub(super) outbox: Arc<Outbox>,
+    session: Session,
+    subscriptions: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
+    retired: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
+    to_dispatch: Vec<Arc<SharedQueue>>,
+    gathered: Vec<(Published, Option<Frame>)>,
+    /// What its last flush left.
+    flushed: Flushed,
+    /// How many octets it has heard of.
+    heard: usize,
+    /// How many RECEIPTs it has asked for, and had.
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+    /// By subscription: the RECEIPT of its SUBSCRIBE.
+    receipts: BTreeMap<u32, u64>,
+}
+
+impl Client {
+    pub(super) fn connect(
+        id: u64,
+        lives_with_refusals: bool,
+        policy: Policy,
+        now: Instant,
+    ) -> Self {
+        let wire = Arc::new(PartialWire(Mutex::new(Octets {
+            written: Vec::new(),
+            offered: Vec::new(),
+            budget: usize::MAX,
+            broken: false,
+        })));
+        let id = SessionId(id);
+        let mut session = Session::new(id, Arc::new(settings()), false, now);
+        let connect = Frame::new(Command::Connect)
+            .with_header("accept-version", "1.2")
+            .with_header("x-refusals", &lives_with_refusals.to_string());
+        session.on_frame(&connect);
+        let Some(Action::Authenticate(credentials)) = session.next_action() else {
+            panic!("nobody is asked who comes");
+        };
+        session.on_verdict(Authenticator::Open.verdict(credentials), now);
+        // CONNECTED is of no interest here.
+        assert_eq!(session.actions().count(), 2);
+        Self {
+            id,
+            outbox: Arc::new(Outbox::new(Arc::<PartialWire>::clone(&wire), policy, now)),
+            wire,
+            session,
+            subscriptions: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            to_dispatch: Vec::new(),
+            gathered: Vec::new(),
+            flushed: Flushed::All,
+            heard: 0,
+            asked: 0,
+            answered: 0,
+            receipts: BTreeMap::new(),
+        }
+    }
+
+    /// The client's frame with the next `receipt`.
+    pub(super) fn asking(&mut self, frame: Frame) -> Frame {
+        self.asked += 1;
+        frame.with_header("receipt", &self.asked.to_string())
+    }
+
+    /// The driver's step: all that one read brought.
+    pub(super) fn says(
+        &mut self,
+        frames: &[Frame],
+        hub: &Hub,
+        runtime: &Runtime,
+        now: Instant,
+    ) -> Said {
+        let mut said = Said::default();
+        for frame in frames {
+            if self.session.wants_input() {
+                self.session.on_frame(frame);
+            }
+        }
+        while let Some(action) = self.session.next_action().filter(|_| !said.closed) {
+            self.perform(action, &mut said, hub, runtime, now);
+        }
+        self.hand_over(&mut said, hub, runtime, now);
+        for queue in self.to_dispatch.drain(..) {
+            queue.dispatch(now);
+        }
+        self.retired
+            .retain(|_, (subscriber, queue)| queue.has(subscriber));
+        said
+    }
+
+    fn perform(
+        &mut self,
+        action: Action,
+        said: &mut Said,
+        hub: &Hub,
+        runtime: &Runtime,
+        now: Instant,
+    ) {
+        if !matches!(action, Action::Publish(_)) {
+            self.hand_over(said, hub, runtime, now);
+        }
+        match action {
+            Action::Publish(publication) => {
+                self.gathered
+                    .push((publication.message, publication.receipt));
+            }
+            Action::Subscribe(subscription, receipt) => {
+                self.subscribe(subscription, &receipt.unwrap(), hub, now);
+            }
+            Action::Unsubscribe(number, receipt) => {
+                if let Some((subscriber, queue)) = self.subscriptions.remove(&number)
+                    && hub.unsubscribe(&subscriber, Some(&queue), now)
+                {
+                    self.retired.insert(number, (subscriber, queue));
+                }
+                self.reply(receipt.as_ref(), now);
+            }
+            Action::Settle(acknowledgement) => said.closed |= !self.settle(&acknowledgement, now),
+            Action::Commit(transaction, receipt) => {
+                let done = self.commit(&transaction, hub, runtime, now);
+                match done {
+                    Ok(()) => self.reply(receipt.as_ref(), now),
+                    Err(refusal) => {
+                        said.refused = true;
+                        said.closed |= !self.refuse(&refusal, receipt.as_ref(), now);
+                    }
+                }
+            }
+            Action::Abort(transaction, receipt) => {
+                hub.queues().abort(&transaction, |number| self.held(number));
+                self.reply(receipt.as_ref(), now);
+            }
+            Action::IgnoreAck(receipt) => self.reply(receipt.as_ref(), now),
+            Action::Reply(frame) => self.reply(Some(&frame), now),
+            Action::Close(_) => said.closed = true,
+            other => panic!("not expected here: {other:?}"),
+        }
+    }
+
+    fn subscribe(&mut self, subscription: Subscription, receipt: &Frame, hub: &Hub, now: Instant) {
+        let number = subscription.number;
+        let asked = receipt.header("receipt-id").unwrap().parse().unwrap();
+        self.receipts.insert(number, asked);
+        let subscriber = Arc::new(Subscriber {
+            session: self.id,
+            subscription,
+            kind: KIND,
+            outbox: Arc::clone(&self.outbox),
+            ended: AtomicBool::new(false),
+            progress: Arc::new(Progress::default()),
+        });
+        self.outbox.reply_and_hold(encode(receipt), now);
+        let queue = hub.subscribe(&subscriber, now).unwrap();
+        self.subscriptions.insert(number, (subscriber, queue));
+    }
+
+    fn settle(&mut self, acknowledgement: &Acknowledgement, now: Instant) -> bool {
+        let Acknowledgement {
+            delivery,
+            verdict,
+            transaction,
+            receipt,
+        } = acknowledgement;
+        let mut settled = Settled::Ignored;
+        if let Some((subscriber, queue)) = self.held(delivery.subscription) {
+            settled = queue.settle(subscriber, delivery.number, *verdict, *transaction);
+            let queue = Arc::clone(queue);
+            self.to_dispatch.push(queue);
+        }
+        if settled != Settled::Unknown {
+            self.reply(receipt.as_ref(), now);
+        }
+        settled != Settled::Unknown
+    }
+
+    fn commit(
+        &self,
+        transaction: &Transaction,
+        hub: &Hub,
+        runtime: &Runtime,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let held = |number| self.held(number);
+        runtime.block_on(hub.commit(transaction, held, self.id, now))
+    }
+
+    fn hand_over(&mut self, said: &mut Said, hub: &Hub, runtime: &Runtime, now: Instant) {
+        let gathered = std::mem::take(&mut self.gathered);
+        let (messages, receipts): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
+        let mut done = 0;
+        while done < messages.len() && !said.closed {
+            let published = runtime.block_on(hub.publish(&messages[done..], self.id, now));
+            let rest = messages.len() - done;
+            let accepted = published
+                .as_ref()
+                .map_or_else(|refused| refused.accepted, |()| rest);
+            for receipt in &receipts[done..done + accepted] {
+                self.reply(receipt.as_ref(), now);
+            }
+            said.accepted.extend(vec![true; accepted]);
+            done += accepted;
+            if let Err(refused) = published {
+                said.closed |= !self.refuse(&refused.refusal, receipts[done].as_ref(), now);
+                said.accepted.push(false);
+                done += 1;
+            }
+        }
+    }
+
+    /// Says whether the client lives with it.
+    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>, now: Instant) -> bool {
+        let receipt = receipt.and_then(|receipt| receipt.header("receipt-id"));
+        let told = self.session.on_refused(refusal, receipt);
+        self.reply(told.as_ref().ok(), now);
+        told.is_ok()
+    }
+
+    fn reply(&self, frame: Option<&Frame>, now: Instant) {
+        if let Some(frame) = frame {
+            self.outbox.reply(encode(frame), now);
+        }
+    }
+
+    fn held(&self, number: u32) -> Option<Held<'_>> {
+        let (subscriber, queue) = self.member(number)?;
+        Some((subscriber, queue))
+    }
+
+    fn member(&self, number: u32) -> Option<&(Arc<Subscriber>, Arc<SharedQueue>)> {
+        let live = self.subscriptions.get(&number);
+        live.or_else(|| self.retired.get(&number))
+    }
+
+    /// The queue behind a subscription, if it still holds anything for it.
+    pub(super) fn queue(&self, number: u32) -> Option<&Arc<SharedQueue>> {
+        let (subscriber, queue) = self.member(number)?;
+        queue.has(subscriber).then_some(queue)
+    }
+
+    /// Whether the client's task would run now.
+    pub(super) fn is_due(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let woken = pin!(self.outbox.woken()).poll(&mut context).is_ready();
+        let writable = self.flushed == Flushed::Blocked && self.wire.is_writable();
+        woken || writable || self.flushed == Flushed::Some
+    }
+
+    /// The client's task runs. Says whether the connection is to end.
+    pub(super) fn turn(&mut self, now: Instant) -> bool {
+        match self.outbox.take_signal() {
+            Some(Signal::Overflow) => return true,
+            Some(Signal::Lost) => self.outbox.close(),
+            Some(Signal::Stop) => panic!("nobody stops the broker"),
+            None => {}
+        }
+        let flushed = self.outbox.flush(now);
+        self.flushed = flushed.unwrap_or_else(|_| {
+            self.outbox.close();
+            Flushed::All
+        });
+        let News { written, room } = self.outbox.take_news();
+        for (subscriber, queue) in written.iter().filter_map(|number| self.held(*number)) {
+            queue.settle_written(subscriber, now);
+        }
+        for (subscriber, queue) in room.iter().filter_map(|number| self.held(*number)) {
+            queue.resume(subscriber, now);
+        }
+        false
+    }
+
+    /// Its frames go nowhere or wait: it is not told all that is meant for it.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.outbox.is_empty() || self.wire.is_broken()
+    }
+
+    /// The connection ends. What was begun is still written.
+    pub(super) fn end(&mut self, hub: &Hub, now: Instant) {
+        self.outbox.end();
+        for (_, (subscriber, queue)) in std::mem::take(&mut self.subscriptions) {
+            hub.end(&subscriber, Some(&queue), now);
+        }
+        for (_, (subscriber, queue)) in std::mem::take(&mut self.retired) {
+            hub.queues().end(&subscriber, &queue, now);
+        }
+        let begun = self.begun().map(|message| message.number);
+        self.wire.allow(usize::MAX);
+        let _ = self.outbox.flush(now);
+        let last: Vec<_> = self
+            .messages()
+            .into_iter()
+            .map(|message| message.number)
+            .collect();
+        if !self.wire.is_broken() {
+            assert_eq!(
+                last,
+                Vec::from_iter(begun),
+                "only what was begun is written"
+            );
+        }
+        self.outbox.close();
+    }
+
+    /// The messages that have come since this was asked last.
+    pub(super) fn messages(&mut self) -> Vec<Message> {
+        let octets = self.wire.lock().written[self.heard..].to_vec();
+        let mut messages = Vec::new();
+        for frame in octets.split_inclusive(|octet| *octet == 0) {
+            if let Some(frame) = frame.strip_suffix(&[0]) {
+                self.heard += frame.len() + 1;
+                messages.extend(self.read(frame));
+            }
+        }
+        messages
+    }
+
+    /// The message of which an octet has come and not all.
+    pub(super) fn begun(&mut self) -> Option<Message> {
+        let octets = {
+            let wire = self.wire.lock();
+            [&wire.written[self.heard..], &wire.offered].concat()
+        };
+        if self.wire.lock().written.len() == self.heard {
+            return None;
+        }
+        let frame = octets.split(|octet| *octet == 0).next().unwrap();
+        let text = std::str::from_utf8(frame).unwrap();
+        text.starts_with("MESSAGE\nsubscription:s")
+            .then(|| message(text))
+    }
+
+    fn read(&mut self, frame: &[u8]) -> Option<Message> {
+        let text = std::str::from_utf8(frame).unwrap();
+        if let Some(receipt) = header(text, "receipt-id") {
+            self.answered += 1;
+            assert_eq!(receipt, self.answered.to_string(), "answers come in order");
+        }
+        if !text.starts_with("MESSAGE\nsubscription:s") {
+            return None;
+        }
+        let message = message(text);
+        let receipt = self.receipts[&message.subscription];
+        assert!(receipt <= self.answered, "the RECEIPT comes first");
+        Some(message)
+    }
+}
+
+fn message(frame: &str) -> Message {
+    let number = frame.split_once("\n\n").unwrap().1.split(' ').next();
+    Message {
+        subscription: header(frame, "subscription").unwrap()[1..].parse().unwrap(),
+        ack: header(frame, "ack").map(Into::into),
+        redelivered: header(frame, "redelivered") == Some("true"),
+        number: number.unwrap().parse().unwrap(),
+    }
+}
+
+fn header<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = frame.lines().take_while(|line| !line.is_empty());
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn encode(frame: &Frame) -> Bytes {
+    KIND.framing.wrap(&frame.encode(KIND.version))
+}
+
+fn settings() -> Settings {
+    let long = Duration::from_secs(3600);
+    Settings {
+        server: "stompd/test".into(),
+        send: Duration::ZERO,
+        want: Duration::ZERO,
+        ping: Duration::ZERO,
+        stall: long,
+        connect_timeout: long,
+        subscriptions: 1000,
+        prefetch: Prefetch {
+            messages: 1000,
+            octets: None,
+        },
+    }
+}

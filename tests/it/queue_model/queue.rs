@@ -1,0 +1,729 @@
+//! The queue of the engine against a model that is a few lists and searches them from end to end.
+//!
+//! The model does not say which consumer is next: that is the queue's choice. It says which ones may
+//! be, that nobody is served twice while another one who can take something waits, and all else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use stomp_codec::Headers;
+use stompd::engine::SessionId;
+use stompd::engine::destination::Destination;
+use stompd::engine::message::Message;
+use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Settled, Verdict};
+use stompd::engine::subscription::{AckMode, Prefetch};
+
+// --- What can happen ---------------------------------------------------------------------------
+
+/// Consumers are chosen among all that ever came, deliveries among all that a consumer was ever
+/// given, so that what is over and what never was is tried as well.
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize),
+    /// So many small messages.
+    Burst(usize),
+    Reserve(Vec<usize>),
+    PushReserved(Index),
+    Unreserve(Index),
+    DropOldest,
+    Subscribe(AckMode, usize, Option<usize>),
+    Retire(Index, Index),
+    End(Index, Index),
+    Settle(Index, Index, Verdict, Option<usize>),
+    /// So many ACKs in a row, one after the other.
+    AckMany(Index, Vec<Index>),
+    Commit(Index, usize),
+    Abort(Index, usize),
+    Written(Index, Index),
+    Pause(Index),
+    Resume(Index),
+    Reject(Index, Index),
+    Take(usize, usize),
+    Starved(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = any::<Index>;
+    let size = || 1_usize..20;
+    let transaction = || 0..TRANSACTIONS;
+    let mode = select(&[AckMode::Auto, AckMode::Client, AckMode::Individual][..]);
+    prop_oneof![
+        12 => size().prop_map(Step::Push),
+        1 => vec(size(), 1..4).prop_map(Step::Reserve),
+        1 => at().prop_map(Step::PushReserved),
+        1 => at().prop_map(Step::Unreserve),
+        1 => Just(Step::DropOldest),
+        3 => (mode, 1_usize..5, option::of(1_usize..40))
+            .prop_map(|(mode, messages, octets)| Step::Subscribe(mode, messages, octets)),
+        1 => (at(), at()).prop_map(|(of, begun)| Step::Retire(of, begun)),
+        1 => (at(), at()).prop_map(|(of, begun)| Step::End(of, begun)),
+        10 => (at(), at(), verdict(), option::weighted(0.4, transaction()))
+            .prop_map(|(of, number, verdict, hold)| Step::Settle(of, number, verdict, hold)),
+        2 => (at(), transaction()).prop_map(|(of, transaction)| Step::Commit(of, transaction)),
+        2 => (at(), transaction()).prop_map(|(of, transaction)| Step::Abort(of, transaction)),
+        3 => (at(), at()).prop_map(|(of, number)| Step::Written(of, number)),
+        1 => at().prop_map(Step::Pause),
+        2 => at().prop_map(Step::Resume),
+        1 => (at(), at()).prop_map(|(of, first)| Step::Reject(of, first)),
+        10 => (1_usize..8, 1_usize..80).prop_map(|(messages, octets)| Step::Take(messages, octets)),
+        2 => (0_u64..60).prop_map(Step::Starved),
+    ]
+}
+
+/// What happens to a consumer that has very many deliveries: gaps among them are closed when they
+/// are many.
+fn settling() -> impl Strategy<Value = Step> {
+    let at = any::<Index>;
+    let transaction = || 0..TRANSACTIONS;
+    prop_oneof![
+        6 => (at(), vec(at(), 50..200)).prop_map(|(of, numbers)| Step::AckMany(of, numbers)),
+        4 => (at(), at(), verdict(), option::weighted(0.6, transaction()))
+            .prop_map(|(of, number, verdict, hold)| Step::Settle(of, number, verdict, hold)),
+        1 => (at(), transaction()).prop_map(|(of, transaction)| Step::Commit(of, transaction)),
+        1 => (at(), transaction()).prop_map(|(of, transaction)| Step::Abort(of, transaction)),
+        1 => (at(), at()).prop_map(|(of, begun)| Step::Retire(of, begun)),
+        2 => Just(Step::Take(256, usize::MAX)),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![4 => Just(Verdict::Ack), 2 => Just(Verdict::Requeue), 1 => Just(Verdict::Drop)]
+}
+
+/// How many transactions each consumer has open.
+const TRANSACTIONS: usize = 2;
+
+const PATIENCE: Duration = Duration::from_millis(100);
+
+// --- The model ---------------------------------------------------------------------------------
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note {
+    id: u64,
+    octets: usize,
+    redelivered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Out,
+    Held(u32, Verdict),
+    Over,
+}
+
+#[derive(Debug)]
+struct Delivery {
+    note: Note,
+    state: State,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "any of them may hold with any other"
+)]
+struct Consumer {
+    id: ConsumerId,
+    mode: AckMode,
+    prefetch: Prefetch,
+    /// All it was ever given; the first one has number 1.
+    given: Vec<Delivery>,
+    paused: bool,
+    retired: bool,
+    gone: bool,
+    starving: Option<Instant>,
+    told: bool,
+    /// Who was served since this one can take something, or was served itself.
+    passed_by: Vec<usize>,
+    /// The numbers of its open transactions, and the deliveries they name.
+    transactions: [(u32, Vec<u64>); TRANSACTIONS],
+}
+
+#[derive(Debug)]
+struct Model {
+    bounds: Bounds,
+    /// In the order in which they were accepted.
+    ready: Vec<Note>,
+    consumers: Vec<Consumer>,
+    reserved: Vec<usize>,
+}
+
+impl Consumer {
+    fn number(&self, index: Index) -> u64 {
+        index.index(self.given.len() + 2) as u64
+    }
+
+    /// The places of deliveries that are not settled.
+    fn open(&self) -> Vec<usize> {
+        let places = 0..self.given.len();
+        places
+            .filter(|&at| self.given[at].state != State::Over)
+            .collect()
+    }
+
+    /// The places of those that count against the credit.
+    fn out(&self) -> Vec<usize> {
+        let places = 0..self.given.len();
+        places
+            .filter(|&at| self.given[at].state == State::Out)
+            .collect()
+    }
+
+    fn has_room(&self) -> bool {
+        let out = self.out();
+        let octets: usize = out.iter().map(|&at| self.given[at].note.octets).sum();
+        out.len() < self.prefetch.messages
+            && self.prefetch.octets.is_none_or(|limit| octets < limit)
+    }
+
+    fn can_take(&self) -> bool {
+        !self.gone && !self.retired && !self.paused && self.has_room()
+    }
+
+    /// The places that an ACK of this number is about.
+    fn affected(&self, number: u64) -> Vec<usize> {
+        let last = usize::try_from(number).unwrap() - 1;
+        let about = |at: &usize| *at == last || (self.mode == AckMode::Client && *at < last);
+        self.out().into_iter().filter(about).collect()
+    }
+
+    fn go_if_done(&mut self) -> bool {
+        self.gone |= self.retired && self.open().is_empty();
+        self.gone
+    }
+}
+
+impl Model {
+    fn octets(&self) -> usize {
+        let ready: usize = self.ready.iter().map(|note| note.octets).sum();
+        let open: usize = self
+            .consumers
+            .iter()
+            .flat_map(|consumer| {
+                let notes = consumer.open().into_iter().map(|at| &consumer.given[at]);
+                notes.map(|delivery| delivery.note.octets)
+            })
+            .sum();
+        ready + open
+    }
+
+    fn fits(&self, sizes: &[usize]) -> bool {
+        let messages = self.ready.len() + self.reserved.len();
+        let octets = self.octets() + self.reserved.iter().sum::<usize>();
+        let one_into_nothing = octets == 0 && sizes.len() == 1;
+        one_into_nothing
+            || (messages + sizes.len() <= self.bounds.messages
+                && octets + sizes.iter().sum::<usize>() <= self.bounds.octets)
+    }
+
+    fn append(&mut self, id: u64, octets: usize) {
+        self.ready.push(Note {
+            id,
+            octets,
+            redelivered: false,
+        });
+    }
+
+    fn put_back(&mut self, mut note: Note, seen: bool) {
+        note.redelivered |= seen;
+        self.ready.push(note);
+        self.ready.sort_by_key(|note| note.id);
+    }
+
+    fn settle_one(&mut self, of: usize, at: usize, verdict: Verdict) {
+        let delivery = &mut self.consumers[of].given[at];
+        delivery.state = State::Over;
+        let note = delivery.note;
+        if verdict == Verdict::Requeue {
+            self.put_back(note, true);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        of: usize,
+        number: u64,
+        verdict: Verdict,
+        transaction: Option<u32>,
+    ) -> Settled {
+        let consumer = &mut self.consumers[of];
+        if consumer.gone || consumer.mode == AckMode::Auto {
+            return Settled::Ignored;
+        }
+        if number == 0 || number > consumer.given.len() as u64 {
+            return Settled::Unknown;
+        }
+        let affected = consumer.affected(number);
+        if affected.is_empty() {
+            return Settled::Ignored;
+        }
+        (consumer.starving, consumer.told) = (None, false);
+        for &at in &affected {
+            match transaction {
+                Some(number) => {
+                    self.consumers[of].given[at].state = State::Held(number, verdict);
+                }
+                None => self.settle_one(of, at, verdict),
+            }
+        }
+        self.consumers[of].go_if_done();
+        Settled::Done(affected.len())
+    }
+
+    /// The places of what a transaction holds, and what for.
+    fn held(&self, of: usize, transaction: u32) -> Vec<(usize, Verdict)> {
+        let given = self.consumers[of].given.iter().enumerate();
+        given
+            .filter_map(|(at, delivery)| match delivery.state {
+                State::Held(by, verdict) if by == transaction => Some((at, verdict)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How many were acknowledged, returned and dropped.
+    fn commit(&mut self, of: usize, transaction: u32) -> [usize; 3] {
+        let held = self.held(of, transaction);
+        for &(at, verdict) in &held {
+            self.settle_one(of, at, verdict);
+        }
+        self.consumers[of].go_if_done();
+        [Verdict::Ack, Verdict::Requeue, Verdict::Drop]
+            .map(|verdict| held.iter().filter(|(_, other)| *other == verdict).count())
+    }
+
+    fn abort(&mut self, of: usize, transaction: u32) {
+        for (at, _) in self.held(of, transaction) {
+            self.consumers[of].given[at].state = State::Out;
+        }
+    }
+
+    fn written(&mut self, of: usize, number: u64) -> usize {
+        let out = self.consumers[of].out();
+        let written: Vec<_> = out.into_iter().filter(|&at| (at as u64) < number).collect();
+        for &at in &written {
+            self.settle_one(of, at, Verdict::Ack);
+        }
+        if !written.is_empty() {
+            let consumer = &mut self.consumers[of];
+            (consumer.starving, consumer.told) = (None, false);
+            consumer.go_if_done();
+        }
+        written.len()
+    }
+
+    /// What a consumer has not settled from a number on returns. Says how many.
+    fn take_back(&mut self, of: usize, first: u64, seen: bool) -> usize {
+        let open = self.consumers[of].open();
+        let back: Vec<_> = open
+            .into_iter()
+            .filter(|&at| at as u64 + 1 >= first)
+            .collect();
+        for &at in &back {
+            let delivery = &mut self.consumers[of].given[at];
+            delivery.state = State::Over;
+            let note = delivery.note;
+            self.put_back(note, seen);
+        }
+        back.len()
+    }
+
+    fn retire(&mut self, of: usize, begun: u64) -> bool {
+        self.take_back(of, begun + 1, false);
+        let consumer = &mut self.consumers[of];
+        consumer.retired = true;
+        for delivery in &mut consumer.given {
+            if let State::Held(..) = delivery.state {
+                delivery.state = State::Out;
+            }
+        }
+        consumer.go_if_done()
+    }
+
+    fn end(&mut self, of: usize, begun: u64) -> usize {
+        self.take_back(of, begun + 1, false);
+        self.consumers[of].gone = true;
+        self.take_back(of, 0, true)
+    }
+
+    fn starved(&mut self, now: Instant) -> Vec<ConsumerId> {
+        let mut starved = Vec::new();
+        for consumer in self.consumers.iter_mut().filter(|consumer| !consumer.gone) {
+            if consumer.paused || consumer.retired || consumer.has_room() {
+                (consumer.starving, consumer.told) = (None, false);
+                continue;
+            }
+            let since = *consumer.starving.get_or_insert(now);
+            if now - since >= PATIENCE && !consumer.told {
+                consumer.told = true;
+                starved.push(consumer.id);
+            }
+        }
+        starved
+    }
+
+    fn can_take(&self) -> bool {
+        !self.ready.is_empty() && self.consumers.iter().any(Consumer::can_take)
+    }
+
+    fn depth(&self) -> Depth {
+        let present = self.consumers.iter().filter(|consumer| !consumer.gone);
+        Depth {
+            ready: self.ready.len(),
+            unacknowledged: present.clone().map(|consumer| consumer.open().len()).sum(),
+            octets: self.octets(),
+            consumers: present.filter(|consumer| !consumer.retired).count(),
+        }
+    }
+
+    /// The oldest message that is ready goes to this consumer.
+    fn grant(&mut self, of: usize) {
+        let note = self.ready.remove(0);
+        assert!(
+            self.consumers[of].can_take(),
+            "consumer {of} can take {note:?}"
+        );
+        self.consumers[of].given.push(Delivery {
+            note,
+            state: State::Out,
+        });
+        for (at, consumer) in self.consumers.iter_mut().enumerate() {
+            if at == of {
+                consumer.passed_by.clear();
+            } else if consumer.can_take() {
+                let twice = consumer.passed_by.contains(&of);
+                assert!(!twice, "consumer {of} was served twice while {at} waited");
+                consumer.passed_by.push(of);
+            }
+        }
+    }
+
+    /// Who cannot take anything does not wait.
+    fn forget_who_waited(&mut self) {
+        for consumer in &mut self.consumers {
+            if !consumer.can_take() {
+                consumer.passed_by.clear();
+            }
+        }
+    }
+}
+
+// --- Both --------------------------------------------------------------------------------------
+
+struct World {
+    queue: Queue<usize>,
+    model: Model,
+    now: Instant,
+    last_id: u64,
+    last_transaction: u32,
+    /// What waits for a COMMIT.
+    promised: Vec<Vec<Arc<Message>>>,
+}
+
+impl World {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            queue: Queue::new(bounds),
+            model: Model {
+                bounds,
+                ready: Vec::new(),
+                consumers: Vec::new(),
+                reserved: Vec::new(),
+            },
+            now: Instant::now(),
+            last_id: 0,
+            last_transaction: 0,
+            promised: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Push(size) => self.push(size),
+            Step::Burst(count) => (0..count).for_each(|_| self.push(1)),
+            Step::Reserve(sizes) => self.reserve(&sizes),
+            Step::PushReserved(at) => self.push_reserved(at),
+            Step::Unreserve(at) => self.unreserve(at),
+            Step::DropOldest => {
+                let dropped = !self.model.ready.is_empty();
+                self.model.ready.drain(..usize::from(dropped));
+                assert_eq!(self.queue.drop_oldest(), dropped);
+            }
+            Step::Subscribe(mode, messages, octets) => {
+                self.subscribe(mode, Prefetch { messages, octets });
+            }
+            Step::Take(messages, octets) => self.take(Bounds { messages, octets }),
+            Step::Starved(millis) => self.starved(millis),
+            Step::Retire(of, _)
+            | Step::End(of, _)
+            | Step::Settle(of, ..)
+            | Step::AckMany(of, _)
+            | Step::Commit(of, _)
+            | Step::Abort(of, _)
+            | Step::Written(of, _)
+            | Step::Pause(of)
+            | Step::Resume(of)
+            | Step::Reject(of, _) => {
+                if !self.model.consumers.is_empty() {
+                    self.consumer_step(of.index(self.model.consumers.len()), &step);
+                }
+            }
+        }
+        self.compare();
+    }
+
+    /// What happens to one of the consumers.
+    fn consumer_step(&mut self, of: usize, step: &Step) {
+        let (queue, model) = (&mut self.queue, &mut self.model);
+        let consumer = &mut model.consumers[of];
+        let id = consumer.id;
+        match step {
+            // No more can be begun than was given, and what begins with it is retired once.
+            Step::Retire(_, begun) if !consumer.retired && !consumer.gone => {
+                let begun = consumer.number(*begun).min(consumer.given.len() as u64);
+                assert_eq!(queue.retire(id, begun), model.retire(of, begun));
+            }
+            Step::End(_, begun) => {
+                let begun = consumer.number(*begun).min(consumer.given.len() as u64);
+                assert_eq!(queue.end(id, begun), model.end(of, begun));
+            }
+            Step::Settle(_, number, verdict, transaction) => {
+                let number = consumer.number(*number);
+                let hold = transaction.map(|at| {
+                    let (transaction, numbers) = &mut consumer.transactions[at];
+                    numbers.push(number);
+                    *transaction
+                });
+                let settled = queue.settle(id, number, *verdict, hold);
+                assert_eq!(settled, model.settle(of, number, *verdict, hold));
+            }
+            Step::AckMany(_, numbers) => {
+                for number in numbers {
+                    let one = Step::Settle(*number, *number, Verdict::Ack, None);
+                    self.consumer_step(of, &one);
+                }
+            }
+            Step::Commit(_, at) => {
+                let (transaction, numbers) = self.end_transaction(of, *at);
+                let settled = self.queue.commit(id, transaction, &numbers);
+                assert_eq!(settled, self.model.commit(of, transaction));
+            }
+            Step::Abort(_, at) => {
+                let (transaction, numbers) = self.end_transaction(of, *at);
+                self.queue.abort(id, transaction, &numbers);
+                self.model.abort(of, transaction);
+            }
+            Step::Written(_, number) if consumer.mode == AckMode::Auto => {
+                let number = consumer.number(*number).min(consumer.given.len() as u64);
+                assert_eq!(queue.settle_written(id, number), model.written(of, number));
+            }
+            Step::Pause(_) => {
+                queue.pause(id);
+                consumer.paused = true;
+            }
+            Step::Resume(_) => {
+                queue.resume(id);
+                consumer.paused = false;
+            }
+            Step::Reject(_, first) if !consumer.gone => {
+                let first = consumer.number(*first).max(1);
+                queue.reject(id, first);
+                consumer.paused = true;
+                model.take_back(of, first, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, size: usize) {
+        self.last_id += 1;
+        let fits = self.model.fits(&[size]);
+        if fits {
+            self.model.append(self.last_id, size);
+        }
+        assert_eq!(self.queue.push(&message(size), self.last_id), fits);
+    }
+
+    fn reserve(&mut self, sizes: &[usize]) {
+        let fits = self.model.fits(sizes);
+        assert_eq!(
+            self.queue.reserve(sizes.len(), sizes.iter().sum()),
+            fits,
+            "{sizes:?}"
+        );
+        if fits {
+            self.model.reserved.extend(sizes);
+            self.promised
+                .push(sizes.iter().copied().map(message).collect());
+        }
+    }
+
+    /// Takes out what was promised at one time, and its sizes out of what is reserved.
+    fn keep_promise(&mut self, at: Index) -> Vec<Arc<Message>> {
+        if self.promised.is_empty() {
+            return Vec::new();
+        }
+        let messages = self.promised.remove(at.index(self.promised.len()));
+        for message in &messages {
+            let reserved = &mut self.model.reserved;
+            let place = reserved.iter().position(|size| *size == message.octets());
+            reserved.remove(place.unwrap());
+        }
+        messages
+    }
+
+    fn push_reserved(&mut self, at: Index) {
+        for message in self.keep_promise(at) {
+            self.last_id += 1;
+            self.queue.push_reserved(&message, self.last_id);
+            self.model.append(self.last_id, message.octets());
+        }
+    }
+
+    fn unreserve(&mut self, at: Index) {
+        let messages = self.keep_promise(at);
+        let octets = messages.iter().map(|message| message.octets()).sum();
+        self.queue.unreserve(messages.len(), octets);
+    }
+
+    fn subscribe(&mut self, mode: AckMode, prefetch: Prefetch) {
+        let place = self.model.consumers.len();
+        // Some are of one session.
+        let id = (SessionId(place as u64 / 2), u32::try_from(place).unwrap());
+        let transactions = [(); TRANSACTIONS].map(|()| (self.next_transaction(), Vec::new()));
+        self.queue.subscribe(id, mode, prefetch, place);
+        self.model.consumers.push(Consumer {
+            id,
+            mode,
+            prefetch,
+            given: Vec::new(),
+            paused: false,
+            retired: false,
+            gone: false,
+            starving: None,
+            told: false,
+            passed_by: Vec::new(),
+            transactions,
+        });
+    }
+
+    fn next_transaction(&mut self) -> u32 {
+        self.last_transaction += 1;
+        self.last_transaction
+    }
+
+    fn end_transaction(&mut self, of: usize, at: usize) -> (u32, Vec<u64>) {
+        let next = (self.next_transaction(), Vec::new());
+        std::mem::replace(&mut self.model.consumers[of].transactions[at], next)
+    }
+
+    fn starved(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        let mut starved = self.queue.starved(self.now, PATIENCE);
+        starved.sort_unstable();
+        assert_eq!(starved, self.model.starved(self.now));
+    }
+
+    fn take(&mut self, budget: Bounds) {
+        let grants = self.queue.take(budget);
+        let granted = self.granted(&grants);
+        // Whatever the consumers, it is the oldest ones that go, each with what is known of it.
+        let notes: Vec<_> = granted.iter().map(|(note, _)| *note).collect();
+        let oldest = self.model.ready[..notes.len()].to_vec();
+        assert_eq!(notes, oldest, "the oldest ones, in order");
+        let mut octets = 0;
+        for (place, (note, of)) in granted.iter().enumerate() {
+            assert!(place < budget.messages && octets < budget.octets);
+            octets += note.octets;
+            self.model.grant(*of);
+        }
+        let enough = granted.len() == budget.messages || octets >= budget.octets;
+        assert!(
+            enough || !self.model.can_take(),
+            "more could have been granted"
+        );
+    }
+
+    /// What was granted, by age, and to whom.
+    fn granted(&self, grants: &[Grant<usize>]) -> Vec<(Note, usize)> {
+        let mut granted = Vec::new();
+        for (place, grant) in grants.iter().enumerate() {
+            let consumer = &self.model.consumers[grant.handle];
+            assert_eq!(grant.consumer, consumer.id);
+            assert_eq!(grant.first, consumer.given.len() as u64 + 1);
+            assert!(!grant.entries.is_empty());
+            let again = |other: &Grant<usize>| other.consumer == grant.consumer;
+            assert!(!grants[..place].iter().any(again), "one grant for each");
+            assert!(grant.entries.is_sorted_by_key(|entry| entry.id), "in order");
+            granted.extend(grant.entries.iter().map(|entry| {
+                let note = Note {
+                    id: entry.id,
+                    octets: entry.message.octets(),
+                    redelivered: entry.redelivered,
+                };
+                (note, grant.handle)
+            }));
+        }
+        granted.sort_by_key(|(note, _)| note.id);
+        granted
+    }
+
+    fn compare(&mut self) {
+        let (queue, model) = (&mut self.queue, &mut self.model);
+        model.forget_who_waited();
+        assert_eq!(queue.depth(), model.depth());
+        assert_eq!(queue.can_take(), model.can_take());
+        let unused = model.consumers.iter().all(|consumer| consumer.gone)
+            && model.ready.is_empty()
+            && model.reserved.is_empty();
+        assert_eq!(queue.is_unused(), unused);
+        for consumer in &model.consumers {
+            assert_eq!(queue.has(consumer.id), !consumer.gone);
+        }
+    }
+}
+
+fn message(size: usize) -> Arc<Message> {
+    Arc::new(Message {
+        destination: Destination::parse("/queue/a").unwrap(),
+        headers: Headers::new(),
+        body: vec![b'x'; size].into(),
+    })
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let octets = prop_oneof![1_usize..200, Just(usize::MAX)];
+    (1_usize..12, octets).prop_map(|(messages, octets)| Bounds { messages, octets })
+}
+
+proptest! {
+    #![proptest_config(super::config())]
+    #[test]
+    fn a_queue_does_what_the_model_says(bounds in bounds(), steps in vec(step(), 1..120)) {
+        let mut world = World::new(bounds);
+        for step in steps {
+            world.step(step);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..super::config() })]
+    #[test]
+    fn many_deliveries_are_settled_in_any_order(
+        mode in select(&[AckMode::Client, AckMode::Individual, AckMode::Individual][..]),
+        steps in vec(settling(), 1..12),
+    ) {
+        let mut world = World::new(Bounds { messages: 1000, octets: usize::MAX });
+        world.step(Step::Burst(400));
+        world.step(Step::Subscribe(mode, 250, None));
+        world.step(Step::Take(250, usize::MAX));
+        for step in steps {
+            world.step(step);
+        }
+    }
+}
