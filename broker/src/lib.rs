@@ -22,6 +22,7 @@ pub mod admin;
 pub mod audience;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod encoding;

@@ -8,7 +8,8 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("broker/src/admin", "metrics"),
     ("broker/src/audience.rs", "encoding queues subscriber"),
     ("broker/src/auth", "engine::session"),
-    ("broker/src/cli.rs", "config error logging server"),
+    ("broker/src/cli/", "client config error logging server"),
+    ("broker/src/client/", ""),
     ("broker/src/config", "config"),
     (
         "broker/src/connection",
@@ -55,19 +56,22 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 ];
 const BELOW: [&str; 2] = ["broker/src/engine", "stomp-codec/src"];
 
-/// Words of the code, and which files alone may say them.
+/// Words of the code, and below which paths alone they may be said.
 const WORDS: &[(&str, &str)] = &[
-    ("print!(", "cli.rs"),
-    ("println!(", "cli.rs queue_torture.rs"),
-    ("io::stdout", "cli.rs"),
-    ("io::stderr", "cli.rs logging.rs"),
+    ("print!(", CLI),
+    ("println!(", "broker/src/cli/ tests/it/queue_torture.rs"),
+    ("io::stdout", CLI),
+    ("stdout()", CLI),
+    ("io::stderr", "broker/src/cli/ broker/src/logging.rs"),
     ("process::exit", ""),
-    ("env::var", "cli.rs queue_torture.rs"),
+    ("env::var", "broker/src/cli/ tests/it/queue_torture.rs"),
     (concat!("todo", "!("), ""),
     (concat!("dbg", "!("), ""),
     (concat!("unimplemented", "!("), ""),
     (concat!("#[", "ignore"), ""),
 ];
+
+const CLI: &str = "broker/src/cli/";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -154,7 +158,7 @@ fn nobody_says_what_is_not_his() {
             for (word, may) in WORDS {
                 let may = may
                     .split(' ')
-                    .any(|may| !may.is_empty() && file.ends_with(may));
+                    .any(|may| !may.is_empty() && file.starts_with(may));
                 assert!(may || !code.contains(word), "{file} says {word}");
             }
             let below = BELOW.iter().any(|path| file.starts_with(path));

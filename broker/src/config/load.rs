@@ -9,7 +9,7 @@ use ::config::builder::DefaultState;
 use ::config::{ConfigBuilder, File, FileFormat, Value, ValueKind};
 
 use super::check::Fault;
-use super::reference::known;
+use super::reference::{Annotated, known};
 use super::{Config, ConfigError, Place};
 
 /// Where settings come from: each later field outdoes the earlier ones, and all outdo the defaults.
@@ -51,6 +51,15 @@ pub struct Origin {
     pub file: Option<PathBuf>,
     /// The environment variables and flags that outdid it.
     pub overrides: Vec<String>,
+    /// Where each setting stands that is not left at its default, as `section.key`.
+    places: BTreeMap<String, Place>,
+}
+
+impl Origin {
+    /// Where a setting, as `section.key`, was set. `None`: nowhere, it has its default.
+    pub fn of(&self, key: &str) -> Option<&Place> {
+        self.places.get(key)
+    }
 }
 
 /// The files that are tried, in this order, when none is named.
@@ -68,6 +77,13 @@ impl Config {
     pub fn load(source: Source) -> Result<Loaded, ConfigError> {
         let file = read(source.file)?;
         assemble(file, source.environment, source.flags)
+    }
+}
+
+impl Loaded {
+    /// The settings in force as a TOML document, with a comment behind each that says who set it.
+    pub fn annotated(&self) -> impl fmt::Display {
+        Annotated(self)
     }
 }
 
@@ -94,13 +110,24 @@ pub(super) fn assemble(
     overrides.extend(flags.into_iter().map(Override::from));
 
     let mut builder = ::config::Config::builder();
+    let mut places = BTreeMap::new();
     if let Some((path, text)) = &file {
-        builder = builder.add_source(parse(path, text)?);
+        let parsed = parse(path, text)?;
+        let place = Place::File(Some(path.clone()));
+        places.extend(keys(&parsed.cache).map(|key| (key, place.clone())));
+        builder = builder.add_source(parsed);
     }
     let file = file.map(|(path, _)| path);
     let config = merge(builder, &overrides).map_err(|fault| fault.at(file.as_ref(), &overrides))?;
-    let overrides = overrides.iter().map(|it| it.place.to_string()).collect();
-    let origin = Origin { file, overrides };
+    let outdone = overrides
+        .iter()
+        .map(|it| (it.key.clone(), it.place.clone()));
+    places.extend(outdone);
+    let origin = Origin {
+        file,
+        overrides: overrides.iter().map(|it| it.place.to_string()).collect(),
+        places,
+    };
     Ok(Loaded { config, origin })
 }
 
@@ -187,6 +214,15 @@ fn parse(path: &Path, text: &str) -> Result<::config::Config, ConfigError> {
         }
     }
     Ok(parsed)
+}
+
+/// Every setting of a file whose sections are known, as `section.key`.
+fn keys(file: &Value) -> impl Iterator<Item = String> {
+    let sections = table(file).into_iter().flatten();
+    sections.flat_map(|(section, settings)| {
+        let keys = table(settings).into_iter().flatten();
+        keys.map(move |(key, _)| format!("{section}.{key}"))
+    })
 }
 
 /// The entries of a table in the order of their names; `None` if it is no table.

@@ -36,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much queues hold.
     pub queue: Queue,
+    /// What the admin port offers besides metrics and health.
+    pub admin: Admin,
     /// How the broker leaves.
     pub stop: Stop,
     /// Threads.
@@ -147,6 +149,15 @@ pub struct Queue {
     pub metrics: bool,
 }
 
+/// `[admin]`: what the admin port offers besides metrics and health.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Whether `/demo/` is a page that shows the broker at work.
+    #[serde(with = "As::<Switch>")]
+    pub demo: bool,
+}
+
 /// `[stop]`: how the broker leaves after SIGTERM. The sum of the three is the longest it takes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -240,6 +251,12 @@ impl Default for Queue {
             max_bytes: 256 * MIB,
             metrics: false,
         }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { demo: true }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ::config::{Value, ValueKind};
 
-use super::Config;
+use super::{Config, Loaded, Place};
 
 /// `broker.toml`: every key at its default, with what it means. `stompd default-config` prints it.
 pub const REFERENCE: &str = include_str!("../../../broker.toml");
@@ -69,23 +69,52 @@ impl<'a> Line<'a> {
 /// The settings in force as a TOML document: the reference without its comments.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = ::config::Config::try_from(self).map_err(|_| fmt::Error)?;
-        let mut gap = "";
-        for line in Line::all(REFERENCE) {
-            match line {
-                Line::Section(section) => writeln!(f, "{gap}[{section}]")?,
-                Line::Setting { section, key } => {
-                    let value: Value = values
-                        .get(&format!("{section}.{key}"))
-                        .map_err(|_| fmt::Error)?;
-                    writeln!(f, "{key} = {}", Toml(&value))?;
-                }
-            }
-            gap = "\n";
-        }
-        Ok(())
+        write(f, self, |_| None)
     }
 }
+
+/// The settings in force as a TOML document, with a comment behind each that says who set it.
+pub(super) struct Annotated<'a>(pub(super) &'a Loaded);
+
+impl fmt::Display for Annotated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loaded { config, origin } = self.0;
+        write(f, config, |key| {
+            let place = origin.of(key).map(Place::to_string);
+            let comment = place.unwrap_or_else(|| "default".to_owned());
+            // A file's name may have an end of line, which would end the comment.
+            Some(comment.replace(char::is_control, "?"))
+        })
+    }
+}
+
+fn write(
+    f: &mut fmt::Formatter<'_>,
+    config: &Config,
+    comment: impl Fn(&str) -> Option<String>,
+) -> fmt::Result {
+    let values = ::config::Config::try_from(config).map_err(|_| fmt::Error)?;
+    let mut gap = "";
+    for line in Line::all(REFERENCE) {
+        match line {
+            Line::Section(section) => writeln!(f, "{gap}[{section}]")?,
+            Line::Setting { section, key } => {
+                let path = format!("{section}.{key}");
+                let value: Value = values.get(&path).map_err(|_| fmt::Error)?;
+                let setting = format!("{key} = {}", Toml(&value));
+                match comment(&path) {
+                    Some(comment) => writeln!(f, "{setting:COLUMN$} # {comment}")?,
+                    None => writeln!(f, "{setting}")?,
+                }
+            }
+        }
+        gap = "\n";
+    }
+    Ok(())
+}
+
+/// Where comments begin, unless a setting is longer.
+const COLUMN: usize = 36;
 
 /// A value as TOML.
 struct Toml<'a>(&'a Value);

@@ -126,6 +126,9 @@ fn values_are_read() {
     accept("[heart_beat]\nping = \"0s\"", |config| {
         config.heart_beat.ping = Duration::ZERO;
     });
+    accept("[admin]\ndemo = false", |config| {
+        config.admin.demo = false;
+    });
     accept("[stop]\ndelay = \"500ms\"", |config| {
         config.stop.delay = Duration::from_millis(500);
     });
@@ -216,7 +219,7 @@ fn what_is_not_known_is_refused() {
     refuse(
         "[limit]",
         "broker.toml: there is no section [limit] (did you mean \"limits\"?); \
-         known sections: listen, heart_beat, limits, queue, stop, runtime, log",
+         known sections: listen, heart_beat, limits, queue, admin, stop, runtime, log",
     );
     refuse(
         "limits = 3",

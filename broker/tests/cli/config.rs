@@ -1,48 +1,8 @@
-//! The program as its users call it: what it prints, where, and what it leaves with.
-
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test helper that fails is a failed test"
-)]
+//! The commands around the configuration: what they print, where, and what they leave with.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 
-/// A directory of one test, with a `broker.toml` in it if a text is given.
-fn directory(name: &str, broker_toml: Option<&str>) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&directory).unwrap();
-    if let Some(text) = broker_toml {
-        fs::write(directory.join("broker.toml"), text).unwrap();
-    }
-    directory
-}
-
-fn stompd(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stompd"));
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("STOMPD__") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// Exit status, standard output and standard error.
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
-}
+use crate::support::{directory, run, stompd};
 
 #[test]
 fn version() {
@@ -61,6 +21,12 @@ fn help_names_commands_and_examples() {
         "serve",
         "check-config",
         "default-config",
+        "healthcheck",
+        "pub",
+        "sub",
+        "bench",
+        "completions",
+        "man",
         "--websocket",
         "--log-level",
         "Examples:",
@@ -74,7 +40,7 @@ fn default_config_is_the_reference_byte_for_byte() {
     let (status, out, _) = run(&mut stompd(&["default-config"]));
     assert_eq!(
         (status, out.as_str()),
-        (Some(0), include_str!("../../broker.toml"))
+        (Some(0), include_str!("../../../broker.toml"))
     );
 }
 
@@ -85,7 +51,7 @@ fn default_config_passes_check_config() {
     let (status, out, err) = run(stompd(&["check-config"]).current_dir(directory));
     assert_eq!((status, err.as_str()), (Some(0), ""));
     assert!(
-        out.starts_with("# ok: broker.toml\n\n[listen]\nwebsocket = \"127.0.0.1:15674\"\n"),
+        out.starts_with("# ok: broker.toml\n\n[listen]\nwebsocket = \"127.0.0.1:15674\" "),
         "{out}"
     );
 }
@@ -109,15 +75,35 @@ fn check_config_merges_file_environment_and_flags() {
     let origin =
         "# ok: broker.toml, STOMPD__LIMITS__HEADERS, STOMPD__LISTEN__ADMIN, --tcp, --log-level\n";
     assert!(out.starts_with(origin), "{out}");
-    for line in [
-        "tcp = \"localhost:0\"",
-        "admin = \"\"",
-        "body = \"1MiB\"",
-        "headers = 8",
-        "level = \"debug\"",
+    for (setting, source) in [
+        ("websocket = \"127.0.0.1:15674\"", "default"),
+        ("tcp = \"localhost:0\"", "--tcp"),
+        ("admin = \"\"", "STOMPD__LISTEN__ADMIN"),
+        ("body = \"1MiB\"", "broker.toml"),
+        ("headers = 8", "STOMPD__LIMITS__HEADERS"),
+        ("level = \"debug\"", "--log-level"),
     ] {
-        assert!(out.lines().any(|it| it == line), "{line}: {out}");
+        let parts = out.lines().filter_map(|line| line.split_once(" # "));
+        let mut found = parts.map(|(setting, source)| (setting.trim_end(), source));
+        assert!(found.any(|it| it == (setting, source)), "{setting}: {out}");
     }
+}
+
+#[test]
+fn what_check_config_prints_is_a_configuration() {
+    let here = directory("again", Some("[limits]\nbody = \"1MiB\"\n"));
+    let printed = run(stompd(&["check-config", "--tcp", "[::1]:0"]).current_dir(&here)).1;
+    fs::write(here.join("printed.toml"), &printed).unwrap();
+    let (status, again, _) =
+        run(stompd(&["check-config", "-c", "printed.toml"]).current_dir(&here));
+    assert_eq!(status, Some(0));
+    let settings = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip(1).map(|line| line.split(" # ").next());
+        lines.flatten().map(|it| it.trim_end().to_owned()).collect()
+    };
+    assert_eq!(settings(&again), settings(&printed));
+    assert!(again.contains(" # printed.toml"), "{again}");
+    assert!(!again.contains(" # default"), "{again}");
 }
 
 #[test]
@@ -131,7 +117,7 @@ fn a_named_file_goes_before_the_one_here() {
         let (status, out, _) = run(stompd(&arguments).current_dir(&here));
         assert_eq!(status, Some(0));
         assert!(
-            out.starts_with("# ok: other.toml\n") && out.contains("\nbody = 2\n"),
+            out.starts_with("# ok: other.toml\n") && out.contains("\nbody = 2 "),
             "{out}"
         );
     }
@@ -174,6 +160,22 @@ fn a_wrong_command_line_ends_with_2() {
         assert_eq!((status, out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(err.contains(arguments[0]), "{err}");
     }
+}
+
+#[test]
+fn settings_of_the_broker_are_refused_where_they_would_be_ignored() {
+    let (status, out, err) = run(&mut stompd(&["--tcp", "", "pub", "/topic/a", "x"]));
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert!(err.contains("--tcp is for the broker"), "{err}");
+}
+
+#[test]
+fn flags_stand_before_the_command_or_behind_it() {
+    let here = directory("flags", None);
+    let out = run(stompd(&["--tcp", "a:1", "check-config", "--tcp", "b:2"]).current_dir(&here)).1;
+    assert!(out.contains("tcp = \"b:2\" "), "{out}");
+    let out = run(stompd(&["--tcp", "a:1", "check-config"]).current_dir(&here)).1;
+    assert!(out.contains("tcp = \"a:1\" "), "{out}");
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! One publisher: sends, as fast as it may, and hears what the broker confirms.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stomp_codec::{Command, Frame};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Arguments;
+use super::plan::Plan;
+use super::stamp::Stamp;
+use crate::client::{Client, Error};
+
+pub(super) struct Publisher {
+    plan: Arc<Plan>,
+    id: u16,
+    client: Client,
+    targets: Vec<(u16, String)>,
+    sent: u64,
+    /// Bursts without their RECEIPT, by how many messages were sent with them.
+    unconfirmed: VecDeque<u64>,
+}
+
+impl Publisher {
+    pub(super) fn new(plan: Arc<Plan>, id: u16, client: Client) -> Self {
+        let targets = plan.targets(id).into_iter();
+        let named = targets.map(|target| (target, plan.destination(target)));
+        Self {
+            targets: named.collect(),
+            plan,
+            id,
+            client,
+            sent: 0,
+            unconfirmed: VecDeque::new(),
+        }
+    }
+
+    /// Sends its share and waits until all of it is confirmed.
+    /// Returns when that was.
+    pub(super) async fn run(mut self, start: Instant) -> Result<Instant, Error> {
+        let plan = Arc::clone(&self.plan);
+        let schedule = Schedule::new(&plan.arguments, self.id, start);
+        let share = plan.arguments.messages_of(self.id);
+        let end = plan.arguments.end(start);
+        // Since when nothing but the schedule keeps it from sending.
+        let mut free = start;
+        while self.sent < share && !plan.progress.is_stopped() {
+            self.wait_for_subscribers().await?;
+            while self.unconfirmed.len() >= WINDOW {
+                self.hear().await?;
+            }
+            let now = Instant::now();
+            if end.is_some_and(|end| end <= now) {
+                break;
+            }
+            let burst = schedule
+                .due(now, self.sent)
+                .min(share - self.sent)
+                .min(BURST);
+            if burst == 0 {
+                free = free.max(now);
+                self.wait_for_schedule(schedule.time(self.sent), end)
+                    .await?;
+                continue;
+            }
+            self.send(burst, &schedule, free);
+            self.client.flush().await?;
+            free = Instant::now();
+        }
+        while !self.unconfirmed.is_empty() {
+            self.hear().await?;
+        }
+        let published = Instant::now();
+        // What it wanted to say it has said.
+        let _ = self.client.disconnect(LAST_WORD).await;
+        Ok(published)
+    }
+
+    fn send(&mut self, burst: u64, schedule: &Schedule, free: Instant) {
+        let now = Instant::now();
+        let count = self.targets.len() as u64;
+        for index in 0..burst {
+            let at = usize::try_from(self.sent % count).unwrap_or_default();
+            let (destination, name) = &self.targets[at];
+            // A message that was due while the broker kept us waiting has waited since then; that
+            // a timer comes late is no fault of the broker.
+            let due = match schedule.time(self.sent) {
+                Some(scheduled) if scheduled < free => scheduled,
+                _ => now,
+            };
+            let stamp = Stamp {
+                run: self.plan.run,
+                publisher: self.id,
+                destination: *destination,
+                number: self.sent / count,
+                due: due.duration_since(self.plan.epoch),
+            };
+            let mut frame = Frame::new(Command::Send).with_header("destination", name);
+            self.sent += 1;
+            if index + 1 == burst {
+                frame.headers.push("receipt", &self.sent.to_string());
+                self.unconfirmed.push_back(self.sent);
+            }
+            let body = stamp.body(self.plan.arguments.size);
+            self.plan.progress.on_sent(*destination);
+            self.client.write(&frame.with_body(body));
+        }
+    }
+
+    /// Does not run away from the slowest subscriber: then one would measure how the broker treats
+    /// the slow.
+    async fn wait_for_subscribers(&mut self) -> Result<(), Error> {
+        let plan = Arc::clone(&self.plan);
+        let lag = plan.arguments.lag;
+        loop {
+            let moved = plan.progress.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if lag == 0 || plan.behind() < lag || plan.progress.is_stopped() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = moved => {}
+                frame = self.client.next() => self.take(&frame?),
+            }
+        }
+    }
+
+    async fn wait_for_schedule(
+        &mut self,
+        due: Option<Instant>,
+        end: Option<Instant>,
+    ) -> Result<(), Error> {
+        if let Some(until) = [due, end].into_iter().flatten().min() {
+            tokio::select! {
+                biased;
+                () = sleep_until(until) => {}
+                frame = self.client.next() => self.take(&frame?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a RECEIPT.
+    async fn hear(&mut self) -> Result<(), Error> {
+        let no_receipt = |_| Error::NoReceipt {
+            what: "SEND",
+            patience: PATIENCE,
+        };
+        let frame = timeout(PATIENCE, self.client.next()).await;
+        self.take(&frame.map_err(no_receipt)??);
+        Ok(())
+    }
+
+    /// A RECEIPT is for its message and for those before it.
+    fn take(&mut self, frame: &Frame) {
+        let id = frame.header("receipt-id").and_then(|id| id.parse().ok());
+        if let (Command::Receipt, Some(sent)) = (frame.command, id) {
+            self.unconfirmed.retain(|it| *it > sent);
+            self.plan.progress.on_confirmed(self.id, sent);
+        }
+    }
+}
+
+/// When messages are due.
+struct Schedule {
+    begin: Instant,
+    /// Nanoseconds from one message to the next; `None`: each is due at once.
+    interval: Option<f64>,
+}
+
+impl Schedule {
+    /// The rate is shared by all publishers, which begin one after the other.
+    fn new(arguments: &Arguments, publisher: u16, start: Instant) -> Self {
+        let publishers = f64::from(arguments.publishers);
+        let interval = arguments.rate.map(|rate| publishers * 1e9 / rate);
+        let first = interval.unwrap_or(0.0) * f64::from(publisher) / publishers;
+        Self {
+            begin: start + nanoseconds(first),
+            interval,
+        }
+    }
+
+    fn time(&self, number: u64) -> Option<Instant> {
+        let interval = self.interval?;
+        #[expect(clippy::cast_precision_loss, reason = "some nanoseconds in days")]
+        let offset = interval * number as f64;
+        Some(self.begin + nanoseconds(offset))
+    }
+
+    /// How many messages are due, when so many were sent.
+    fn due(&self, now: Instant, sent: u64) -> u64 {
+        let is_due = |number: &u64| self.time(*number).is_none_or(|time| time <= now);
+        (sent..sent + BURST).take_while(is_due).count() as u64
+    }
+}
+
+fn nanoseconds(count: f64) -> Duration {
+    Duration::from_secs_f64(count / 1e9)
+}
+
+/// So many messages are written together, with one RECEIPT.
+const BURST: u64 = 64;
+
+/// So many bursts may wait for their RECEIPT.
+const WINDOW: usize = 16;
+
+/// How long a RECEIPT may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the last one may.
+const LAST_WORD: Duration = Duration::from_secs(2);

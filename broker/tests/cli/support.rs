@@ -1,0 +1,191 @@
+//! Processes: stompd with its arguments, and a broker on free ports.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// A directory of one test, with a `broker.toml` in it if a text is given.
+pub(crate) fn directory(name: &str, broker_toml: Option<&str>) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&directory).unwrap();
+    if let Some(text) = broker_toml {
+        fs::write(directory.join("broker.toml"), text).unwrap();
+    }
+    directory
+}
+
+pub(crate) fn stompd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stompd"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("STOMPD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Exit status, standard output and standard error.
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// The same with something on standard input.
+pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> (Option<i32>, String, String) {
+    let mut child = start(command.stdin(Stdio::piped()));
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// A process whose outputs are read by the test.
+pub(crate) fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Sends a signal, such as `INT`.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// A `stompd sub` whose subscriptions stand.
+pub(crate) struct Subscriber {
+    pub(crate) child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Subscriber {
+    /// Starts it, for one destination.
+    pub(crate) fn start(url: &str, arguments: &[&str]) -> Self {
+        let fixed = ["sub", "--verbose", "--url", url];
+        let mut child = start(&mut stompd(&[&fixed, arguments].concat()));
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert!(line.starts_with("stompd: subscribed to "), "{line}");
+        Self { child, stderr }
+    }
+
+    /// Waits for its end: exit status, standard output, and the rest of standard error.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<u8>, String) {
+        let mut out = Vec::new();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_end(&mut out).unwrap();
+        }
+        let mut err = String::new();
+        self.stderr.read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code(), out, err)
+    }
+}
+
+/// A broker in a process of its own; it ends with the test.
+pub(crate) struct Broker {
+    pub(crate) child: Child,
+    /// `ws://…/ws`, if that listener is on.
+    pub(crate) websocket: String,
+    /// `tcp://…`, if that listener is on.
+    pub(crate) tcp: String,
+    /// `host:port`, if that listener is on.
+    pub(crate) admin: String,
+}
+
+impl Broker {
+    /// Starts one with these further arguments, and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::with(arguments, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let free = [
+            ("STOMPD__LISTEN__WEBSOCKET", "127.0.0.1:0"),
+            ("STOMPD__LISTEN__TCP", "127.0.0.1:0"),
+            ("STOMPD__LISTEN__ADMIN", "127.0.0.1:0"),
+            ("STOMPD__STOP__SPREAD", "0s"),
+        ];
+        let mut command = stompd(&["serve"]);
+        command
+            .args(arguments)
+            .current_dir(directory("broker", None))
+            .envs(free)
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut broker = Self {
+            child,
+            websocket: String::new(),
+            tcp: String::new(),
+            admin: String::new(),
+        };
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            let told = |what: &str| {
+                let (_, rest) = line.split_once(what)?;
+                Some(rest.split(' ').next().unwrap_or_default().to_owned())
+            };
+            if let Some(url) = told("STOMP over WebSocket: ") {
+                broker.websocket = url;
+            } else if let Some(address) = told("STOMP over TCP: ") {
+                broker.tcp = format!("tcp://{address}");
+            } else if let Some(url) = told("metrics and health: ") {
+                let address = url.trim_start_matches("http://");
+                address
+                    .trim_end_matches("/metrics")
+                    .clone_into(&mut broker.admin);
+                break;
+            }
+        }
+        // Nobody is to wait for a full pipe.
+        thread::spawn(move || lines.for_each(drop));
+        broker
+    }
+}
+
+impl Broker {
+    /// Waits until a metric has reached a value.
+    pub(crate) fn wait_for(&self, metric: &str, value: f64) {
+        while self.metric(metric) < value {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let mut stream = TcpStream::connect(&self.admin).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
