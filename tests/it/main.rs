@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acks;
+mod client;
+mod demo;
 mod fairness;
 mod handshake;
 mod hub;

@@ -5,6 +5,9 @@
 //! | `/metrics` | all metrics in the text format of Prometheus |
 //! | `/healthz` | 200 while the process answers |
 //! | `/readyz` | 200 while clients are welcome; 503 and a line of reason otherwise |
+//! | `/demo/` | a page that shows the broker at work, unless `[admin] demo` is off; `/` leads there |
+
+mod demo;
 
 use std::sync::Arc;
 
@@ -17,6 +20,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use self::demo::Demo;
 use crate::metrics::Registry;
 
 /// Whether clients are welcome.
@@ -36,13 +40,15 @@ struct Sources {
     readiness: watch::Receiver<Readiness>,
 }
 
-/// Answers operators until the listener fails.
+/// Answers operators, and readers of the demo page if there is one, until the listener fails.
 pub async fn serve(
     listener: TcpListener,
     registry: Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
+    demo: Option<Demo>,
 ) {
-    let app = Router::new()
+    let app = demo
+        .map_or_else(Router::new, Demo::routes)
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))

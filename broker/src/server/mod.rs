@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use self::accept::Doorman;
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Demo, Readiness};
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded};
 use crate::connection::{Metrics, Shared};
@@ -25,7 +25,7 @@ use crate::engine::session::Settings;
 use crate::engine::subscription::Prefetch;
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::metrics::Registry;
+use crate::metrics::{Registry, number};
 use crate::outbox::{Bounds, Policy};
 use crate::queues;
 use crate::transport::handshake;
@@ -83,6 +83,12 @@ impl Broker {
     pub async fn start(config: &Config) -> Result<Self, Error> {
         let registry = Arc::new(Registry::new());
         registry.add_process();
+        registry
+            .gauge(
+                "stompd_connections_limit",
+                "The most clients there may be: [limits] connections.",
+            )
+            .set(number(config.limits.connections));
         let shared = Arc::new(share(config, &registry));
         let listen = &config.listen;
         let websocket = listen::bind("STOMP over WebSocket", listen.websocket.as_deref()).await?;
@@ -93,6 +99,10 @@ impl Broker {
             config,
             handshake_settings(config),
         ));
+        let demo = config.admin.demo.then(|| Demo {
+            port: listen::address(websocket.as_ref()).map(|address| address.port()),
+            path: listen.paths.first().cloned().unwrap_or_default(),
+        });
         let (readiness, watched) = watch::channel(Readiness::Starting);
         let mut broker = Self {
             config: config.clone(),
@@ -105,7 +115,7 @@ impl Broker {
             accepting: Vec::new(),
             tending: tokio::spawn(tend(Arc::clone(&shared))),
             answering: admin
-                .map(|listener| tokio::spawn(admin::serve(listener, registry, watched))),
+                .map(|listener| tokio::spawn(admin::serve(listener, registry, watched, demo))),
         };
         broker.accepting.extend(websocket.map(|listener| {
             let doorman = Arc::clone(&doorman);
@@ -174,6 +184,9 @@ impl Broker {
         }
         if let Some(address) = self.admin {
             info!("metrics and health: http://{address}/metrics /healthz /readyz");
+            if self.config.admin.demo {
+                info!("try it in a browser: http://{address}/demo/");
+            }
         }
         if let Some(address) = self.websocket {
             info!(
