@@ -1,0 +1,11 @@
+// In the page: as much of Node's module of this name as time.js needs.
+
+export function setTimeout(milliseconds, value, { signal } = {}) {
+  return new Promise((resolve, reject) => {
+    const timer = window.setTimeout(resolve, milliseconds, value);
+    signal?.addEventListener('abort', () => {
+      window.clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}

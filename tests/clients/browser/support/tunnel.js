@@ -1,0 +1,36 @@
+// What lies between a page and the broker, and may stop passing on what the page says.
+
+import { once } from 'node:events';
+import net from 'node:net';
+
+export class Tunnel {
+  #muted = false;
+
+  static async to(target) {
+    const { hostname, port } = new URL(target);
+    const tunnel = new Tunnel();
+    tunnel.server = net.createServer((page) => tunnel.#join(page, net.connect(port, hostname)));
+    await once(tunnel.server.listen(0, '127.0.0.1'), 'listening');
+    tunnel.url = `ws://127.0.0.1:${tunnel.server.address().port}/ws`;
+    return tunnel;
+  }
+
+  #join(page, broker) {
+    page.on('data', (octets) => this.#muted || broker.write(octets));
+    broker.on('data', (octets) => page.write(octets));
+    for (const [one, other] of [[page, broker], [broker, page]]) {
+      one.on('error', () => other.destroy());
+      one.on('end', () => other.end());
+      one.on('close', () => other.destroy());
+    }
+  }
+
+  /** From now on the broker hears nothing of the pages, while they hear it. */
+  mute() {
+    this.#muted = true;
+  }
+
+  close() {
+    this.server.close();
+  }
+}
