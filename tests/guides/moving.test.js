@@ -103,6 +103,14 @@ test('headers of a SEND without effect are passed on', async (t) => {
   assert.ok(!('timestamp' in received) && !('JMSXUserID' in received));
 });
 
+for (const [header, value] of [['selector', "colour = 'red'"], ['browser', 'true']]) {
+  test(`SUBSCRIBE with ${header} is refused by an ERROR`, async (t) => {
+    const peer = await connect(t);
+    peer.client.subscribe('/queue/browsed', () => {}, { [header]: value });
+    assert.match((await peer.errors.next(PATIENCE)).headers.message, /is not supported yet/);
+  });
+}
+
 test('headers of a CONNECT and a SUBSCRIBE without effect do no harm, also where they should', async (t) => {
   const connectHeaders = { login: 'anna', passcode: 'wrong', host: 'any', 'client-id': 'c' };
   const peer = await connect(t, { connectHeaders });
@@ -110,10 +118,8 @@ test('headers of a CONNECT and a SUBSCRIBE without effect do no harm, also where
   const messages = await peer.subscribe('/queue/browsed', {
     'activemq.exclusive': 'true',
     'activemq.subscriptionName': 's',
-    browser: 'true',
     'consumer-window-size': '0',
     durable: 'true',
-    selector: "colour = 'red'",
     'x-message-ttl': '1',
   });
   peer.client.publish({ destination: '/queue/browsed', body: 'blue', headers: { colour: 'blue' } });

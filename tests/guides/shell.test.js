@@ -18,6 +18,8 @@ testBlocks(
     }),
     health: shell({ prints: [/^ok/m, /^stompd_connections{transport="tcp"} 0$/m, /^stompd_queues 0$/m] }),
     'pub and sub': shell({ prints: [/one pizza[^]*table: 7[^]*one salad/], acknowledges: 2 }),
+    'From a terminal': shell({ prints: [/^Hello!$/m, /^one\ntwo$/m, /lost +0/], acknowledges: 2 }),
+    Configuration: shell({ prints: [/^websocket = "0\.0\.0\.0:\d+" +# --websocket$/m] }),
     commands: shell({ prints: [/Usage: stompd bench/] }),
   },
   {

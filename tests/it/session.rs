@@ -340,6 +340,16 @@ fn what_is_refused_is_told_with_the_receipt() {
             "1002 wildcard",
         ),
         (
+            "SUBSCRIBE|id:1|destination:/topic/a|selector:colour = 'red'",
+            "a selector is not supported yet",
+            "1002 not_supported",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/queue/a|browser:true",
+            "browsing a queue is not supported yet",
+            "1002 not_supported",
+        ),
+        (
             "SUBSCRIBE|id:1|destination:/temp-queue/a",
             "destination \"/temp-queue/a\" is not supported yet",
             "1002 reserved_destination",

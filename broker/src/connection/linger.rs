@@ -11,10 +11,19 @@ use tokio::time::{Instant, timeout_at};
 use crate::outbox::{Flushed, Outbox};
 use crate::transport;
 
-/// Writes what waits in the outbox, then drains the stream; `deadline` is for both.
-pub(super) async fn linger(stream: &TcpStream, outbox: &Outbox, deadline: Instant) {
+/// Writes what waits in the outbox, gives the peer the time of `courtesy` to end first, then drains
+/// the stream; `deadline` is for all of it.
+pub(super) async fn linger(
+    stream: &TcpStream,
+    outbox: &Outbox,
+    courtesy: Duration,
+    deadline: Instant,
+) {
     let written = timeout_at(deadline, flush(stream, outbox)).await;
     if matches!(written, Ok(Ok(()))) {
+        if !courtesy.is_zero() {
+            transport::await_end(stream, deadline.min(Instant::now() + courtesy)).await;
+        }
         transport::drain(stream, deadline).await;
     }
 }

@@ -26,7 +26,7 @@ use crate::encoding::Kind;
 use crate::engine::SessionId;
 use crate::engine::message::Message;
 use crate::engine::queue::Settled;
-use crate::engine::refusal::Refusal;
+use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::session::{Acknowledgement, Action, Closing, Publication, Session, Settings};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
@@ -565,7 +565,9 @@ impl Connection {
         let label = end.label();
         match end {
             End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
-            End::ClosedByClient | End::Finished => self.linger(transport::DRAIN_TIME).await,
+            End::ClosedByClient | End::Finished => {
+                self.linger(Duration::ZERO, transport::DRAIN_TIME).await;
+            }
             End::Closing(closing) => self.close(*closing).await,
         }
         self.shared.metrics.closed.with(label).inc();
@@ -597,14 +599,23 @@ impl Connection {
             // One attempt: the client does not read, and there is no reason to wait for it.
             let _ = self.outbox.flush(now());
         } else if closing.is_stop() {
-            self.linger(self.shared.stop_flush).await;
+            self.linger(Duration::ZERO, self.shared.stop_flush).await;
         } else {
-            self.linger(transport::DRAIN_TIME).await;
+            // STOMP 1.2, "DISCONNECT": it is the client that closes when it has the RECEIPT, and
+            // some take it for a failure if it is not.
+            let asked = closing.code == CloseCode::Normal && closing.farewell.is_some();
+            let courtesy = if asked && !self.framing().is_websocket() {
+                COURTESY
+            } else {
+                Duration::ZERO
+            };
+            self.linger(courtesy, transport::DRAIN_TIME).await;
         }
     }
 
-    async fn linger(&self, time: Duration) {
-        linger::linger(self.socket.stream(), &self.outbox, Instant::now() + time).await;
+    async fn linger(&self, courtesy: Duration, time: Duration) {
+        let deadline = Instant::now() + time;
+        linger::linger(self.socket.stream(), &self.outbox, courtesy, deadline).await;
     }
 }
 
@@ -668,6 +679,9 @@ const TURN: usize = 64 * 1024;
 
 /// A batch with as many octets is handed over before more is gathered.
 const BATCH: usize = 64 * 1024;
+
+/// How long a client of TCP may take to close after the RECEIPT of its DISCONNECT.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// So many messages are handed over at once after one was refused.
 const FEW: usize = 16;

@@ -78,6 +78,8 @@ pub enum Refusal {
     NoName(Box<str>),
     /// None of the client's versions is ours.
     NoCommonVersion(Box<str>),
+    /// A header asks for what this broker does not have yet, and to ignore it would be wrong.
+    NotSupported(&'static str),
     /// `prefetch-count` or `activemq.prefetchSize` of a SUBSCRIBE is not a number.
     PrefetchMalformed(Box<str>),
     /// A queue has no room for a SEND or a COMMIT.
@@ -159,6 +161,7 @@ impl Refusal {
             Self::HeaderMissing { .. } => "header_missing",
             Self::NackIn10 => "nack_in_1_0",
             Self::NoCommonVersion(_) => "no_common_version",
+            Self::NotSupported(_) => "not_supported",
             Self::PrefetchMalformed(_) => "prefetch_malformed",
             Self::QueueFull(_) => "queue_full",
             Self::ReservedDestination(_) => "reserved_destination",
@@ -247,6 +250,7 @@ impl Refusal {
                  CONNECTED, or answer the broker's WebSocket Pings."
             }
             Self::HeaderMissing { .. } => "Header names are case-sensitive.",
+            Self::NotSupported(_) => "Leave the header out, and filter what comes.",
             Self::NackIn10 => "Connect with accept-version:1.1,1.2 to use NACK.",
             Self::NoName(_) => "A destination looks like /topic/prices.eu or /topic/chat/room-1.",
             Self::NoCommonVersion(_) => "Offer at least one of 1.0, 1.1, 1.2 in accept-version.",
@@ -326,6 +330,7 @@ impl fmt::Display for Refusal {
             Self::HeaderMissing { command, header } => {
                 write!(out, "{command} without the header {header:?}")
             }
+            Self::NotSupported(what) => write!(out, "{what} is not supported yet"),
             Self::NackIn10 => out.write_str("NACK does not exist in STOMP 1.0"),
             Self::NoName(text) => write!(out, "destination {text:?} has no name"),
             Self::NoCommonVersion(offered) => write!(out, "no common version with {offered:?}"),

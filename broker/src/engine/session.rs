@@ -508,6 +508,7 @@ impl Session {
         let mode = AckMode::parse(mode).ok_or_else(|| Refusal::AckModeUnknown(mode.into()))?;
         let prefetch = prefetch(frame)?.unwrap_or(self.settings.prefetch);
         let pattern = Pattern::parse(destination)?;
+        refuse_unsupported(frame)?;
         let key = key(id, destination);
         if self.subscriptions.contains(&key) {
             return Err(Refusal::DuplicateSubscription(key.as_str().into()));
@@ -672,6 +673,20 @@ fn key(id: Option<&str>, destination: &str) -> Key {
         || Key::Destination(destination.into()),
         |id| Key::Id(id.into()),
     )
+}
+
+/// A subscriber that wants some of the messages, or only to look at them, must not get and take all.
+fn refuse_unsupported(frame: &Frame) -> Result<(), Refusal> {
+    if frame
+        .header("selector")
+        .is_some_and(|text| !text.is_empty())
+    {
+        return Err(Refusal::NotSupported("a selector"));
+    }
+    if is_true(frame.header("browser")) {
+        return Err(Refusal::NotSupported("browsing a queue"));
+    }
+    Ok(())
 }
 
 fn is_true(value: Option<&str>) -> bool {

@@ -104,6 +104,7 @@ impl Broker {
             path: listen.paths.first().cloned().unwrap_or_default(),
         });
         let (readiness, watched) = watch::channel(Readiness::Starting);
+        observe(watched.clone(), &registry);
         let mut broker = Self {
             config: config.clone(),
             websocket: listen::address(websocket.as_ref()),
@@ -181,6 +182,14 @@ impl Broker {
         }
         if let Some(address) = self.tcp {
             info!("STOMP over TCP: {address}");
+        }
+        let open = [self.websocket, self.tcp];
+        if let Some(address) = open
+            .iter()
+            .flatten()
+            .find(|address| !address.ip().is_loopback())
+        {
+            warn!("whoever reaches {address} may read and send everything: there is no login yet");
         }
         if let Some(address) = self.admin {
             info!("metrics and health: http://{address}/metrics /healthz /readyz");
@@ -268,6 +277,14 @@ fn share(config: &Config, registry: &Registry) -> Shared {
         stop_flush: config.stop.flush,
         metrics: Metrics::new(registry),
     }
+}
+
+/// Tells what `/readyz` says whenever metrics are read.
+fn observe(readiness: watch::Receiver<Readiness>, registry: &Registry) {
+    let ready = registry.gauge("stompd_ready", "1 while clients are welcome, else 0.");
+    registry.before_reading(move || {
+        ready.set((*readiness.borrow() == Readiness::Ready).into());
+    });
 }
 
 /// Looks after what no client's frames touch.

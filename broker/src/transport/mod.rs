@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::engine::refusal::WebSocketFault;
 use crate::framing::Framing;
 
-pub use self::read::{DRAIN_OCTETS, DRAIN_TIME, drain, read};
+pub use self::read::{DRAIN_OCTETS, DRAIN_TIME, await_end, drain, read};
 pub use self::socket::Socket;
 pub use self::websocket::WebSocket;
 

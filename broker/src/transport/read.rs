@@ -30,6 +30,11 @@ pub fn read(stream: &TcpStream) -> io::Result<Bytes> {
 /// written to it last.
 pub async fn drain(stream: &TcpStream, deadline: Instant) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    await_end(stream, deadline).await;
+}
+
+/// As [`drain`], but leaves the sending side open.
+pub async fn await_end(stream: &TcpStream, deadline: Instant) {
     let throw_away = async {
         let mut left = DRAIN_OCTETS;
         while stream.readable().await.is_ok() {
