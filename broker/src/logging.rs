@@ -10,7 +10,7 @@ use crate::config::{Log, LogFormat};
 /// tests, it stays.
 pub fn init(log: &Log) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.level))
+        .with_env_filter(EnvFilter::new(format!("{},{QUIET}", log.level)))
         .with_writer(io::stderr)
         // It would report a closed standard error on standard error, and panic.
         .log_internal_errors(false);
@@ -21,3 +21,6 @@ pub fn init(log: &Log) {
     };
     drop(outcome);
 }
+
+/// At `trace` tungstenite would log whole messages, and with them passcodes.
+const QUIET: &str = "tungstenite=off";

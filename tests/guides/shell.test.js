@@ -14,7 +14,7 @@ testBlocks(
   'shell',
   {
     'check-config': shell({
-      prints: [/^max_length = 1000000 +# broker\.toml$/m, /^max_length = 5 +# STOMPD__QUEUE__MAX_LENGTH$/m],
+      prints: [/^max_length = 1000000 +# stompd\.toml$/m, /^max_length = 5 +# STOMPD__QUEUE__MAX_LENGTH$/m],
     }),
     health: shell({ prints: [/^ok/m, /^stompd_connections{transport="tcp"} 0$/m, /^stompd_queues 0$/m] }),
     'pub and sub': shell({ prints: [/one pizza[^]*table: 7[^]*one salad/], acknowledges: 2 }),

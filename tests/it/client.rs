@@ -275,6 +275,15 @@ async fn a_close_is_told_with_code_and_reason() {
 }
 
 #[tokio::test]
+async fn what_a_server_announces_gets_no_room_before_it_comes() {
+    // A message of 2^63 - 1 octets, of which none comes.
+    let then = b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff";
+    let url = websocket("Sec-WebSocket-Protocol: v12.stomp\r\n", then).await;
+    let client = connect(&url, |_| ()).await;
+    assert!(matches!(client, Err(Error::WebSocket { .. })), "{client:?}");
+}
+
+#[tokio::test]
 async fn without_a_subprotocol_one_has_to_ask_for_none() {
     let then = b"\x81\x18CONNECTED\nversion:1.2\n\n\0";
     let url = websocket("", then).await;

@@ -115,6 +115,7 @@ async fn the_policy_lets_it_talk_to_this_broker_only() {
     let connect = format!("connect-src 'self' ws://*:{port} wss://*:{port}");
     assert!(directives.contains(&"default-src 'none'"), "{policy}");
     assert!(directives.contains(&"script-src 'self'"), "{policy}");
+    assert!(directives.contains(&"frame-ancestors 'none'"), "{policy}");
     assert!(directives.contains(&connect.as_str()), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
 }

@@ -419,7 +419,7 @@ fn earlier_frames_count_and_later_ones_do_not() {
     );
 }
 
-// --- STOMP 1.0 (rule 7) ------------------------------------------------------------------------
+// --- STOMP 1.0 ---------------------------------------------------------------------------------
 
 #[test]
 fn in_1_0_there_are_no_heart_beats_but_pings() {
@@ -478,7 +478,7 @@ fn in_1_0_a_destination_names_a_subscription_without_id() {
     );
 }
 
-// --- Acknowledgement (rules 20 to 22) ----------------------------------------------------------
+// --- Acknowledgement ---------------------------------------------------------------------------
 
 /// A world of this version with a subscription 1 in mode `client` and 2 in mode `auto`.
 fn consuming(version: Version) -> World {
@@ -684,7 +684,7 @@ fn the_names_of_a_queue_are_one() {
     );
 }
 
-// --- Transactions (rule 29) --------------------------------------------------------------------
+// --- Transactions ------------------------------------------------------------------------------
 
 #[test]
 fn what_a_transaction_holds_is_done_at_its_commit() {
@@ -954,7 +954,7 @@ fn nothing_is_done_after_the_end() {
     }
 }
 
-// --- Heart-beats (rules 10 to 13) --------------------------------------------------------------
+// --- Heart-beats -------------------------------------------------------------------------------
 
 #[test]
 fn a_malformed_heart_beat_is_an_error() {

@@ -76,7 +76,7 @@ class Live(unittest.TestCase):
             return not silent and not empty
 
         try:
-            wait_for("each alert fires and each expression gives data", all_seen, patience=60)
+            wait_for("each alert fires and each expression gives data", all_seen, patience=180)
         except AssertionError as late:
             lacking = [*silent, *(f"{where}: {expression}" for where, expression in empty.items())]
             raise AssertionError("\n  ".join([f"{late}; not so:", *lacking])) from None

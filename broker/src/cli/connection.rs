@@ -102,7 +102,10 @@ impl Ack {
 
 /// `10s`, `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "write 10s, 500ms or 1m30s".to_owned())
+    let duration = humantime::parse_duration(text).ok();
+    duration
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| "write 10s, 500ms or 1m30s, up to 30days".to_owned())
 }
 
 /// A header as `name:value`.
@@ -130,6 +133,9 @@ pub(super) async fn interrupted() -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Beyond it clocks overflow, and heart-beats do not fit their 32 bits.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long the last word of a broker is waited for.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(10);

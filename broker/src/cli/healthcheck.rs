@@ -1,7 +1,7 @@
 //! `stompd healthcheck`: whether the broker with these settings answers.
 //!
 //! It is asked as a client is, so it needs no admin port. Any answer is a sign of health: a broker
-//! that refuses because it is full, or about to stop, must not be restarted for that.
+//! that refuses because it is full must not be restarted for that.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::config::{Config, Listen};
 const DETAILS: &str = "\
 It reads the settings as the broker does, and connects to the first listener that is on: WebSocket,
 else TCP, else /healthz of the admin port. An address for every interface means loopback here.
-A broker that refuses, because it is full or stops, is healthy.
+A broker that refuses, because it is full, is healthy. One that stops is not there any more.
 
 In a Dockerfile:
   HEALTHCHECK CMD [\"stompd\", \"healthcheck\"]
@@ -82,7 +82,7 @@ async fn stomp(address: &Address, patience: Duration) -> Result<String, String> 
     match Client::connect(address, &options).await {
         Ok(client) => {
             // It has answered; how it says farewell is of no interest.
-            let _ = client.disconnect(patience).await;
+            let _ = timeout(FAREWELL, client.disconnect(FAREWELL)).await;
             Ok(format!("{address} answers"))
         }
         Err(error) if error.is_an_answer() => Ok(format!("{address} answers: {error}")),
@@ -129,6 +129,9 @@ fn address(scheme: Scheme, listened: &str, path: &str) -> Result<Address, String
         path: path.to_owned(),
     })
 }
+
+/// A health check that lasts is cut off by whoever asks for it, and counts as a failure.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// More than any answer of `/healthz`.
 const MOST_OCTETS: u64 = 64 << 10;

@@ -26,8 +26,7 @@ impl Form {
             Self::Body { newline } => body(message, newline, out),
             Self::Headers { newline } => {
                 for (name, value) in message.headers.iter() {
-                    // What a terminal would obey is shown instead.
-                    let line = format!("{}: {}\n", name.escape_debug(), value.escape_debug());
+                    let line = format!("{}: {}\n", shown(name), shown(value));
                     out.extend_from_slice(line.as_bytes());
                 }
                 out.push(b'\n');
@@ -35,6 +34,18 @@ impl Form {
             }
         }
     }
+}
+
+/// What a terminal would obey is shown instead.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        match char {
+            '"' | '\'' => shown.push(char),
+            _ => shown.extend(char.escape_debug()),
+        }
+    }
+    shown
 }
 
 fn body(message: &Frame, newline: bool, out: &mut Vec<u8>) {
@@ -110,7 +121,7 @@ mod tests {
     fn headers_stand_before_a_blank_line_and_control_no_terminal() {
         assert_eq!(
             written(Form::Headers { newline: true }, b"x"),
-            "destination: /topic/a\nnote: \\\"1\\\"\\n2\\u{1b}\nnote: 3\n\nx\n"
+            "destination: /topic/a\nnote: \"1\"\\n2\\u{1b}\nnote: 3\n\nx\n"
         );
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// Where to, such as /topic/chat or /queue/orders
     destination: String,
     /// The body; "-" is standard input. Without it: standard input, or nothing if that is a terminal
-    #[arg(conflicts_with = "lines", allow_hyphen_values = true)]
+    #[arg(conflicts_with = "lines", allow_negative_numbers = true)]
     body: Option<String>,
     /// Send each line of standard input as a message, as it comes, without its end of line
     #[arg(long)]
@@ -75,22 +75,30 @@ impl Arguments {
             biased;
             done = publishing.send_all(&mut bodies) => {
                 done?;
-                None
+                false
             }
             came = interrupted() => {
                 came?;
-                Some(publishing.sent)
+                true
             }
         };
-        tokio::select! {
-            done = publishing.finish() => done?,
-            // A second time: at once.
-            came = interrupted() => came?,
+        let sent = publishing.sent;
+        let was_interrupted = tokio::select! {
+            biased;
+            // A second time, or when all is sent: at once, and nobody knows what was confirmed.
+            came = interrupted() => {
+                came?;
+                true
+            }
+            done = publishing.finish() => {
+                done?;
+                was_interrupted
+            }
+        };
+        if was_interrupted {
+            return Err(Failure::Found(self.interrupted_after(sent)));
         }
-        match was_interrupted {
-            Some(sent) => Err(Failure::Found(self.interrupted_after(sent))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn interrupted_after(&self, sent: u64) -> String {
@@ -209,11 +217,11 @@ impl Publishing<'_> {
             self.hear().await?;
         }
         let known = self.known();
-        // Some brokers end the stream instead of giving the last RECEIPT.
         let is_known = !self.arguments.no_receipt;
         match self.client.disconnect(self.arguments.timeout).await {
             Ok(()) => Ok(()),
-            Err(client::Error::NoReceipt { .. } | client::Error::Ended) if is_known => Ok(()),
+            // All is confirmed, however the broker takes leave.
+            Err(_) if is_known => Ok(()),
             Err(error) => Err(Failure::Found(format!("{error}{known}"))),
         }
     }

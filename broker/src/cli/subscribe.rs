@@ -139,7 +139,7 @@ impl Arguments {
     fn mode(&self, destination: &str) -> Ack {
         match self.ack {
             Some(ack) => ack,
-            None if destination.starts_with("/queue/") => Ack::ClientIndividual,
+            None if is_queue(destination) => Ack::ClientIndividual,
             None => Ack::Auto,
         }
     }
@@ -294,6 +294,12 @@ impl Receiving<'_> {
         }
         Ok(true)
     }
+}
+
+/// By either of its names.
+fn is_queue(destination: &str) -> bool {
+    let name = destination.strip_prefix("/amq").unwrap_or(destination);
+    name.starts_with("/queue/")
 }
 
 async fn stopped(stop: &mut watch::Receiver<Option<End>>) -> End {

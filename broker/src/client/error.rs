@@ -86,8 +86,8 @@ pub enum Error {
     },
     /// It takes too long.
     #[error(
-        "{address} takes the connection but gives no CONNECTED within {patience:?} \
-         (is it a STOMP broker?)"
+        "{address} gives no CONNECTED within {patience:?} \
+         (is it a STOMP broker, and does no firewall stand before it?)"
     )]
     Slow {
         /// Where.

@@ -41,7 +41,8 @@ impl HeartBeat {
         let (send, want) = theirs.split_once(',').unwrap_or_default();
         let both = |theirs: &str| match theirs.trim().parse().unwrap_or(0) {
             0 => Duration::ZERO,
-            _ if ours.is_zero() => Duration::ZERO,
+            // What is sent are whole milliseconds.
+            _ if ours.as_millis() == 0 => Duration::ZERO,
             milliseconds => ours.max(Duration::from_millis(milliseconds)),
         };
         Self {
@@ -113,6 +114,8 @@ mod tests {
         assert_eq!(agreed(10, "5,0"), (0, 10));
         assert_eq!(agreed(10, ""), (0, 0));
         assert_eq!(agreed(10, "soon,later"), (0, 0));
+        let none = HeartBeat::agree(Duration::from_micros(500), "10,10", Instant::now());
+        assert!(none.next_timeout().is_none());
     }
 
     #[test]

@@ -52,7 +52,6 @@ pub struct Client {
     transport: Transport,
     decoder: Decoder,
     version: Version,
-    connected: Frame,
     heart_beat: HeartBeat,
     inbox: VecDeque<Frame>,
     /// Why nothing comes after what is in the inbox.
@@ -88,7 +87,7 @@ impl Client {
             client.write(&connect(options));
             client.flush().await?;
             let answer = client.next().await?;
-            client.greet(answer, options)
+            client.greet(&answer, options)
         })
         .await
         .unwrap_or_else(|_| {
@@ -100,25 +99,18 @@ impl Client {
     }
 
     async fn open(address: &Address, options: &Options) -> Result<Self, Error> {
-        let limits = Limits {
-            header_line: 1 << 20,
-            headers: 10_000,
-            header_bytes: 4 << 20,
-            body: 1 << 30,
-        };
         Ok(Self {
             transport: Transport::open(address, options).await?,
-            decoder: Decoder::new(limits),
+            decoder: Decoder::new(LIMITS),
             // CONNECT is not escaped, in no version.
             version: Version::V1_0,
-            connected: Frame::new(Command::Connected),
             heart_beat: HeartBeat::none(Instant::now()),
             inbox: VecDeque::new(),
             end: None,
         })
     }
 
-    fn greet(mut self, answer: Frame, options: &Options) -> Result<Self, Error> {
+    fn greet(mut self, answer: &Frame, options: &Options) -> Result<Self, Error> {
         if answer.command != Command::Connected {
             return Err(Error::Unexpected(answer.command));
         }
@@ -128,16 +120,9 @@ impl Client {
             None => Version::V1_0,
             Some(name) => known(name.trim()).ok_or_else(|| Error::Version(name.to_owned()))?,
         };
-        self.decoder.set_version(self.version);
         let theirs = answer.header("heart-beat").unwrap_or_default();
         self.heart_beat = HeartBeat::agree(options.heart_beat, theirs, Instant::now());
-        self.connected = answer;
         Ok(self)
-    }
-
-    /// The broker's CONNECTED.
-    pub const fn connected(&self) -> &Frame {
-        &self.connected
     }
 
     /// The version that was agreed on.
@@ -236,6 +221,8 @@ impl Client {
     /// its messages are used. Heart-beats go on.
     pub async fn meanwhile<T>(&mut self, other: impl Future<Output = T>) -> T {
         tokio::pin!(other);
+        // What was written would wait for a heart-beat.
+        self.transport.send().await;
         loop {
             let beat = self.heart_beat.beat_at();
             tokio::select! {
@@ -283,7 +270,7 @@ impl Client {
             })
         };
         answered.await.unwrap_or_else(no_answer)?;
-        self.transport.close(patience).await;
+        self.transport.close(FAREWELL.min(patience)).await;
         Ok(())
     }
 
@@ -373,6 +360,17 @@ async fn at(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// What a broker may send. Commands take what there is; this is only to end somewhere.
+const LIMITS: Limits = Limits {
+    header_line: 1 << 20,
+    headers: 10_000,
+    header_bytes: 4 << 20,
+    body: 1 << 30,
+};
+
+/// How long a connection may take to close when all has been said.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The receipt of DISCONNECT; users of the client name theirs otherwise.
 const LAST: &str = "disconnect";

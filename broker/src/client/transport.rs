@@ -19,14 +19,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Address, Error, Options, tls};
+use super::{Address, Error, LIMITS, Options, tls};
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Transport {
     wire: Wire,
-    /// Why nothing can be written any more. What the broker said last can still be read.
-    broken: Option<io::Error>,
+    /// Nothing can be written any more. What the broker said last can still be read.
+    is_broken: bool,
 }
 
 #[derive(Debug)]
@@ -86,7 +86,10 @@ impl Transport {
                 output: BytesMut::new(),
             })
         };
-        Ok(Self { wire, broken: None })
+        Ok(Self {
+            wire,
+            is_broken: false,
+        })
     }
 
     /// Puts a frame, or an EOL, into the buffer of what is to be sent. Over WebSocket it is a
@@ -109,7 +112,7 @@ impl Transport {
     /// Sends what was pushed; `None` when all is sent. What arrives before that is handed out.
     pub(super) async fn flush(&mut self) -> Option<Incoming> {
         poll_fn(|context| {
-            if self.poll_send(context).is_ready() && self.broken.is_none() {
+            if self.poll_send(context).is_ready() && !self.is_broken {
                 return Poll::Ready(None);
             }
             self.poll_read(context).map(Some)
@@ -152,17 +155,14 @@ impl Transport {
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.broken.is_some() {
+        if self.is_broken {
             return Poll::Ready(());
         }
         let sent = match &mut self.wire {
-            Wire::Octets(wire) => ready!(wire.poll_send(context)),
-            Wire::WebSocket(stream) => {
-                let sent = ready!(stream.poll_flush_unpin(context));
-                sent.map_err(io::Error::other)
-            }
+            Wire::Octets(wire) => ready!(wire.poll_send(context)).is_ok(),
+            Wire::WebSocket(stream) => ready!(stream.poll_flush_unpin(context)).is_ok(),
         };
-        self.broken = sent.err();
+        self.is_broken = !sent;
         Poll::Ready(())
     }
 
@@ -243,13 +243,17 @@ async fn upgrade(
     }
     let config = WebSocketConfig::default()
         .read_buffer_size(CHUNK)
-        .max_message_size(None)
-        .max_frame_size(None);
+        .max_message_size(Some(MOST_OCTETS))
+        .max_frame_size(Some(MOST_OCTETS));
     let (stream, _) = client_async_with_config(request, socket, Some(config))
         .await
         .map_err(failed)?;
     Ok(stream)
 }
+
+/// What a message of a WebSocket may hold; without a limit the room for whatever a server announces
+/// would be made at once.
+const MOST_OCTETS: usize = LIMITS.body + LIMITS.header_bytes + (1 << 10);
 
 /// What is read at once.
 const CHUNK: usize = 32 << 10;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use stomp_codec::{Command, Decoder, Frame, Item, Limits, Version};
 
-use crate::support::{Broker, run, signal, start, stompd};
+use crate::support::{Broker, Subscriber, run, signal, start, stompd};
 
 /// Measures with these arguments: the exit status and the report.
 fn bench(url: &str, arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -37,6 +37,8 @@ fn a_broker_that_keeps_its_word_loses_nothing() {
             2000,
         ),
         (&broker.tcp, &["--queue", "--destinations", "2"], 2000),
+        // Several for each subscriber.
+        (&broker.tcp, &["--destinations", "10"], 2000),
         (
             &broker.websocket,
             &["--queue", "--ack", "client-individual"],
@@ -106,6 +108,19 @@ fn what_a_broker_does_wrong_is_found() {
         err,
         "stompd: 2 lost, 1 doubled, 1 out of order, 1 damaged\n"
     );
+}
+
+#[test]
+fn what_is_lost_is_not_waited_for_for_ever() {
+    let broker = Broker::start(&[]);
+    // Another consumer takes half of it.
+    let thief = Subscriber::start(&broker.tcp, &["/queue/stompd-bench.0"]);
+    let (status, report, err) = bench(&broker.tcp, &["--queue", "--lag", "10"]);
+    assert_eq!(status, Some(1), "{report}");
+    assert!(report["lost"].as_u64().unwrap() >= 10, "{report}");
+    assert!(err.contains(" lost"), "{err}");
+    signal(&thief.child, "INT");
+    thief.end();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{directory, run, stompd};
+use crate::support::{Broker, directory, run, stompd};
 
 #[test]
 fn version() {
@@ -191,4 +191,25 @@ fn a_reader_that_leaves_early_is_no_failure() {
             .unwrap();
         assert_eq!(status.code(), Some(0), "{argument}");
     }
+}
+
+#[test]
+fn neither_passcodes_nor_bodies_are_logged_at_any_level() {
+    let broker = Broker::start(&["--log-level", "trace"]);
+    for url in [&broker.websocket, &broker.tcp] {
+        let what = [
+            "pub",
+            "--url",
+            url,
+            "--login",
+            "ada",
+            "--passcode",
+            "s3cret",
+        ];
+        let (status, ..) = run(&mut stompd(&[&what[..], &["/topic/a", "b0dy"]].concat()));
+        assert_eq!(status, Some(0));
+    }
+    let log = broker.stop();
+    assert!(log.contains("connected"), "the level is in force: {log}");
+    assert!(!log.contains("s3cret") && !log.contains("b0dy"), "{log}");
 }

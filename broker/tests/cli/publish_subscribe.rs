@@ -136,6 +136,13 @@ fn of_a_queue_only_what_was_printed_is_gone() {
         assert_eq!((status, out.as_str()), (Some(1), ""));
         assert!(err.contains("the time is up with 0 of 1 messages"), "{err}");
     }
+    // By its other name it is a queue as well.
+    let taken = || {
+        let fixed = ["sub", "--url", &broker.tcp, "/amq/queue/b", "--count", "1"];
+        run(&mut stompd(&fixed)).1
+    };
+    publish(&broker.tcp, &["/queue/b", "--lines"], b"1\n2\n");
+    assert_eq!((taken(), taken()), ("1\n".to_owned(), "2\n".to_owned()));
 }
 
 #[test]
@@ -218,16 +225,10 @@ fn the_first_message_refused_of_many_is_counted() {
     assert!(err.ends_with("\n3 of 9 messages are confirmed\n"), "{err}");
 }
 
-/// A port at which nobody listens, for the moment.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 #[test]
 fn what_newcomers_do_wrong_is_explained() {
     let broker = Broker::start(&[]);
-    let refused = format!("tcp://127.0.0.1:{}", free_port());
+    let refused = "tcp://127.0.0.1:1".to_owned();
     let wrong_path = broker.websocket.replace("/ws", "/nope");
     let tcp_as_ws = format!("{}/ws", broker.tcp.replace("tcp:", "ws:"));
     let ws_as_tcp = broker.websocket.replace("ws:", "tcp:").replace("/ws", "");
@@ -252,6 +253,8 @@ fn a_wrong_command_line_ends_with_2() {
         &["pub", "/topic/a", "x", "-u", "localhost:61613"][..],
         &["pub", "/topic/a", "x", "-H", "no-colon"],
         &["pub", "/topic/a", "x", "--lines"],
+        &["pub", "/topic/a", "--no-reciept"],
+        &["pub", "/topic/a", "x", "--interval", "500000000000years"],
         &[
             "pub",
             "/topic/a",
@@ -286,6 +289,25 @@ fn without_a_receipt_nothing_is_confirmed() {
         assert_eq!(status, Some(1));
         assert!(err.contains("RECEIPT"), "{err}");
     }
+}
+
+#[test]
+fn interrupted_before_the_receipt_nothing_is_confirmed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let child = crate::support::start(&mut stompd(&["pub", "-u", &url, "/topic/a", "x"]));
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(b"CONNECTED\nversion:1.2\n\n\0").unwrap();
+    // CONNECT, then SEND.
+    let mut frames = BufReader::new(stream).split(0);
+    frames.nth(1).unwrap().unwrap();
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        output.stderr,
+        b"stompd: interrupted after 1 of 1 messages\n"
+    );
 }
 
 /// A broker that says CONNECTED and nothing more.

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// A directory of one test, with a `broker.toml` in it if a text is given.
 pub(crate) fn directory(name: &str, broker_toml: Option<&str>) -> PathBuf {
@@ -107,6 +107,8 @@ pub(crate) struct Broker {
     pub(crate) tcp: String,
     /// `host:port`, if that listener is on.
     pub(crate) admin: String,
+    /// Reads what it logs once it listens.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Broker {
@@ -137,6 +139,7 @@ impl Broker {
             websocket: String::new(),
             tcp: String::new(),
             admin: String::new(),
+            log: None,
         };
         for line in lines.by_ref() {
             let line = line.unwrap();
@@ -157,15 +160,28 @@ impl Broker {
             }
         }
         // Nobody is to wait for a full pipe.
-        thread::spawn(move || lines.for_each(drop));
+        let log = thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+        broker.log = Some(log);
         broker
     }
 }
 
 impl Broker {
+    /// Stops it. Returns what it has logged since it listens.
+    pub(crate) fn stop(mut self) -> String {
+        signal(&self.child, "TERM");
+        assert!(self.child.wait().unwrap().success());
+        self.log.take().unwrap().join().unwrap()
+    }
+
     /// Waits until a metric has reached a value.
     pub(crate) fn wait_for(&self, metric: &str, value: f64) {
+        let begin = Instant::now();
         while self.metric(metric) < value {
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{metric} has not reached {value}"
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -182,6 +198,9 @@ impl Broker {
         value.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 }
+
+/// How long a noisy machine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Drop for Broker {
     fn drop(&mut self) {

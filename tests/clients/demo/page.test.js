@@ -157,6 +157,35 @@ demo('a job that is given back comes again, marked', browser, broker, async ({ o
   await tab.shows('#workers .count', '1');
 });
 
+/** Somebody else, who knows nothing of the page's headers. */
+function publish(tab, destination, body) {
+  return tab.page.evaluate(async ({ destination, body }) => {
+    const { port, path } = await (await fetch('settings.json')).json();
+    const client = new window.StompJs.Client({ brokerURL: `ws://${location.hostname}:${port}${path}` });
+    await new Promise((resolve) => {
+      client.onConnect = resolve;
+      client.activate();
+    });
+    client.publish({ destination, body });
+    await client.deactivate();
+  }, { destination, body });
+}
+
+demo('jobs and results of somebody else are taken too', browser, broker, async ({ open }) => {
+  const tab = await open();
+  await publish(tab, '/topic/demo.results', 'Feed the cat');
+  await tab.shows('#workers .worker', 'somebody');
+  await publish(tab, '/queue/demo.jobs', 'Feed the dog');
+  await eventually('this tab has done it', async () => (await tab.count('#workers .worker')) === 2);
+});
+
+demo('any text makes a room', browser, broker, async ({ open }) => {
+  const tab = await open();
+  await tab.page.locator('#room').fill('Room 50%');
+  await tab.page.locator('#room').press('Enter');
+  await tab.shows('.topic', '/topic/demo.chat.room50');
+});
+
 demo('on a narrow screen each part has the screen to itself', browser, broker, async ({ open }) => {
   const tab = await open({ width: 390, height: 844 });
   for (const part of ['prices', 'jobs', 'wire', 'chat']) {

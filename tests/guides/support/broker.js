@@ -48,7 +48,9 @@ export class Broker {
     // Away from the repository, whose broker.toml would count.
     this.process = spawn(BINARY, args, { env, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
     this.process.on('error', (error) => (this.#log += `cannot run ${BINARY}: ${error.message}\n`));
-    await limit(this.#listens(), `the broker listens:\n${this.#log}`, 30_000);
+    await limit(this.#listens(), 'the broker listens', 30_000).catch((error) => {
+      throw new Error(`${error.message}\n${this.#log}`);
+    });
   }
 
   /** Its log names the ports that it has got, that of the metrics last. */

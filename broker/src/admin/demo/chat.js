@@ -111,5 +111,6 @@ export function hue(name) {
 }
 
 function tidy(room) {
-  return decodeURIComponent(room).toLowerCase().replace(/[^a-z0-9-]/g, '').slice(0, 24) || 'lobby';
+  // What a URL escapes is not in the name of a room, and a percent sign need not be an escape.
+  return room.toLowerCase().replace(/%[0-9a-f]{2}|[^a-z0-9-]/g, '').slice(0, 24) || 'lobby';
 }

@@ -59,7 +59,8 @@ export class Jobs {
     const job = element('button', 'link', body);
     job.type = 'button';
     job.title = 'Show its frames on the wire';
-    pointable(job, this.#wire, headers['demo-id'], 'jobs', story);
+    // One that `stompd pub` has sent has no id.
+    if (headers['demo-id']) pointable(job, this.#wire, headers['demo-id'], 'jobs', story);
     const again = element('span', 'again', 'redelivered');
     again.title = 'Another tab had it and did not finish it';
     return headers.redelivered === 'true' ? [job, again] : [job];
@@ -79,12 +80,12 @@ export class Jobs {
     this.#hold(undefined);
     if (how === 'ack') {
       const { headers, body } = message;
-      this.#connection.publish(RESULTS, body, { from: this.#me.name, 'demo-id': headers['demo-id'] });
+      this.#connection.publish(RESULTS, body, { from: this.#me.name, 'demo-id': headers['demo-id'] ?? '' });
     }
     message[how]();
   }
 
-  #finished({ headers: { from } }) {
+  #finished({ headers: { from = 'somebody' } }) {
     this.#done.set(from, (this.#done.get(from) ?? 0) + 1);
     const most = Math.max(...this.#done.values());
     const bars = [...this.#done].sort().map(([name, count]) => {

@@ -1,7 +1,7 @@
 //! A page that shows STOMP over WebSocket at work, in the reader's own tabs.
 //!
-//! All of it is in the binary. It asks nobody but this broker for anything, and its
-//! `Content-Security-Policy` holds it to that.
+//! All of it is in the binary. It asks nobody but this broker for anything; its
+//! `Content-Security-Policy` holds it to that, but for a WebSocket to the same port of other hosts.
 
 use axum::Router;
 use axum::http::header::{

@@ -146,8 +146,11 @@ export class Wire {
     kept.push(record);
     if (kept.length > KEEP[kind]) kept.shift().gone = true;
     this.#fresh.push(record);
-    // A hidden tab draws nothing.
-    if (this.#fresh.length > MOST) this.#redraw();
+    // A hidden tab draws nothing, nor does one that is paused: that draws everything when it goes on.
+    if (this.#fresh.length > MOST) {
+      if (this.#paused) this.#fresh = [];
+      else this.#redraw();
+    }
     this.#schedule();
   }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -25,7 +25,7 @@ use tokio::time::{Instant, interval, sleep};
 
 use self::plan::Plan;
 use self::publisher::Publisher;
-use self::report::{Report, Times, grouped};
+use self::report::{Report, Times};
 use self::stamp::Stamp;
 use self::subscriber::Subscriber;
 use self::tally::Tally;
@@ -159,7 +159,7 @@ struct Run {
 
 impl Run {
     async fn whole(plan: Arc<Plan>) -> Result<Report, Error> {
-        let (subscribers, publishers) = connect(&plan).await?;
+        let (go, started) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let start = Instant::now();
         let mut run = Self {
@@ -172,13 +172,10 @@ impl Run {
             start,
             plan,
         };
-        run.tallies.resize_with(subscribers.len(), Tally::default);
-        for subscriber in subscribers {
-            run.receiving.spawn(subscriber.run(stopped.clone()));
-        }
-        for publisher in publishers {
-            run.publishing.spawn(publisher.run(start));
-        }
+        run.connect(&started, &stopped).await?;
+        run.start = Instant::now();
+        run.published = run.start;
+        go.send_replace(Some(run.start));
         run.publish().await;
         run.receive_the_rest().await;
         stop.send_replace(true);
@@ -187,6 +184,28 @@ impl Run {
         }
         run.bar.finish_and_clear();
         Ok(run.report())
+    }
+
+    /// All subscribe before the first is connected that publishes. Each is a task at once, which
+    /// keeps up its heart-beats while the others connect.
+    async fn connect(
+        &mut self,
+        started: &watch::Receiver<Option<Instant>>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let arguments = &self.plan.arguments;
+        for id in 0..arguments.subscribers {
+            let client = arguments.connection.open().await?;
+            let subscriber = Subscriber::new(Arc::clone(&self.plan), id, client).await?;
+            self.receiving.spawn(subscriber.run(stopped.clone()));
+            self.tallies.push(Tally::default());
+        }
+        for id in 0..arguments.publishers {
+            let client = arguments.connection.open().await?;
+            let publisher = Publisher::new(Arc::clone(&self.plan), id, client);
+            self.publishing.spawn(publisher.run(started.clone()));
+        }
+        Ok(())
     }
 
     /// Waits until the last publisher is done.
@@ -264,8 +283,8 @@ impl Run {
         self.bar.set_position(position);
         self.bar.set_message(format!(
             "{} published, {} delivered",
-            grouped(progress.confirmed()),
-            grouped(progress.received())
+            HumanCount(progress.confirmed()),
+            HumanCount(progress.received())
         ));
     }
 
@@ -279,21 +298,6 @@ impl Run {
         };
         Report::new(&self.plan, &self.tallies, &times, self.errors)
     }
-}
-
-/// All subscribe before the first is connected that publishes.
-async fn connect(plan: &Arc<Plan>) -> Result<(Vec<Subscriber>, Vec<Publisher>), Error> {
-    let connection = &plan.arguments.connection;
-    let (mut subscribers, mut publishers) = (Vec::new(), Vec::new());
-    for id in 0..plan.arguments.subscribers {
-        let client = connection.open().await?;
-        subscribers.push(Subscriber::new(Arc::clone(plan), id, client).await?);
-    }
-    for id in 0..plan.arguments.publishers {
-        let client = connection.open().await?;
-        publishers.push(Publisher::new(Arc::clone(plan), id, client));
-    }
-    Ok((subscribers, publishers))
 }
 
 /// A progress bar, seen only on a terminal.

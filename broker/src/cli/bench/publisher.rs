@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stomp_codec::{Command, Frame};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Arguments;
 use super::plan::Plan;
@@ -38,17 +39,33 @@ impl Publisher {
 
     /// Sends its share and waits until all of it is confirmed.
     /// Returns when that was.
-    pub(super) async fn run(mut self, start: Instant) -> Result<Instant, Error> {
+    pub(super) async fn run(
+        mut self,
+        mut started: watch::Receiver<Option<Instant>>,
+    ) -> Result<Instant, Error> {
         let plan = Arc::clone(&self.plan);
+        let start = async {
+            started
+                .wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|at| *at)
+        };
+        let Some(start) = self.client.meanwhile(start).await else {
+            return Ok(Instant::now());
+        };
         let schedule = Schedule::new(&plan.arguments, self.id, start);
         let share = plan.arguments.messages_of(self.id);
         let end = plan.arguments.end(start);
         // Since when nothing but the schedule keeps it from sending.
         let mut free = start;
         while self.sent < share && !plan.progress.is_stopped() {
-            self.wait_for_subscribers().await?;
+            if self.wait_for_subscribers().await? {
+                free = Instant::now();
+            }
             while self.unconfirmed.len() >= WINDOW {
                 self.hear().await?;
+                free = Instant::now();
             }
             let now = Instant::now();
             if end.is_some_and(|end| end <= now) {
@@ -109,20 +126,24 @@ impl Publisher {
     }
 
     /// Does not run away from the slowest subscriber: then one would measure how the broker treats
-    /// the slow.
-    async fn wait_for_subscribers(&mut self) -> Result<(), Error> {
+    /// the slow. Returns whether it had to wait.
+    async fn wait_for_subscribers(&mut self) -> Result<bool, Error> {
         let plan = Arc::clone(&self.plan);
         let lag = plan.arguments.lag;
+        let mut had_to = false;
         loop {
             let moved = plan.progress.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
             if lag == 0 || plan.behind() < lag || plan.progress.is_stopped() {
-                return Ok(());
+                return Ok(had_to);
             }
+            had_to = true;
             tokio::select! {
                 () = moved => {}
                 frame = self.client.next() => self.take(&frame?),
+                // What is lost would be waited for for ever.
+                () = sleep(super::PATIENCE) => plan.progress.stop(),
             }
         }
     }

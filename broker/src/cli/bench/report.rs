@@ -1,9 +1,10 @@
 //! What a run has found: as a table, or as JSON.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -175,7 +176,11 @@ impl fmt::Display for Report {
             self.publishers, self.subscribers, self.destinations
         )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, count: u64, more: &str| {
-            writeln!(f, "{name:<13}{:>15}   {more}", grouped(count))
+            writeln!(
+                f,
+                "{name:<13}{:>15}   {more}",
+                HumanCount(count).to_string()
+            )
         };
         let rate = |rate: f64, seconds: f64| {
             #[expect(
@@ -183,7 +188,7 @@ impl fmt::Display for Report {
                 clippy::cast_sign_loss,
                 reason = "a rate is not negative and far below the end of 64 bits"
             )]
-            let whole = grouped(rate.round() as u64);
+            let whole = HumanCount(rate.round() as u64);
             format!("{whole}/s in {seconds:.2} s")
         };
         let published = rate(self.published_per_second, self.publish_seconds);
@@ -195,7 +200,7 @@ impl fmt::Display for Report {
             f,
             "lost",
             self.lost,
-            &format!("of {}", grouped(self.expected)),
+            &format!("of {}", HumanCount(self.expected)),
         )?;
         row(f, "duplicates", self.duplicates, "")?;
         row(f, "out of order", self.out_of_order, "")?;
@@ -240,32 +245,5 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
-    }
-}
-
-/// A number in groups of three digits.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        // Writing to a string does not fail.
-        let _ = text.write_char(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            [0, 999, 1000, 1_234_567].map(grouped),
-            ["0", "999", "1,000", "1,234,567"]
-        );
     }
 }
