@@ -183,13 +183,13 @@ impl Broker {
         if let Some(address) = self.tcp {
             info!("STOMP over TCP: {address}");
         }
-        let open = [self.websocket, self.tcp];
+        let open = [self.websocket, self.tcp, self.admin];
         if let Some(address) = open
             .iter()
             .flatten()
             .find(|address| !address.ip().is_loopback())
         {
-            warn!("whoever reaches {address} may read and send everything: there is no login yet");
+            warn!("whoever reaches {address} is let in: there is no login yet");
         }
         if let Some(address) = self.admin {
             info!("metrics and health: http://{address}/metrics /healthz /readyz");
