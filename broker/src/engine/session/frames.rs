@@ -1,0 +1,291 @@
+//! What each frame of a client leads to.
+
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use stomp_codec::{Command, Frame, Version};
+
+use super::action::{Acknowledgement, Action, Closing, Credentials, Publication};
+use super::reply::receipt;
+use super::{Session, State};
+use crate::engine::ack::{self, AckId};
+use crate::engine::destination::{Destination, Pattern};
+use crate::engine::heart_beat::Intervals;
+use crate::engine::message::Message;
+use crate::engine::queue::Verdict as Settlement;
+use crate::engine::refusal::{CloseCode, Refusal};
+use crate::engine::subscription::{AckMode, Key, Prefetch, Subscription};
+
+impl Session {
+    pub(super) fn on_first_frame(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        match frame.command {
+            Command::Connect | Command::Stomp => self.on_connect(frame),
+            command if command.is_client() => Err(Refusal::ConnectFirst(command)),
+            command => Err(Refusal::ServerFrame(command)),
+        }
+    }
+
+    pub(super) fn on_next_frame(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        match frame.command {
+            Command::Send => self.on_send(frame),
+            Command::Subscribe => self.on_subscribe(frame),
+            Command::Unsubscribe => self.on_unsubscribe(frame),
+            Command::Disconnect => {
+                self.on_disconnect(frame);
+                Ok(())
+            }
+            Command::Nack if self.version == Version::V1_0 => Err(Refusal::NackIn10),
+            Command::Ack => self.on_ack(frame, Settlement::Ack),
+            Command::Nack => self.on_ack(frame, ack::nack(frame)),
+            Command::Begin => self.on_begin(frame),
+            Command::Commit => self.on_commit(frame),
+            Command::Abort => self.on_abort(frame),
+            Command::Connect | Command::Stomp => Err(Refusal::SecondConnect),
+            Command::Connected | Command::Error | Command::Message | Command::Receipt => {
+                Err(Refusal::ServerFrame(frame.command))
+            }
+        }
+    }
+
+    fn on_connect(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let offered = frame.header("accept-version");
+        let Some(version) = Version::negotiate(offered) else {
+            return Err(Refusal::NoCommonVersion(offered.unwrap_or_default().into()));
+        };
+        let intervals = match frame
+            .header("heart-beat")
+            .filter(|_| version > Version::V1_0)
+        {
+            Some(text) => {
+                Intervals::parse(text).ok_or_else(|| Refusal::HeartBeatMalformed(text.into()))?
+            }
+            None => Intervals::default(),
+        };
+        self.version = version;
+        self.lives_with_refusals = is_true(frame.header("x-refusals"));
+        self.state = State::Authenticating { intervals };
+        self.actions.push_back(Action::Authenticate(Credentials {
+            login: frame.header("login").map(Into::into),
+            passcode: frame.header("passcode").map(Into::into),
+        }));
+        Ok(())
+    }
+
+    pub(super) fn open(&mut self, intervals: Intervals, user: Option<String>, now: Instant) {
+        let own = Intervals {
+            send: milliseconds(self.settings.send),
+            want: milliseconds(self.settings.want),
+        };
+        let mut connected = Frame::new(Command::Connected)
+            .with_header("version", self.version.as_str())
+            .with_header("session", &self.id.to_string())
+            .with_header("server", &self.settings.server);
+        if self.version > Version::V1_0 {
+            connected = connected.with_header("heart-beat", &format!("{},{}", own.send, own.want));
+        }
+        if let Some(user) = user {
+            connected = connected.with_header("user-name", &user);
+        }
+        self.heart_beat.agree(intervals, own, now);
+        self.state = State::Ready;
+        self.actions.push_back(Action::Open(self.version));
+        self.actions.push_back(Action::Reply(connected));
+    }
+
+    fn on_send(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let text = required(frame, "destination")?;
+        let destination = match &self.last_destination {
+            Some(last) if last.as_str() == text => last.clone(),
+            _ => self
+                .last_destination
+                .insert(Destination::parse(text)?)
+                .clone(),
+        };
+        let message = Message {
+            destination,
+            headers: frame.headers.clone(),
+            body: frame.body.clone(),
+        };
+        let receipt = receipt(frame);
+        if let Some(transaction) = frame.header("transaction") {
+            self.transactions.hold_message(transaction, &message)?;
+            self.actions.extend(receipt.map(Action::Reply));
+        } else {
+            let publication = Publication { message, receipt };
+            self.actions.push_back(Action::Publish(publication));
+        }
+        Ok(())
+    }
+
+    fn on_ack(&mut self, frame: &Frame, verdict: Settlement) -> Result<(), Refusal> {
+        let id = AckId::of(frame, self.version)?;
+        let transaction = frame.header("transaction");
+        if let Some(transaction) = transaction {
+            self.transactions.check(transaction)?;
+        }
+        let delivery = match id {
+            // Number 0 is no subscription: its messages are those of `x-refusals`.
+            AckId::Delivery(id) if id.session == self.id && id.subscription > 0 => id,
+            AckId::Delivery(_) | AckId::Nothing => {
+                self.actions.push_back(Action::IgnoreAck(receipt(frame)));
+                return Ok(());
+            }
+        };
+        if !self.subscriptions.was_given(delivery.subscription) {
+            return Err(Refusal::AckUnknown(delivery));
+        }
+        let hold = |id| {
+            self.transactions
+                .hold_delivery(id, delivery.subscription, delivery.number)
+        };
+        self.actions.push_back(Action::Settle(Acknowledgement {
+            delivery,
+            verdict,
+            transaction: transaction.map(hold).transpose()?,
+            receipt: receipt(frame),
+        }));
+        Ok(())
+    }
+
+    fn on_begin(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        self.transactions.begin(required(frame, "transaction")?)?;
+        self.actions.extend(receipt(frame).map(Action::Reply));
+        Ok(())
+    }
+
+    fn on_commit(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let transaction = self.transactions.end(required(frame, "transaction")?)?;
+        self.actions
+            .push_back(Action::Commit(transaction, receipt(frame)));
+        Ok(())
+    }
+
+    fn on_abort(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let transaction = self.transactions.end(required(frame, "transaction")?)?;
+        self.actions
+            .push_back(Action::Abort(transaction, receipt(frame)));
+        Ok(())
+    }
+
+    fn on_subscribe(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let destination = required(frame, "destination")?;
+        let id = match frame.header("id") {
+            None if self.version > Version::V1_0 => required(frame, "id").map(Some)?,
+            id => id,
+        };
+        let mode = frame.header("ack").unwrap_or("auto");
+        let mode = AckMode::parse(mode).ok_or_else(|| Refusal::AckModeUnknown(mode.into()))?;
+        let prefetch = prefetch(frame)?.unwrap_or(self.settings.prefetch);
+        let pattern = Pattern::parse(destination)?;
+        refuse_unsupported(frame)?;
+        let key = key(id, destination);
+        if self.subscriptions.contains(&key) {
+            return Err(Refusal::DuplicateSubscription(key.as_str().into()));
+        }
+        if self.subscriptions.len() >= self.settings.subscriptions {
+            return Err(Refusal::TooManySubscriptions(self.settings.subscriptions));
+        }
+        let subscription = Subscription {
+            number: self.subscriptions.add(key),
+            id: id.map(ByteString::from),
+            pattern,
+            mode,
+            prefetch,
+            no_local: ["no-local", "activemq.noLocal"]
+                .iter()
+                .any(|name| is_true(frame.header(name))),
+        };
+        self.actions
+            .push_back(Action::Subscribe(subscription, receipt(frame)));
+        Ok(())
+    }
+
+    fn on_unsubscribe(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let key = match (frame.header("id"), frame.header("destination")) {
+            (Some(id), _) => Key::Id(id.into()),
+            (None, Some(destination)) if self.version == Version::V1_0 => {
+                Key::Destination(destination.into())
+            }
+            (None, _) => {
+                return Err(Refusal::HeaderMissing {
+                    command: frame.command,
+                    header: "id",
+                });
+            }
+        };
+        // What the client wants, that the subscription is no more, holds for an unknown one too.
+        let action = match self.subscriptions.remove(&key) {
+            Some(number) => Some(Action::Unsubscribe(number, receipt(frame))),
+            None => receipt(frame).map(Action::Reply),
+        };
+        self.actions.extend(action);
+        Ok(())
+    }
+
+    fn on_disconnect(&mut self, frame: &Frame) {
+        self.close(Closing {
+            farewell: receipt(frame),
+            code: CloseCode::Normal,
+            reason: "DISCONNECT".into(),
+            label: "disconnect",
+            absent: false,
+        });
+    }
+}
+
+/// How many messages a SUBSCRIBE wants to have on the way to it; `None` if it leaves that to the
+/// broker. No number is above what AMQP can say, since it is memory.
+fn prefetch(frame: &Frame) -> Result<Option<Prefetch>, Refusal> {
+    let named = ["prefetch-count", "activemq.prefetchSize"];
+    let Some(text) = named.iter().find_map(|name| frame.header(name)) else {
+        return Ok(None);
+    };
+    let malformed = || Refusal::PrefetchMalformed(text.into());
+    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Err(malformed());
+    }
+    let count = text.parse().unwrap_or(MAX_PREFETCH).min(MAX_PREFETCH);
+    Ok((count > 0).then_some(Prefetch {
+        messages: count,
+        octets: None,
+    }))
+}
+
+fn required<'a>(frame: &'a Frame, header: &'static str) -> Result<&'a str, Refusal> {
+    frame.header(header).ok_or(Refusal::HeaderMissing {
+        command: frame.command,
+        header,
+    })
+}
+
+fn key(id: Option<&str>, destination: &str) -> Key {
+    id.map_or_else(
+        || Key::Destination(destination.into()),
+        |id| Key::Id(id.into()),
+    )
+}
+
+/// A subscriber that wants some of the messages, or only to look at them, must not get and take all.
+fn refuse_unsupported(frame: &Frame) -> Result<(), Refusal> {
+    if frame
+        .header("selector")
+        .is_some_and(|text| !text.is_empty())
+    {
+        return Err(Refusal::NotSupported("a selector"));
+    }
+    if is_true(frame.header("browser")) {
+        return Err(Refusal::NotSupported("browsing a queue"));
+    }
+    Ok(())
+}
+
+fn is_true(value: Option<&str>) -> bool {
+    matches!(value, Some("true" | "True"))
+}
+
+fn milliseconds(interval: Duration) -> u32 {
+    u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// The largest prefetch that a client can name.
+const MAX_PREFETCH: usize = 65_535;

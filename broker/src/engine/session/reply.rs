@@ -1,0 +1,60 @@
+//! The frames that tell a client what became of its own.
+
+use bytes::Bytes;
+use stomp_codec::{Command, Frame, Version};
+
+use super::action::Closing;
+use crate::engine::ack::DeliveryId;
+use crate::engine::refusal::Refusal;
+
+/// How a connection ends after a refusal.
+pub(super) fn closing(refusal: &Refusal, receipt: Option<&str>) -> Closing {
+    Closing {
+        farewell: Some(error_frame(refusal, receipt)),
+        code: refusal.code(),
+        reason: refusal.to_string(),
+        label: refusal.label(),
+        absent: refusal.is_absence(),
+    }
+}
+
+/// The MESSAGE that tells a client of a refusal it lives with. No subscription is needed for it.
+pub(super) fn refusal_message(refusal: &Refusal, id: DeliveryId, receipt: Option<&str>) -> Frame {
+    let mut message = Frame::new(Command::Message)
+        .with_header("destination", REFUSALS)
+        .with_header("subscription", REFUSALS)
+        .with_header("message-id", &id.to_string())
+        .with_header("reason", refusal.label());
+    if let Some(receipt) = receipt {
+        message = message.with_header("receipt-id", receipt);
+    }
+    let text = format!("{refusal}\n\n{}\n", refusal.advice());
+    message
+        .with_header("content-type", "text/plain")
+        .with_body(Bytes::from(text))
+}
+
+/// The ERROR that tells a client of a refusal, with the `receipt` of the frame at fault.
+pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
+    let message = refusal.to_string();
+    let mut error = Frame::new(Command::Error).with_header("message", &message);
+    if matches!(refusal, Refusal::NoCommonVersion(_)) {
+        error = error.with_header("version", &Version::ALL.map(Version::as_str).join(","));
+    }
+    if let Some(receipt) = receipt {
+        error = error.with_header("receipt-id", receipt);
+    }
+    let text = format!("{message}\n\n{}\n", refusal.advice());
+    error
+        .with_header("content-type", "text/plain")
+        .with_body(Bytes::from(text))
+}
+
+/// The RECEIPT that a frame asks for.
+pub(super) fn receipt(frame: &Frame) -> Option<Frame> {
+    let id = frame.header("receipt")?;
+    Some(Frame::new(Command::Receipt).with_header("receipt-id", id))
+}
+
+/// Where a client that lives with refusals is told of them.
+const REFUSALS: &str = "/stompd/refusals";
