@@ -4,15 +4,16 @@
 //! One task per client. It alone reads the socket and touches the session; others reach the
 //! client through its [`Outbox`] only. A step is: read once, do what that brought, write once.
 
+mod ending;
 mod linger;
 mod members;
 mod metrics;
+mod perform;
 mod timer;
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,18 +23,12 @@ use tokio::time::Instant;
 use tracing::{Span, debug};
 
 use crate::auth::Authenticator;
-use crate::encoding::Kind;
 use crate::engine::SessionId;
 use crate::engine::message::Message;
-use crate::engine::queue::Settled;
-use crate::engine::refusal::{CloseCode, Refusal};
-use crate::engine::session::{Acknowledgement, Action, Closing, Publication, Session, Settings};
-use crate::engine::subscription::Subscription;
-use crate::engine::transaction::Transaction;
-use crate::framing::Framing;
-use crate::hub::{Hub, Loss};
-use crate::outbox::{Flushed, Outbox, Policy, Progress, Signal};
-use crate::subscriber::Subscriber;
+use crate::engine::refusal::Refusal;
+use crate::engine::session::{Closing, Session, Settings};
+use crate::hub::Hub;
+use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
 
 use self::members::Members;
@@ -343,280 +338,6 @@ impl Connection {
         }
         Ok(reading)
     }
-
-    /// Does what the session wants done, in order.
-    async fn perform(&mut self) -> Result<(), End> {
-        while let Some(action) = self.session.next_action() {
-            if !matches!(action, Action::Publish(_)) {
-                self.hand_over().await?;
-            }
-            match action {
-                Action::Authenticate(credentials) => {
-                    let verdict = self.shared.authenticator.verdict(credentials);
-                    self.session.on_verdict(verdict, now());
-                }
-                Action::Open(version) => self.open(version),
-                Action::Subscribe(subscription, receipt) => {
-                    self.subscribe(subscription, receipt)?;
-                }
-                Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
-                Action::Publish(publication) => self.gather(publication).await?,
-                Action::Settle(acknowledgement) => self.settle(acknowledgement)?,
-                Action::IgnoreAck(receipt) => {
-                    self.shared.hub.queues().count_ignored();
-                    self.reply_if_any(receipt);
-                }
-                Action::Commit(transaction, receipt) => {
-                    self.commit(transaction, receipt).await?;
-                }
-                Action::Abort(transaction, receipt) => {
-                    let hub = &self.shared.hub;
-                    hub.queues()
-                        .abort(&transaction, |number| self.members.held(number));
-                    self.reply_if_any(receipt);
-                }
-                Action::Reply(frame) => self.reply(&frame),
-                Action::Beat => {
-                    self.shared.metrics.beats.inc();
-                    self.outbox.beat(self.framing().beat());
-                }
-                Action::Ping => {
-                    if self.outbox.ping(self.framing().ping()) {
-                        self.clocks.ping(now());
-                        self.shared.metrics.pings.inc();
-                    }
-                }
-                Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
-            }
-        }
-        Ok(())
-    }
-
-    async fn gather(&mut self, publication: Publication) -> Result<(), End> {
-        self.gathered += publication.message.octets();
-        self.messages.push(publication.message);
-        let place = self.messages.len();
-        let receipt = publication.receipt;
-        self.receipts
-            .extend(receipt.map(|receipt| (place, receipt)));
-        // A batch is no larger than what one read brings: subscribers are given time to take it.
-        if self.gathered >= BATCH {
-            self.hand_over().await?;
-            self.breathe(true).await;
-        }
-        Ok(())
-    }
-
-    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
-    /// lives with that, the ones behind it have their turn.
-    async fn hand_over(&mut self) -> Result<(), End> {
-        if self.messages.is_empty() {
-            return Ok(());
-        }
-        let messages = std::mem::take(&mut self.messages);
-        let mut receipts = std::mem::take(&mut self.receipts).into_iter().peekable();
-        self.gathered = 0;
-        let (mut done, mut at_once) = (0, messages.len());
-        while done < messages.len() {
-            let part = &messages[done..messages.len().min(done + at_once)];
-            let refused = self.shared.hub.publish(part, self.id, now()).await.err();
-            done += refused
-                .as_ref()
-                .map_or(part.len(), |refused| refused.accepted);
-            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
-                self.reply(&receipt);
-            }
-            if let Some(refused) = refused {
-                done += 1;
-                let receipt = receipts.next_if(|(place, _)| *place == done);
-                let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
-                self.refuse(&refused.refusal, receipt)?;
-                // The next one is likely to be refused as well, so not all are looked at each time.
-                at_once = FEW;
-            }
-        }
-        let metrics = &self.shared.metrics;
-        metrics.hand_over.observe(now() - self.read_at);
-        // The room is used again.
-        self.messages = messages;
-        self.messages.clear();
-        Ok(())
-    }
-
-    /// A SEND or COMMIT was refused: the client is told in the place of its RECEIPT, or it is the end.
-    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
-        let told = self.session.on_refused(refusal, receipt_id(receipt));
-        let message = told.map_err(End::Closing)?;
-        self.shared.metrics.refuse(refusal.label());
-        self.reply(&message);
-        Ok(())
-    }
-
-    fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
-        match self.members.settle(&acknowledgement) {
-            Settled::Done(_) => {}
-            Settled::Ignored => self.shared.hub.queues().count_ignored(),
-            Settled::Unknown => {
-                let refusal = Refusal::AckUnknown(acknowledgement.delivery);
-                return self.end_for(&refusal, acknowledgement.receipt.as_ref());
-            }
-        }
-        self.reply_if_any(acknowledgement.receipt);
-        Ok(())
-    }
-
-    async fn commit(
-        &mut self,
-        transaction: Transaction,
-        receipt: Option<Frame>,
-    ) -> Result<(), End> {
-        let hub = &self.shared.hub;
-        let held = |number| self.members.held(number);
-        let done = hub.commit(&transaction, held, self.id, now()).await;
-        for (subscription, _) in &transaction.deliveries {
-            self.members.forget_if_done(*subscription);
-        }
-        match done {
-            Ok(()) => self.reply_if_any(receipt),
-            Err(refusal) => self.refuse(&refusal, receipt.as_ref())?,
-        }
-        Ok(())
-    }
-
-    /// What a frame wants cannot be done.
-    fn end_for(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
-        self.session.on_failure(refusal, receipt_id(receipt));
-        self.end_by_session()
-    }
-
-    fn end_by_session(&mut self) -> Result<(), End> {
-        match self.session.actions().last() {
-            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
-            _ => Ok(()),
-        }
-    }
-
-    fn open(&mut self, version: Version) {
-        if self
-            .subprotocol
-            .is_some_and(|subprotocol| subprotocol != version)
-        {
-            self.shared.metrics.version_mismatches.inc();
-        }
-        self.decoder.set_version(version);
-        self.decoder.set_limits(self.shared.limits);
-        self.transport.set_limit(self.shared.largest_frame());
-        debug!(parent: &self.span, version = version.as_str(), "connected");
-    }
-
-    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) -> Result<(), End> {
-        let limit = self.shared.settings.subscriptions;
-        if self.members.len() >= limit {
-            return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_ref());
-        }
-        let subscriber = Arc::new(Subscriber {
-            session: self.id,
-            kind: Kind {
-                version: self.session.version(),
-                framing: self.framing(),
-            },
-            outbox: Arc::clone(&self.outbox),
-            ended: AtomicBool::new(false),
-            progress: Arc::new(Progress::default()),
-            subscription,
-        });
-        // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
-        // at the end of this step, when every publisher sees it.
-        if let Some(receipt) = receipt {
-            let octets = self.encode(&receipt);
-            self.outbox.reply_and_hold(octets, now());
-        }
-        self.members.subscribe(subscriber, &self.shared.hub, now());
-        Ok(())
-    }
-
-    fn unsubscribe(&mut self, number: u32, receipt: Option<Frame>) {
-        self.members.unsubscribe(number, &self.shared.hub, now());
-        self.reply_if_any(receipt);
-    }
-
-    fn reply_if_any(&self, frame: Option<Frame>) {
-        if let Some(frame) = frame {
-            self.reply(&frame);
-        }
-    }
-
-    fn reply(&self, frame: &Frame) {
-        self.outbox.reply(self.encode(frame), now());
-    }
-
-    fn encode(&self, frame: &Frame) -> Bytes {
-        self.shared.metrics.sent(frame.command);
-        self.framing().wrap(&frame.encode(self.session.version()))
-    }
-
-    fn framing(&self) -> Framing {
-        self.transport.framing()
-    }
-
-    /// Says what there is to say at the end, and sees that it arrives.
-    async fn end(&mut self, end: End) {
-        self.unsubscribe_all().await;
-        let label = end.label();
-        match end {
-            End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
-            End::ClosedByClient | End::Finished => {
-                self.linger(Duration::ZERO, transport::DRAIN_TIME).await;
-            }
-            End::Closing(closing) => self.close(*closing).await,
-        }
-        self.shared.metrics.closed.with(label).inc();
-    }
-
-    async fn unsubscribe_all(&mut self) {
-        let lost = self.outbox.end();
-        self.shared.hub.drop_messages(Loss::Closed, lost);
-        for some in self.members.numbers().chunks(FRAMES) {
-            for number in some {
-                self.members.end(*number, &self.shared.hub, now());
-            }
-            self.breathe(true).await;
-        }
-        self.members.end_all(&self.shared.hub, now());
-    }
-
-    async fn close(&self, closing: Closing) {
-        debug!(parent: &self.span, reason = closing.reason, code = closing.code.number(), "closing");
-        self.shared.metrics.count_refusal(&closing);
-        if let Some(farewell) = &closing.farewell {
-            self.reply(farewell);
-        }
-        let close = self.framing().close(closing.code, &closing.reason);
-        if !close.is_empty() {
-            self.outbox.control(close, now());
-        }
-        if closing.absent {
-            // One attempt: the client does not read, and there is no reason to wait for it.
-            let _ = self.outbox.flush(now());
-        } else if closing.is_stop() {
-            self.linger(Duration::ZERO, self.shared.stop_flush).await;
-        } else {
-            // STOMP 1.2, "DISCONNECT": it is the client that closes when it has the RECEIPT, and
-            // some take it for a failure if it is not.
-            let asked = closing.code == CloseCode::Normal && closing.farewell.is_some();
-            let courtesy = if asked && !self.framing().is_websocket() {
-                COURTESY
-            } else {
-                Duration::ZERO
-            };
-            self.linger(courtesy, transport::DRAIN_TIME).await;
-        }
-    }
-
-    async fn linger(&self, courtesy: Duration, time: Duration) {
-        let deadline = Instant::now() + time;
-        linger::linger(self.socket.stream(), &self.outbox, courtesy, deadline).await;
-    }
 }
 
 /// Nothing of a client is left behind, also if its task is ended by a panic or by the runtime.
@@ -643,17 +364,6 @@ impl Shared {
     }
 }
 
-impl End {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Closing(closing) => closing.label,
-            Self::ClosedByClient => "client_close",
-            Self::Finished => "client_gone",
-            Self::Lost(_) => "client_reset",
-        }
-    }
-}
-
 /// Waits until the socket can be used as wanted; says whether it can be read.
 async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
     let interest = match (read, write) {
@@ -665,26 +375,12 @@ async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
     Ok(socket.stream().ready(interest).await?.is_readable())
 }
 
-/// What a RECEIPT answers.
-fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
-    receipt.and_then(|receipt| receipt.header("receipt-id"))
-}
-
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
 /// So many octets are read before others have their turn.
 const TURN: usize = 64 * 1024;
-
-/// A batch with as many octets is handed over before more is gathered.
-const BATCH: usize = 64 * 1024;
-
-/// How long a client of TCP may take to close after the RECEIPT of its DISCONNECT.
-const COURTESY: Duration = Duration::from_secs(1);
-
-/// So many messages are handed over at once after one was refused.
-const FEW: usize = 16;
 
 /// So many frames, or subscriptions that end, are worked on before others have their turn.
 const FRAMES: usize = 1024;

@@ -1,0 +1,87 @@
+//! How a connection ends: what it leaves behind, and what it says last.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{Connection, End, FRAMES, linger, now};
+use crate::engine::refusal::CloseCode;
+use crate::engine::session::Closing;
+use crate::hub::Loss;
+use crate::transport;
+
+impl Connection {
+    /// Says what there is to say at the end, and sees that it arrives.
+    pub(super) async fn end(&mut self, end: End) {
+        self.unsubscribe_all().await;
+        let label = end.label();
+        match end {
+            End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
+            End::ClosedByClient | End::Finished => {
+                self.linger(Duration::ZERO, transport::DRAIN_TIME).await;
+            }
+            End::Closing(closing) => self.close(*closing).await,
+        }
+        self.shared.metrics.closed.with(label).inc();
+    }
+
+    async fn unsubscribe_all(&mut self) {
+        let lost = self.outbox.end();
+        self.shared.hub.drop_messages(Loss::Closed, lost);
+        for some in self.members.numbers().chunks(FRAMES) {
+            for number in some {
+                self.members.end(*number, &self.shared.hub, now());
+            }
+            self.breathe(true).await;
+        }
+        self.members.end_all(&self.shared.hub, now());
+    }
+
+    async fn close(&self, closing: Closing) {
+        debug!(parent: &self.span, reason = closing.reason, code = closing.code.number(), "closing");
+        self.shared.metrics.count_refusal(&closing);
+        if let Some(farewell) = &closing.farewell {
+            self.reply(farewell);
+        }
+        let close = self.framing().close(closing.code, &closing.reason);
+        if !close.is_empty() {
+            self.outbox.control(close, now());
+        }
+        if closing.absent {
+            // One attempt: the client does not read, and there is no reason to wait for it.
+            let _ = self.outbox.flush(now());
+        } else if closing.is_stop() {
+            self.linger(Duration::ZERO, self.shared.stop_flush).await;
+        } else {
+            // STOMP 1.2, "DISCONNECT": it is the client that closes when it has the RECEIPT, and
+            // some take it for a failure if it is not.
+            let asked = closing.code == CloseCode::Normal && closing.farewell.is_some();
+            let courtesy = if asked && !self.framing().is_websocket() {
+                COURTESY
+            } else {
+                Duration::ZERO
+            };
+            self.linger(courtesy, transport::DRAIN_TIME).await;
+        }
+    }
+
+    async fn linger(&self, courtesy: Duration, time: Duration) {
+        let deadline = Instant::now() + time;
+        linger::linger(self.socket.stream(), &self.outbox, courtesy, deadline).await;
+    }
+}
+
+impl End {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Closing(closing) => closing.label,
+            Self::ClosedByClient => "client_close",
+            Self::Finished => "client_gone",
+            Self::Lost(_) => "client_reset",
+        }
+    }
+}
+
+/// How long a client of TCP may take to close after the RECEIPT of its DISCONNECT.
+const COURTESY: Duration = Duration::from_secs(1);

@@ -1,0 +1,247 @@
+//! Does what a session wants done.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use stomp_codec::{Frame, Version};
+use tracing::debug;
+
+use super::{Connection, End, now};
+use crate::encoding::Kind;
+use crate::engine::queue::Settled;
+use crate::engine::refusal::Refusal;
+use crate::engine::session::{Acknowledgement, Action, Publication};
+use crate::engine::subscription::Subscription;
+use crate::engine::transaction::Transaction;
+use crate::framing::Framing;
+use crate::outbox::Progress;
+use crate::subscriber::Subscriber;
+
+impl Connection {
+    /// Does what the session wants done, in order.
+    pub(super) async fn perform(&mut self) -> Result<(), End> {
+        while let Some(action) = self.session.next_action() {
+            if !matches!(action, Action::Publish(_)) {
+                self.hand_over().await?;
+            }
+            match action {
+                Action::Authenticate(credentials) => {
+                    let verdict = self.shared.authenticator.verdict(credentials);
+                    self.session.on_verdict(verdict, now());
+                }
+                Action::Open(version) => self.open(version),
+                Action::Subscribe(subscription, receipt) => {
+                    self.subscribe(subscription, receipt)?;
+                }
+                Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
+                Action::Publish(publication) => self.gather(publication).await?,
+                Action::Settle(acknowledgement) => self.settle(acknowledgement)?,
+                Action::IgnoreAck(receipt) => {
+                    self.shared.hub.queues().count_ignored();
+                    self.reply_if_any(receipt);
+                }
+                Action::Commit(transaction, receipt) => {
+                    self.commit(transaction, receipt).await?;
+                }
+                Action::Abort(transaction, receipt) => {
+                    let hub = &self.shared.hub;
+                    hub.queues()
+                        .abort(&transaction, |number| self.members.held(number));
+                    self.reply_if_any(receipt);
+                }
+                Action::Reply(frame) => self.reply(&frame),
+                Action::Beat => {
+                    self.shared.metrics.beats.inc();
+                    self.outbox.beat(self.framing().beat());
+                }
+                Action::Ping => {
+                    if self.outbox.ping(self.framing().ping()) {
+                        self.clocks.ping(now());
+                        self.shared.metrics.pings.inc();
+                    }
+                }
+                Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn gather(&mut self, publication: Publication) -> Result<(), End> {
+        self.gathered += publication.message.octets();
+        self.messages.push(publication.message);
+        let place = self.messages.len();
+        let receipt = publication.receipt;
+        self.receipts
+            .extend(receipt.map(|receipt| (place, receipt)));
+        // A batch is no larger than what one read brings: subscribers are given time to take it.
+        if self.gathered >= BATCH {
+            self.hand_over().await?;
+            self.breathe(true).await;
+        }
+        Ok(())
+    }
+
+    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
+    /// lives with that, the ones behind it have their turn.
+    pub(super) async fn hand_over(&mut self) -> Result<(), End> {
+        if self.messages.is_empty() {
+            return Ok(());
+        }
+        let messages = std::mem::take(&mut self.messages);
+        let mut receipts = std::mem::take(&mut self.receipts).into_iter().peekable();
+        self.gathered = 0;
+        let (mut done, mut at_once) = (0, messages.len());
+        while done < messages.len() {
+            let part = &messages[done..messages.len().min(done + at_once)];
+            let refused = self.shared.hub.publish(part, self.id, now()).await.err();
+            done += refused
+                .as_ref()
+                .map_or(part.len(), |refused| refused.accepted);
+            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
+                self.reply(&receipt);
+            }
+            if let Some(refused) = refused {
+                done += 1;
+                let receipt = receipts.next_if(|(place, _)| *place == done);
+                let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
+                self.refuse(&refused.refusal, receipt)?;
+                // The next one is likely to be refused as well, so not all are looked at each time.
+                at_once = FEW;
+            }
+        }
+        let metrics = &self.shared.metrics;
+        metrics.hand_over.observe(now() - self.read_at);
+        // The room is used again.
+        self.messages = messages;
+        self.messages.clear();
+        Ok(())
+    }
+
+    /// A SEND or COMMIT was refused: the client is told in the place of its RECEIPT, or it is the end.
+    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
+        let told = self.session.on_refused(refusal, receipt_id(receipt));
+        let message = told.map_err(End::Closing)?;
+        self.shared.metrics.refuse(refusal.label());
+        self.reply(&message);
+        Ok(())
+    }
+
+    fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
+        match self.members.settle(&acknowledgement) {
+            Settled::Done(_) => {}
+            Settled::Ignored => self.shared.hub.queues().count_ignored(),
+            Settled::Unknown => {
+                let refusal = Refusal::AckUnknown(acknowledgement.delivery);
+                return self.end_for(&refusal, acknowledgement.receipt.as_ref());
+            }
+        }
+        self.reply_if_any(acknowledgement.receipt);
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        transaction: Transaction,
+        receipt: Option<Frame>,
+    ) -> Result<(), End> {
+        let hub = &self.shared.hub;
+        let held = |number| self.members.held(number);
+        let done = hub.commit(&transaction, held, self.id, now()).await;
+        for (subscription, _) in &transaction.deliveries {
+            self.members.forget_if_done(*subscription);
+        }
+        match done {
+            Ok(()) => self.reply_if_any(receipt),
+            Err(refusal) => self.refuse(&refusal, receipt.as_ref())?,
+        }
+        Ok(())
+    }
+
+    /// What a frame wants cannot be done.
+    fn end_for(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
+        self.session.on_failure(refusal, receipt_id(receipt));
+        self.end_by_session()
+    }
+
+    pub(super) fn end_by_session(&mut self) -> Result<(), End> {
+        match self.session.actions().last() {
+            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, version: Version) {
+        if self
+            .subprotocol
+            .is_some_and(|subprotocol| subprotocol != version)
+        {
+            self.shared.metrics.version_mismatches.inc();
+        }
+        self.decoder.set_version(version);
+        self.decoder.set_limits(self.shared.limits);
+        self.transport.set_limit(self.shared.largest_frame());
+        debug!(parent: &self.span, version = version.as_str(), "connected");
+    }
+
+    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) -> Result<(), End> {
+        let limit = self.shared.settings.subscriptions;
+        if self.members.len() >= limit {
+            return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_ref());
+        }
+        let subscriber = Arc::new(Subscriber {
+            session: self.id,
+            kind: Kind {
+                version: self.session.version(),
+                framing: self.framing(),
+            },
+            outbox: Arc::clone(&self.outbox),
+            ended: AtomicBool::new(false),
+            progress: Arc::new(Progress::default()),
+            subscription,
+        });
+        // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
+        // at the end of this step, when every publisher sees it.
+        if let Some(receipt) = receipt {
+            let octets = self.encode(&receipt);
+            self.outbox.reply_and_hold(octets, now());
+        }
+        self.members.subscribe(subscriber, &self.shared.hub, now());
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, number: u32, receipt: Option<Frame>) {
+        self.members.unsubscribe(number, &self.shared.hub, now());
+        self.reply_if_any(receipt);
+    }
+
+    fn reply_if_any(&self, frame: Option<Frame>) {
+        if let Some(frame) = frame {
+            self.reply(&frame);
+        }
+    }
+
+    pub(super) fn reply(&self, frame: &Frame) {
+        self.outbox.reply(self.encode(frame), now());
+    }
+
+    fn encode(&self, frame: &Frame) -> Bytes {
+        self.shared.metrics.sent(frame.command);
+        self.framing().wrap(&frame.encode(self.session.version()))
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        self.transport.framing()
+    }
+}
+
+/// What a RECEIPT answers.
+fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
+    receipt.and_then(|receipt| receipt.header("receipt-id"))
+}
+
+/// A batch with as many octets is handed over before more is gathered.
+const BATCH: usize = 64 * 1024;
+
+/// So many messages are handed over at once after one was refused.
+const FEW: usize = 16;
