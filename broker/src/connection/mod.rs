@@ -3,6 +3,9 @@
 //!
 //! One task per client. It alone reads the socket and touches the session; others reach the
 //! client through its [`Outbox`] only. A step is: read once, do what that brought, write once.
+//!
+//! A task has room for all that it may ever wait for, so what a client that only listens does not
+//! do most of the time has its room in a box, for as long as it is done.
 
 mod ending;
 mod linger;
@@ -117,7 +120,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         shared,
     };
     let end = connection.run(rest).await;
-    connection.end(end).await;
+    Box::pin(connection.end(end)).await;
 }
 
 /// A client that is being driven.
@@ -238,9 +241,12 @@ impl Connection {
         if !octets.is_empty() {
             self.transport.feed(octets);
         }
-        let ended = self.process().await;
-        // Earlier SENDs count whatever came after them, and if one is refused that comes first.
-        let ended = self.hand_over().await.and(ended);
+        let ended = Box::pin(async {
+            let ended = self.process().await;
+            // Earlier SENDs count whatever came after them, and if one is refused that comes first.
+            self.hand_over().await.and(ended)
+        })
+        .await;
         self.members.dispatch(now());
         self.shared.metrics.count_received(&mut self.received);
         self.held.set(self.session.held());
@@ -307,7 +313,7 @@ impl Connection {
             self.session.on_read(now());
         }
         self.session.on_timeout(now(), &self.outbox.link());
-        self.perform().await
+        Box::pin(self.perform()).await
     }
 
     fn on_signal(&mut self) -> Result<(), End> {
