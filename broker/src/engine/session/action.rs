@@ -55,7 +55,7 @@ pub struct Acknowledgement {
 /// What is to be done, in the order in which the session gives it out.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Ask the authenticator; its answer comes in with [`Session::on_verdict`].
+    /// Ask the authenticator; its answer comes in with [`Session::on_verdict`](super::Session::on_verdict).
     Authenticate(Credentials),
     /// Read and write frames by the rules of this version from now on, under the limits of a
     /// client that is known.
@@ -65,15 +65,15 @@ pub enum Action {
     Subscribe(Subscription, Option<Frame>),
     /// End the subscription of this number. No MESSAGE of it follows the RECEIPT.
     Unsubscribe(u32, Option<Frame>),
-    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`]. May be
+    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`](super::Session::on_refused). May be
     /// gathered with the ones that follow, and must be done before any other action.
     Publish(Publication),
     /// Settle deliveries of a queue, or hold them for a transaction. If there never was such a
-    /// delivery that is told with [`Session::on_failure`].
+    /// delivery that is told with [`Session::on_failure`](super::Session::on_failure).
     Settle(Acknowledgement),
     /// An ACK or NACK that means nothing and does no harm: counted.
     IgnoreAck(Option<Frame>),
-    /// Do what a transaction holds, all or nothing; nothing is told with [`Session::on_refused`].
+    /// Do what a transaction holds, all or nothing; nothing is told with [`Session::on_refused`](super::Session::on_refused).
     Commit(Transaction, Option<Frame>),
     /// Give up what a transaction holds.
     Abort(Transaction, Option<Frame>),
