@@ -87,6 +87,12 @@ fn cut(reason: &str) -> usize {
         .unwrap_or(0)
 }
 
+/// Writes a control frame of WebSocket with this payload, which has at most 125 octets.
+pub fn control(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
 /// The header of an unmasked, final frame (RFC 6455, section 5.2).
 #[expect(
     clippy::cast_possible_truncation,
@@ -109,7 +115,10 @@ fn header(out: &mut Vec<u8>, opcode: u8, octets: usize) {
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
+/// The opcode of a Close.
+pub const CLOSE: u8 = 0x8;
+/// The opcode of a Pong.
+pub const PONG: u8 = 0xa;
 const MAX_REASON: usize = 123;
 
 #[cfg(test)]

@@ -22,3 +22,4 @@ mod tidy;
 mod topics;
 mod transactions;
 mod websocket;
+mod websocket_model;

@@ -19,7 +19,13 @@ async fn a_frame_that_is_not_masked_is_refused() {
     let broker = TestBroker::start().await;
     for first in [FIN | TEXT, FIN | BINARY, FIN | PING, FIN | CLOSE, TEXT] {
         let octets = unmasked(first, b"");
-        refused(&broker, &octets, "WebSocket: *unmasked", 1002).await;
+        refused(
+            &broker,
+            &octets,
+            "WebSocket: a frame that is not masked",
+            1002,
+        )
+        .await;
     }
     assert_eq!(broker.refusals("websocket_protocol").await, 5);
 }
@@ -30,7 +36,7 @@ async fn each_reserved_bit_is_refused() {
     for bit in [0x40, 0x20, 0x10, 0x70] {
         for opcode in [TEXT, BINARY, PING, CLOSE] {
             let octets = masked(FIN | bit | opcode, b"");
-            refused(&broker, &octets, "WebSocket: *Reserved bits", 1002).await;
+            refused(&broker, &octets, "WebSocket: reserved bits are set*", 1002).await;
         }
     }
 }
@@ -40,7 +46,7 @@ async fn each_reserved_opcode_is_refused() {
     let broker = TestBroker::start().await;
     for opcode in (0x3..=0x7).chain(0xb..=0xf) {
         let octets = masked(FIN | opcode, b"SEND\n");
-        refused(&broker, &octets, "WebSocket: *opcode", 1002).await;
+        refused(&broker, &octets, "WebSocket: a reserved opcode", 1002).await;
     }
 }
 
@@ -73,7 +79,7 @@ async fn a_control_frame_in_fragments_is_refused() {
         refused(
             &broker,
             &masked(opcode, b""),
-            "WebSocket: *Fragmented",
+            "WebSocket: a control frame in fragments",
             1002,
         )
         .await;
@@ -85,7 +91,13 @@ async fn a_control_frame_of_more_than_125_octets_is_refused() {
     let broker = TestBroker::start().await;
     for opcode in [PING, PONG, CLOSE] {
         let octets = masked(FIN | opcode, &[b'x'; 126]);
-        refused(&broker, &octets, "WebSocket: *Control frame too big", 1002).await;
+        refused(
+            &broker,
+            &octets,
+            "WebSocket: a control frame of more than 125 octets",
+            1002,
+        )
+        .await;
     }
 }
 
@@ -96,7 +108,7 @@ async fn a_continuation_of_nothing_is_refused() {
         refused(
             &broker,
             &masked(first, b"x"),
-            "WebSocket: *Continue frame",
+            "WebSocket: a continuation of a message that was not begun",
             1002,
         )
         .await;
@@ -111,7 +123,7 @@ async fn a_new_message_within_a_message_is_refused() {
         refused(
             &broker,
             &octets,
-            "WebSocket: *While waiting for more fragments",
+            "WebSocket: a new message before the end*",
             1002,
         )
         .await;
@@ -156,7 +168,7 @@ async fn a_close_with_a_code_that_nobody_may_send_is_answered_1002() {
 async fn a_close_with_half_a_code_or_a_broken_reason_is_refused() {
     let broker = TestBroker::start().await;
     let half = masked(FIN | CLOSE, &[3]);
-    refused(&broker, &half, "WebSocket: *Invalid close", 1002).await;
+    refused(&broker, &half, "WebSocket: a Close with half a code", 1002).await;
     let reason = close(1000, b"\xff");
     refused(&broker, &reason, "WebSocket: text that is not UTF-8", 1007).await;
 }

@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use tokio::io::Interest;
 use tokio::time::Instant;
@@ -68,7 +68,7 @@ pub struct Arrival {
     /// What carries STOMP over it.
     pub transport: Transport,
     /// What it sent already.
-    pub rest: Bytes,
+    pub rest: BytesMut,
     /// The version that the subprotocol of WebSocket names.
     pub subprotocol: Option<Version>,
     /// When it was accepted.
@@ -167,12 +167,12 @@ enum End {
 }
 
 impl Connection {
-    async fn run(&mut self, rest: Bytes) -> End {
+    async fn run(&mut self, rest: BytesMut) -> End {
         let Err(end) = self.converse(rest).await;
         end
     }
 
-    async fn converse(&mut self, rest: Bytes) -> Result<Infallible, End> {
+    async fn converse(&mut self, rest: BytesMut) -> Result<Infallible, End> {
         self.on_octets(rest).await?;
         let mut timer = Timer::default();
         loop {
@@ -237,7 +237,7 @@ impl Connection {
         }
     }
 
-    async fn on_octets(&mut self, octets: Bytes) -> Result<(), End> {
+    async fn on_octets(&mut self, octets: BytesMut) -> Result<(), End> {
         if !octets.is_empty() {
             self.transport.feed(octets);
         }
@@ -340,7 +340,7 @@ impl Connection {
         self.session.on_reading(reading, now());
         self.socket.set_user_timeout(!reading);
         if reading {
-            self.on_octets(Bytes::new()).await?;
+            self.on_octets(BytesMut::new()).await?;
         }
         Ok(reading)
     }

@@ -133,7 +133,7 @@ pub enum WebSocketFault {
     /// Text that is not UTF-8.
     InvalidUtf8,
     /// Another rule of RFC 6455; what it was.
-    Protocol(Box<str>),
+    Protocol(&'static str),
     /// A message or frame that is larger than the largest STOMP frame may be.
     TooBig {
         /// The limit in octets.

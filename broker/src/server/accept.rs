@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use stomp_codec::Version;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -92,7 +92,7 @@ impl Doorman {
                 opened.stream,
                 peer,
                 transport,
-                opened.rest,
+                opened.rest.into(),
                 subprotocol,
                 accepted,
             );
@@ -123,7 +123,7 @@ impl Doorman {
             stream,
             peer,
             Transport::Tcp(Bytes::new()),
-            Bytes::new(),
+            BytesMut::new(),
             None,
             Instant::now(),
         );
@@ -153,7 +153,7 @@ fn arrive(
     stream: TcpStream,
     peer: SocketAddr,
     transport: Transport,
-    rest: Bytes,
+    rest: BytesMut,
     subprotocol: Option<Version>,
     accepted: Instant,
 ) -> Arrival {

@@ -8,7 +8,7 @@ mod read;
 mod socket;
 mod websocket;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::engine::refusal::WebSocketFault;
 use crate::framing::Framing;
@@ -40,9 +40,9 @@ pub enum Incoming {
 
 impl Transport {
     /// Takes what was read from the socket. What was fed before must have been taken.
-    pub fn feed(&mut self, octets: Bytes) {
+    pub fn feed(&mut self, octets: BytesMut) {
         match self {
-            Self::Tcp(input) => *input = octets,
+            Self::Tcp(input) => *input = octets.freeze(),
             Self::WebSocket(websocket) => websocket.feed(octets),
         }
     }

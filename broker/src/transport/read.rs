@@ -6,7 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -16,12 +16,12 @@ use tokio::time::{Instant, timeout_at};
 ///
 /// # Errors
 /// `WouldBlock` if nothing has arrived, or whatever ended the connection.
-pub fn read(stream: &TcpStream) -> io::Result<Bytes> {
+pub fn read(stream: &TcpStream) -> io::Result<BytesMut> {
     BUFFER.with_borrow_mut(|buffer| {
         // Takes the whole buffer back if nobody holds a slice of it any more.
         buffer.reserve(ROOM);
         stream.try_read_buf(buffer)?;
-        Ok(buffer.split().freeze())
+        Ok(buffer.split())
     })
 }
 

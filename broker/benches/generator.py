@@ -1,0 +1,226 @@
+"""Load generators: how each is called for a row, and where its result says what.
+
+One that is not known here is described by a JSON file with the same fields as below:
+
+  program      what is run: a name to be found in PATH, or a path
+  rows         for each kind of row the beginning of its arguments. The kinds: fan distinct paced queue queue-ack
+               rtt churn idle. What is missing is left out of the table, which says so
+  common       arguments behind these, for all rows
+  amount       arguments for a run as long as it shall be
+  hardly       arguments in their place for a run with hardly a message. Where the generator does not measure the
+               broker's processor time, this run tells what connecting and disconnecting cost
+  pid          arguments that tell it the broker's process
+  results      where in the line of JSON that it prints the results are, see RESULTS; "a.b * 1000" is b within a,
+               times 1000. results_of: others for a kind of row. notes_of: more of a kind that is worth showing
+
+Arguments may name {url} {pubs} {subs} {topics} {size} {rate} {ack} {prefetch} {secs} {warmup} {warmup_messages}
+{pid} {conns} {cycles}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Times are in microseconds. `cpu` is the broker's, per delivery, within what was measured.
+RESULTS = ("deliveries", "per_second", "cpu", "p50", "p99", "lost", "doubled", "unordered")
+
+MANY = 400_000_000
+_WARM = f"--messages {MANY} --max-secs {{secs}} --warmup {MANY} --warmup-secs {{warmup}} --window 128"
+_FAN = "--pubs {pubs} --topics {topics} --subs {subs}"
+_QUEUE = "queue " + _WARM + (
+    " --lag 1024 --producers {pubs} --consumers {subs} --queues {topics}"
+    " --ack {ack} --ack-every 16 --prefetch {prefetch}"
+)
+
+KNOWN: dict[str, dict[str, Any]] = {
+    # The project's own. It does not warm up.
+    "stompd": {
+        "program": "stompd",
+        "rows": {
+            # At full speed publishers wait for the slowest subscriber, or its treatment would be measured.
+            "fan": "bench --lag 128",
+            "paced": "bench --rate {rate}",
+            "queue": "bench --queue --lag 1024",
+            "queue-ack": "bench --queue --lag 1024 --ack {ack} --prefetch {prefetch}",
+        },
+        "common": "--json --url {url} --size {size} --publishers {pubs} --subscribers {subs} --destinations {topics}",
+        "amount": "--duration {secs}s",
+        "hardly": "--messages {pubs}",
+        "results": {
+            "deliveries": "delivered",
+            "per_second": "delivered_per_second",
+            "p50": "latency_ms.p50 * 1000",
+            "p99": "latency_ms.p99 * 1000",
+            "lost": "lost",
+            "doubled": "duplicates",
+            "unordered": "out_of_order",
+        },
+    },
+    "stompload": {
+        "program": "stompload",
+        "rows": {
+            "fan": f"fanout {_WARM} --lag 128 {_FAN}",
+            "distinct": f"fanout {_WARM} --lag 128 {_FAN} --distinct-sub-ids",
+            "paced": f"fanout --messages {MANY} --max-secs {{secs}} --warmup {{warmup_messages}}"
+            f" --warmup-secs {{warmup}} --window 128 --rate {{rate}} {_FAN}",
+            "queue": _QUEUE,
+            "queue-ack": _QUEUE,
+            "rtt": "rtt --messages 20000 --warmup 2000 --max-secs 10",
+            # One address has too few ports for so many connections.
+            "churn": "churn --cycles {cycles} --max-secs 15 --src-addrs 8",
+            "idle": "idle --conns {conns} --src-addrs 8 --heartbeat 10000,10000 --idle-secs 20",
+        },
+        "common": "--url {url} --size {size}",
+        "pid": "--pid {pid}",
+        "results": {
+            "deliveries": "deliveries",
+            "per_second": "deliveries_per_s",
+            "cpu": "broker.cpu_s_per_million",
+            "p50": "latency_us.p50",
+            "p99": "latency_us.p99",
+            "lost": "lost",
+            "doubled": "duplicated",
+            "unordered": "out_of_order",
+        },
+        "results_of": {
+            "rtt": {"deliveries": "messages", "per_second": "per_s"},
+            "churn": {"deliveries": "cycles", "per_second": "cycles_per_s", "p50": "cycle_us.p50", "p99": "cycle_us.p99"},
+            "idle": {"deliveries": "latency_us.n"},
+        },
+        "notes_of": {
+            "idle": {
+                "KiB resident per connection": "rss_kib_per_conn",
+                "% of a core when idle": "idle_cpu_percent_of_a_core",
+                "µs of processor per connect": "broker_connect_cpu_ms_per_conn * 1000",
+            },
+        },
+    },
+}
+
+
+class Unusable(Exception):
+    """There is no such generator, or it is not described as it should be."""
+
+
+class Failed(Exception):
+    """A run that has no result."""
+
+
+@dataclass
+class Outcome:
+    """What the generator says about a run, and whether it was content."""
+
+    results: dict[str, float | None]
+    notes: dict[str, float | None]
+    raw: dict[str, Any]
+    complaint: str = ""
+
+
+@dataclass
+class Generator:
+    program: str
+    rows: dict[str, str]
+    results: dict[str, str]
+    common: str = ""
+    amount: str = ""
+    hardly: str = ""
+    pid: str = ""
+    results_of: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes_of: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def run(self, kind: str, values: dict[str, object], more: list[str], hardly: bool = False) -> Outcome:
+        """One run, or one with `hardly` a message."""
+        parts = [self.rows[kind], self.common, self.hardly if hardly else self.amount]
+        if values.get("pid") is not None:
+            parts.append(self.pid)
+        command = [self.program, *shlex.split(_fill(" ".join(parts), values)), *more]
+        raw, complaint = _call(command, patience=180 + 3 * float(str(values["secs"])))
+        where = {**self.results, **self.results_of.get(kind, {})}
+        results = {name: _look_up(raw, where[name]) if name in where else None for name in RESULTS}
+        notes = {name: _look_up(raw, path) for name, path in self.notes_of.get(kind, {}).items()}
+        return Outcome(results, notes, raw, complaint)
+
+
+def load(name: str, path: str | None) -> Generator:
+    """One that is known, or the one that a JSON file describes; `path` is where its program is."""
+    description = KNOWN[name] if name in KNOWN else _read(name)
+    try:
+        generator = Generator(**description)
+    except TypeError as error:
+        raise Unusable(f"{name}: {error}") from None
+    unknown = {key for of in [generator.results, *generator.results_of.values()] for key in of} - set(RESULTS)
+    if unknown:
+        raise Unusable(f"{name}: there is no result {', '.join(sorted(unknown))}; only {', '.join(RESULTS)}")
+    generator.program = _find(path or generator.program, given=path is not None)
+    return generator
+
+
+def raise_file_limit() -> None:
+    """As many connections as may be, also for the programs that are run."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        description = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        known = " or ".join(KNOWN)
+        raise Unusable(f"--generator {path}: {error.strerror}; write {known}, or a JSON file") from None
+    except ValueError as error:
+        raise Unusable(f"{path}: {error}") from None
+    if not isinstance(description, dict):
+        raise Unusable(f"{path} is not a JSON object")
+    return description
+
+
+def _find(program: str, given: bool) -> str:
+    found = shutil.which(program)
+    built = Path(__file__).resolve().parents[2] / "target/release" / program
+    if not found and not given and built.is_file():
+        found = str(built)
+    if not found:
+        hint = "" if given else " and not in target/release; --generator-path says where it is"
+        raise Unusable(f"the generator {program} is not found{'' if given else ' in PATH'}{hint}")
+    return found
+
+
+def _fill(template: str, values: dict[str, object]) -> str:
+    try:
+        return template.format_map(values)
+    except (KeyError, ValueError, IndexError) as error:
+        raise Unusable(f"a template of the generator names what there is not: {error} in {template}") from None
+
+
+def _call(command: list[str], patience: float) -> tuple[dict[str, Any], str]:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"it did not end within {patience:.0f} s: {shlex.join(command)}") from None
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error.strerror}") from None
+    said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    try:
+        raw = json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise Failed(f"it printed no result: {said}: {shlex.join(command)}") from None
+    if not isinstance(raw, dict):
+        raise Failed(f"its result is not a JSON object: {shlex.join(command)}")
+    return raw, said if done.returncode else ""
+
+
+def _look_up(raw: dict[str, Any], path: str) -> float | None:
+    keys, factor = re.fullmatch(r"\s*(\S+?)\s*(?:\*\s*([\d.]+))?\s*", path).groups()
+    value: Any = raw
+    for key in keys.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value * float(factor or 1) if number else None

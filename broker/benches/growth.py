@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Measures how a publish costs more as a broker has more destinations or wildcard subscriptions.
+
+    growth.py destinations --server stompd=ws://127.0.0.1:15674/ws
+    growth.py wildcards --server floor=ws://127.0.0.1:15999/ws --server stompd=ws://127.0.0.1:15674/ws
+    growth.py fresh --server stompd=tcp://127.0.0.1:61613
+
+destinations  N subscriptions to N topics; one publisher goes round all of them. From 2 on each message is for another
+              topic than the one before, so that what comes together cannot be delivered together: compare 100,000
+              with 2, not with 1.
+wildcards     one subscription that hears all, and N to patterns that match nothing; one topic.
+fresh         the same, but each message is for a topic that was never there before, which a pattern matches. A broker
+              that remembers who hears a topic has nothing to remember here. For brokers with wildcards only.
+
+Each message has exactly one subscriber. At most 1 MiB is on its way at a time, so nobody counts as slow. What is
+measured is the processor time of the broker, and therefore it does not matter that this is Python; the rate is no
+measure of the broker. One connection has up to --per-connection subscriptions: raise the broker's limit (of stompd
+`limits.subscriptions`) above it, or give less; the more connections hear, the more the broker has to write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import selectors
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+
+import process
+import server as servers
+import wire
+from server import Server
+from wire import Wire
+
+COUNTS = {"destinations": [1, 2, 1_000, 100_000], "wildcards": [1, 100, 10_000], "fresh": [1, 100, 10_000]}
+HEADS = {"destinations": "destinations", "wildcards": "wildcard subscriptions", "fresh": "wildcard subscriptions"}
+
+ON_THE_WAY = 1 << 20
+BLOCK = 64 << 10
+READ = 1 << 18
+# Begins each delivery and is nowhere else: the bodies do not hold it.
+MESSAGE = b"MESSAGE\n"
+PATIENCE = 10.0
+
+Block = tuple  # of octets to be sent, and how many messages they are
+
+
+class Failed(Exception):
+    """A measurement that has no result."""
+
+
+def main() -> int:
+    arguments = _arguments()
+    try:
+        compared = servers.parse_all(arguments.server)
+        if any(server.pid is None for server in compared):
+            raise servers.Unusable("without the process of each server there is nothing to measure")
+        return _print_all(arguments, compared)
+    except servers.Unusable as error:
+        print(f"growth.py: {error}", file=sys.stderr)
+        return 2
+    except process.Gone as error:
+        print(f"growth.py: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("growth.py: interrupted", file=sys.stderr)
+    return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=COUNTS)
+    servers.add_argument(parser)
+    parser.add_argument("--counts", help="how many there are, such as 1,1000 (destinations: 1,2,1000,100000)")
+    parser.add_argument("--runs", type=int, default=3, help="how often each count is measured (3)")
+    parser.add_argument("--secs", type=float, default=4.0, help="how long one run measures (4)")
+    parser.add_argument("--warmup", type=float, default=1.0, help="seconds before (1)")
+    parser.add_argument("--size", type=int, default=128, help="octets of a body (128)")
+    parser.add_argument("--per-connection", type=int, default=200_000, help="subscriptions of one (200000)")
+    parser.add_argument("--login")
+    parser.add_argument("--passcode")
+    arguments = parser.parse_args()
+    try:
+        counts = [int(count) for count in arguments.counts.split(",")] if arguments.counts else None
+    except ValueError:
+        parser.error("--counts are numbers with commas between them")
+    arguments.counts = counts or COUNTS[arguments.what]
+    return arguments
+
+
+def _print_all(arguments: argparse.Namespace, compared: list[Server]) -> int:
+    reference = compared[0].name
+    first = arguments.counts[0]
+    print(f"| {HEADS[arguments.what]} | server | CPU µs per publish | × {first:,} | × {reference} | publishes/s |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    clean = True
+    base: dict[str, float] = {}
+    for count in arguments.counts:
+        runs = _runs(arguments, compared, count)
+        clean = clean and all(len(of) == arguments.runs for of in runs.values())
+        for server in compared:
+            costs = [cost for cost, _ in runs[server.name]]
+            if not costs:
+                print(f"| {count:,} | {server.name} | failed | – | – | – |", flush=True)
+                continue
+            cost = statistics.median(costs)
+            base.setdefault(server.name, cost if count == first else float("nan"))
+            floor = statistics.median([cost for cost, _ in runs[reference]] or [float("nan")])
+            rate = statistics.median(rate for _, rate in runs[server.name])
+            cells = [f"{count:,}", server.name, f"{cost:.3f} [{min(costs):.3f}–{max(costs):.3f}]"]
+            cells += [_ratio(cost, base[server.name]), _ratio(cost, floor), f"{rate:,.0f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
+    return 0 if clean else 1
+
+
+def _ratio(cost: float, base: float) -> str:
+    return f"{cost / base:.2f}" if base > 0 else "–"
+
+
+def _runs(
+    arguments: argparse.Namespace, compared: list[Server], count: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Microseconds per publish, and publishes per second, of each run."""
+    runs: dict[str, list[tuple[float, float]]] = {server.name: [] for server in compared}
+    for number in range(arguments.runs):
+        # Nobody is always the first.
+        first = number % len(compared)
+        for server in compared[first:] + compared[:first]:
+            process.settle(server.pid)
+            try:
+                runs[server.name].append(_run(arguments, server, count, number))
+            except (Failed, OSError, wire.Refused) as error:
+                print(f"{count:,} {server.name}: {error}", file=sys.stderr)
+    return runs
+
+
+def _run(arguments: argparse.Namespace, server: Server, count: int, number: int) -> tuple[float, float]:
+    # Names of their own, or the run would meet what the broker remembers of the one before.
+    name = f"growth{time.time_ns() % 10**9}-{number}"
+    with Load(arguments, server) as load:
+        blocks = PREPARE[arguments.what](load, name, count, arguments.size)
+        load.publish(blocks, arguments.warmup)
+        process.settle(server.pid)
+        before, begin = process.cpu_seconds(server.pid), time.monotonic()
+        published = load.publish(blocks, arguments.secs)
+        seconds = time.monotonic() - begin
+        # The broker has delivered the last one, but may have to finish the step in which it did.
+        process.settle(server.pid)
+        used = process.cpu_seconds(server.pid) - before
+    return used * 1e6 / published, published / seconds
+
+
+def _destinations(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
+    topics = [f"/topic/{name}.{number}" for number in range(count)]
+    load.subscribe(topics)
+    return itertools.cycle(list(_blocks(load, _round(topics), size, most=max(count, 2_000))))
+
+
+def _wildcards(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
+    topic = f"/topic/{name}.seen"
+    load.subscribe([topic])
+    load.subscribe(_patterns(name, count), heard=False)
+    return itertools.cycle(list(_blocks(load, itertools.repeat(topic), size, most=2_000)))
+
+
+def _fresh(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
+    load.subscribe([f"/topic/{name}.*.seen"])
+    load.subscribe(_patterns(name, count), heard=False)
+    topics = (f"/topic/{name}.{number}.seen" for number in itertools.count())
+    return _blocks(load, topics, size)
+
+
+PREPARE = {"destinations": _destinations, "wildcards": _wildcards, "fresh": _fresh}
+
+
+def _round(topics: list[str]) -> Iterator[str]:
+    return itertools.cycle(topics)
+
+
+def _patterns(name: str, count: int) -> list[str]:
+    """They begin as the topics do, so that a broker has to look twice; one of them each has another end."""
+    return [f"/topic/{name}.*.unseen{number}" for number in range(count)]
+
+
+def _blocks(load: Load, topics: Iterator[str], size: int, most: int | None = None) -> Iterator[Block]:
+    """SENDs to these topics in blocks of 64 KiB; of `most` messages if there is an end."""
+    body = b"x" * size
+    octets, messages = bytearray(), 0
+    for topic in itertools.islice(topics, most):
+        octets += load.publisher.wrap(wire.frame("SEND", {"destination": topic, "content-length": size}, body))
+        messages += 1
+        if len(octets) >= BLOCK:
+            yield bytes(octets), messages
+            octets, messages = bytearray(), 0
+    if messages:
+        yield bytes(octets), messages
+
+
+class Load:
+    """One publisher, and the connections that hear."""
+
+    def __init__(self, arguments: argparse.Namespace, server: Server) -> None:
+        self.arguments = arguments
+        self.server = server
+        self.hearers: list[Hearer] = []
+        self.others: list[Wire] = []
+        self.publisher = self._connect()
+        self.selector = selectors.DefaultSelector()
+        self.sent = 0
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.selector.close()
+        for connection in [self.publisher, *self.others, *(hearer.wire for hearer in self.hearers)]:
+            connection.close()
+
+    def subscribe(self, destinations: list[str], heard: bool = True) -> None:
+        """Returns when the broker has said that it has all of them."""
+        for start in range(0, len(destinations), self.arguments.per_connection):
+            connection = self._connect()
+            part = destinations[start : start + self.arguments.per_connection]
+            if heard:
+                self.hearers.append(Hearer(connection))
+            else:
+                self.others.append(connection)
+            frames = (
+                connection.wrap(wire.frame("SUBSCRIBE", {"id": number, "destination": destination}))
+                for number, destination in enumerate(part[:-1])
+            )
+            connection.socket.sendall(b"".join(frames))
+            last = {"id": len(part) - 1, "destination": part[-1], "receipt": "subscribed"}
+            connection.send(wire.frame("SUBSCRIBE", last))
+            _await(connection, b"RECEIPT\n", patience=60.0)
+
+    def publish(self, blocks: Iterator[Block], seconds: float) -> int:
+        """Publishes for so long; returns when all has been delivered, and how many that were."""
+        self._watch()
+        begin = self.sent
+        end = time.monotonic() + seconds
+        rest = memoryview(b"")
+        # A block counts as sent when it is begun.
+        least = ON_THE_WAY // (self.arguments.size + 100)
+        while time.monotonic() < end or rest:
+            if not rest and self.sent - self._received() < least:
+                octets, messages = next(blocks)
+                rest, self.sent = memoryview(octets), self.sent + messages
+            rest = rest[self._write(rest) :] if rest else rest
+            self._read(0.0 if rest or self.sent - self._received() < least else PATIENCE, begin)
+        while self._received() < self.sent:
+            self._read(PATIENCE, begin)
+        return self.sent - begin
+
+    def _connect(self) -> Wire:
+        connection = Wire(self.server.url)
+        connection.send(wire.connect_frame(login=self.arguments.login, passcode=self.arguments.passcode))
+        _await(connection, wire.CONNECTED, patience=PATIENCE)
+        return connection
+
+    def _watch(self) -> None:
+        if self.selector.get_map():
+            return
+        self.publisher.socket.setblocking(False)
+        for hearer in self.hearers:
+            hearer.wire.socket.setblocking(False)
+            self.selector.register(hearer.wire.socket, selectors.EVENT_READ, hearer)
+        # Its own is not read for messages, but an ERROR comes there.
+        self.selector.register(self.publisher.socket, selectors.EVENT_READ, None)
+
+    def _received(self) -> int:
+        return sum(hearer.messages for hearer in self.hearers)
+
+    def _write(self, octets: memoryview) -> int:
+        try:
+            return self.publisher.socket.send(octets)
+        except BlockingIOError:
+            return 0
+
+    def _read(self, patience: float, begin: int) -> None:
+        events = self.selector.select(patience)
+        if not events and patience:
+            what = "some of what was published has" if self._received() > begin else "nothing has"
+            hint = "" if self._received() > begin else "; does it know wildcards as . * have them?"
+            raise Failed(f"{what} arrived, and nothing more for {patience:.0f} s{hint}")
+        for key, _ in events:
+            if key.data is None:
+                answer = self.publisher.receive(READ)
+                if not answer or b"ERROR\n" in answer:
+                    raise Failed(f"the publisher was cut: {_text(answer)}")
+            else:
+                key.data.read()
+
+
+class Hearer:
+    """A connection that counts what it gets."""
+
+    def __init__(self, connection: Wire) -> None:
+        self.wire = connection
+        self.messages = 0
+        self._end = b""
+
+    def read(self) -> None:
+        octets = self.wire.receive(READ)
+        if not octets:
+            raise Failed("a subscriber was cut")
+        # What begins a message may be cut in two by what was read at once.
+        octets = self._end + octets
+        self.messages += octets.count(MESSAGE)
+        self._end = octets[-(len(MESSAGE) - 1) :]
+
+
+def _await(connection: Wire, sign: bytes, patience: float) -> None:
+    connection.socket.settimeout(patience)
+    answer = b""
+    while sign not in answer:
+        octets = connection.receive(READ)
+        if b"ERROR\n" in answer + octets or not octets:
+            raise Failed(f"the server refused: {_text(answer + octets)}")
+        answer = (answer + octets)[-READ:]
+
+
+def _text(octets: bytes) -> str:
+    return " ".join(octets[:400].decode(errors="replace").split()) or "it closed the connection"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+//! The frames of a client (RFC 6455, section 5.2).
+
+use crate::engine::refusal::WebSocketFault;
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Whether it is the last frame of its message.
+    pub last: bool,
+    pub kind: Kind,
+    /// The octets of its payload.
+    pub payload: u64,
+    pub mask: [u8; 4],
+    /// The octets of the header itself.
+    pub length: usize,
+}
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// More of a message.
+    Continuation,
+    /// The beginning of a text.
+    Text,
+    /// The beginning of a binary message.
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+/// What stands at the beginning of some octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// A header; a control frame's payload stands behind it as a whole.
+    Header(Header),
+    /// Something that is not whole: at least so many octets are needed.
+    Short(usize),
+}
+
+impl Header {
+    /// Reads the header at the beginning of `octets`.
+    pub(super) fn read(octets: &[u8]) -> Result<Begin, WebSocketFault> {
+        let [first, second, rest @ ..] = octets else {
+            return Ok(Begin::Short(SHORTEST));
+        };
+        let kind = Kind::of(*first)?;
+        let last = first & FINAL != 0;
+        if second & MASKED == 0 {
+            return Err(WebSocketFault::Protocol("a frame that is not masked"));
+        }
+        let short = second & !MASKED;
+        if kind.is_control() && !last {
+            return Err(WebSocketFault::Protocol("a control frame in fragments"));
+        }
+        if kind.is_control() && usize::from(short) > MAX_CONTROL {
+            return Err(WebSocketFault::Protocol(
+                "a control frame of more than 125 octets",
+            ));
+        }
+        let extended = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let length = SHORTEST + extended + MASK;
+        let whole = length + if kind.is_control() { short.into() } else { 0 };
+        if octets.len() < whole {
+            return Ok(Begin::Short(whole));
+        }
+        let (number, mask) = rest.split_at(extended);
+        let number = number
+            .iter()
+            .fold(0, |number, octet| number << 8 | u64::from(*octet));
+        Ok(Begin::Header(Self {
+            last,
+            kind,
+            payload: if extended == 0 { short.into() } else { number },
+            mask: [mask[0], mask[1], mask[2], mask[3]],
+            length,
+        }))
+    }
+}
+
+impl Kind {
+    /// The kind that a frame's first octet names.
+    fn of(first: u8) -> Result<Self, WebSocketFault> {
+        if first & RESERVED != 0 {
+            return Err(WebSocketFault::Protocol(
+                "reserved bits are set, but no extension was agreed on",
+            ));
+        }
+        Ok(match first & OPCODE {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return Err(WebSocketFault::Protocol("a reserved opcode")),
+        })
+    }
+
+    pub(super) const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// Takes the mask off a part of a payload; returns the mask for the next part.
+pub(super) fn unmask(part: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
+    // Wide enough for the compiler to make vectors of it.
+    let wide: [u8; 32] = std::array::from_fn(|at| mask[at % MASK]);
+    let mut chunks = part.chunks_exact_mut(wide.len());
+    for chunk in &mut chunks {
+        for (octet, mask) in chunk.iter_mut().zip(wide) {
+            *octet ^= mask;
+        }
+    }
+    for (octet, mask) in chunks.into_remainder().iter_mut().zip(wide) {
+        *octet ^= mask;
+    }
+    let turned = part.len();
+    std::array::from_fn(|at| mask[(at + turned) % MASK])
+}
+
+/// The octets of a header without length and mask.
+const SHORTEST: usize = 2;
+
+/// The octets of a mask.
+const MASK: usize = 4;
+
+/// The longest payload of a control frame (section 5.5).
+pub(super) const MAX_CONTROL: usize = 125;
+
+const FINAL: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASKED: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_when_it_is_whole() {
+        let octets = [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 2, 1, 2, 3, 4, b'x'];
+        assert_eq!(Header::read(&octets[..1]), Ok(Begin::Short(2)));
+        for length in 2..14 {
+            assert_eq!(Header::read(&octets[..length]), Ok(Begin::Short(14)));
+        }
+        let expected = Header {
+            last: true,
+            kind: Kind::Text,
+            payload: 0x1_0002,
+            mask: [1, 2, 3, 4],
+            length: 14,
+        };
+        assert_eq!(Header::read(&octets), Ok(Begin::Header(expected)));
+    }
+
+    #[test]
+    fn a_control_frame_is_read_with_its_payload() {
+        let octets = [0x89, 0x82, 1, 2, 3, 4, b'p', b'q'];
+        assert_eq!(Header::read(&octets[..7]), Ok(Begin::Short(8)));
+        assert!(matches!(Header::read(&octets), Ok(Begin::Header(header)) if header.payload == 2));
+    }
+
+    #[test]
+    fn a_payload_in_parts_is_unmasked_as_one() {
+        let mask = [0xa1, 0xb2, 0xc3, 0xd4];
+        let plain: Vec<u8> = (0..200).collect();
+        let masked: Vec<u8> = (0..200)
+            .map(|at: u8| at ^ mask[usize::from(at) % 4])
+            .collect();
+        for cut in 0..plain.len() {
+            let mut octets = masked.clone();
+            let (first, second) = octets.split_at_mut(cut);
+            let mask = unmask(first, mask);
+            unmask(second, mask);
+            assert_eq!(octets, plain, "cut at {cut}");
+        }
+    }
+}

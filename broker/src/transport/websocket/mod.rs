@@ -1,0 +1,301 @@
+//! STOMP over WebSocket, after the handshake: the messages of a client (RFC 6455, sections 5 to 7).
+//!
+//! What was read is unmasked where it lies, and the payloads of its frames are moved together:
+//! messages of WebSocket are no borders to STOMP, so what one read brought is one piece of STOMP.
+//! Nothing is kept of a message but how long it is and whether it ends within a character; so an
+//! idle connection has no buffer, and a large message none beside the decoder's.
+//!
+//! Pongs and the answer to a Close are not written but taken by whoever drives this: straight on
+//! the socket they would land inside a frame that is partly written, so they take their turn in
+//! the outbox.
+
+mod frame;
+mod utf8;
+
+use std::mem;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use self::frame::{Begin, Header, Kind, MAX_CONTROL, unmask};
+use self::utf8::Utf8;
+use super::Incoming;
+use crate::engine::refusal::WebSocketFault;
+use crate::framing;
+
+/// The WebSocket of one client, after the handshake.
+#[derive(Debug)]
+pub struct WebSocket {
+    limit: usize,
+    /// What was fed and is not read.
+    input: BytesMut,
+    /// The beginning of a header or of a control frame.
+    begun: Vec<u8>,
+    /// The frame whose payload is being read.
+    payload: Option<Payload>,
+    /// The message that is being read.
+    message: Option<Message>,
+    /// Whether the client's first message was binary; `None` before it.
+    binary: Option<bool>,
+    /// Whether a Pong came that nobody was told of.
+    pong: bool,
+    /// After it nothing is read.
+    end: Option<End>,
+    output: Vec<u8>,
+}
+
+/// The payload of a frame, as far as it is not read.
+#[derive(Debug)]
+struct Payload {
+    left: u64,
+    mask: [u8; 4],
+    /// Whether the message ends with it.
+    last: bool,
+}
+
+/// A message in its frames.
+#[derive(Debug)]
+struct Message {
+    /// The octets of all frames up to the one that is being read.
+    octets: u64,
+    /// What is checked of a text.
+    text: Option<Utf8>,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Close,
+    Fault(WebSocketFault),
+}
+
+impl WebSocket {
+    /// A WebSocket whose messages may have at most `limit` octets.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            input: BytesMut::new(),
+            begun: Vec::new(),
+            payload: None,
+            message: None,
+            binary: None,
+            pong: false,
+            end: None,
+            output: Vec::new(),
+        }
+    }
+
+    pub(super) fn feed(&mut self, octets: BytesMut) {
+        debug_assert!(self.input.is_empty(), "what was fed before is read");
+        self.input = octets;
+    }
+
+    pub(super) fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
+        let data = self.read();
+        if !data.is_empty() {
+            return Ok(Some(Incoming::Data(data)));
+        }
+        if mem::take(&mut self.pong) {
+            return Ok(Some(Incoming::Pong));
+        }
+        match &self.end {
+            None => Ok(None),
+            Some(End::Close) => Ok(Some(Incoming::Close)),
+            Some(End::Fault(fault)) => Err(fault.clone()),
+        }
+    }
+
+    pub(super) fn take_output(&mut self) -> Bytes {
+        mem::take(&mut self.output).into()
+    }
+
+    pub(super) fn is_binary(&self) -> bool {
+        self.binary == Some(true)
+    }
+
+    pub(super) fn set_limit(&mut self, octets: usize) {
+        self.limit = octets;
+    }
+
+    /// Reads what was fed and returns the payloads of the messages in it, one behind the other.
+    fn read(&mut self) -> Bytes {
+        let mut octets = mem::take(&mut self.input);
+        let (mut at, mut data) = (0, 0..0);
+        while at < octets.len() && self.end.is_none() {
+            if let Some(payload) = &mut self.payload {
+                let length = payload.fitting(octets.len() - at);
+                if data.is_empty() {
+                    data = at..at;
+                } else {
+                    octets.copy_within(at..at + length, data.end);
+                }
+                let part = &mut octets[data.end..data.end + length];
+                payload.unmask(part);
+                at += length;
+                if self.take_part(part) {
+                    data.end += length;
+                }
+                continue;
+            }
+            match self.begin(&octets[at..]) {
+                Ok(length) => at += length,
+                // What came before it may raise the limit by which it is judged.
+                Err(_) if !data.is_empty() => {
+                    self.input = octets.split_off(at);
+                    break;
+                }
+                Err(fault) => self.end = Some(End::Fault(fault)),
+            }
+        }
+        octets.truncate(data.end);
+        octets.advance(data.start);
+        octets.freeze()
+    }
+
+    /// Reads the header of a frame, and the whole of a control frame. Returns how many octets it
+    /// took; all that is short of a header is kept.
+    fn begin(&mut self, octets: &[u8]) -> Result<usize, WebSocketFault> {
+        if self.begun.is_empty() {
+            return match Header::read(octets)? {
+                Begin::Header(header) => self.start(header, octets),
+                Begin::Short(_) => {
+                    self.begun = octets.to_vec();
+                    Ok(octets.len())
+                }
+            };
+        }
+        let mut begun = mem::take(&mut self.begun);
+        let mut taken = 0;
+        loop {
+            match Header::read(&begun)? {
+                Begin::Header(header) => {
+                    self.start(header, &begun)?;
+                    return Ok(taken);
+                }
+                Begin::Short(_) if taken == octets.len() => {
+                    self.begun = begun;
+                    return Ok(taken);
+                }
+                Begin::Short(needed) => {
+                    let more = &octets[taken..];
+                    let more = &more[..more.len().min(needed - begun.len())];
+                    begun.extend_from_slice(more);
+                    taken += more.len();
+                }
+            }
+        }
+    }
+
+    /// Starts a frame of a message, or does what a control frame asks for. Returns how many octets
+    /// were read of it.
+    fn start(&mut self, header: Header, octets: &[u8]) -> Result<usize, WebSocketFault> {
+        if !header.kind.is_control() {
+            self.start_payload(header)?;
+            return Ok(header.length);
+        }
+        let payload = &octets[header.length..];
+        let length = usize::try_from(header.payload).map_or(MAX_CONTROL, |it| it.min(MAX_CONTROL));
+        let mut payload = payload[..length].to_vec();
+        unmask(&mut payload, header.mask);
+        match header.kind {
+            Kind::Ping => framing::control(&mut self.output, framing::PONG, &payload),
+            Kind::Pong => self.pong = true,
+            _ => self.close(&payload)?,
+        }
+        Ok(header.length + length)
+    }
+
+    fn start_payload(&mut self, header: Header) -> Result<(), WebSocketFault> {
+        let begun = self.message.as_ref().map_or(0, |message| message.octets);
+        let octets = begun.saturating_add(header.payload);
+        match (header.kind, self.message.is_some()) {
+            (Kind::Continuation, false) => {
+                return Err(WebSocketFault::Protocol(
+                    "a continuation of a message that was not begun",
+                ));
+            }
+            (Kind::Text | Kind::Binary, true) => {
+                return Err(WebSocketFault::Protocol(
+                    "a new message before the end of the one that was begun",
+                ));
+            }
+            _ => {}
+        }
+        if octets > self.limit as u64 {
+            return Err(WebSocketFault::TooBig { limit: self.limit });
+        }
+        let message = self.message.get_or_insert_with(|| Message {
+            octets,
+            text: (header.kind == Kind::Text).then(Utf8::default),
+        });
+        message.octets = octets;
+        self.binary.get_or_insert(message.text.is_none());
+        self.payload = Some(Payload {
+            left: header.payload,
+            mask: header.mask,
+            last: header.last,
+        });
+        // A payload of nothing is over before there is more to read.
+        if header.payload == 0 {
+            self.take_part(&[]);
+        }
+        Ok(())
+    }
+
+    /// Takes note of the next part of a payload. `false` if it is not what it should be.
+    fn take_part(&mut self, part: &[u8]) -> bool {
+        let over = self
+            .payload
+            .as_ref()
+            .is_some_and(|payload| payload.left == 0);
+        let last = over && self.payload.take().is_some_and(|payload| payload.last);
+        let text = self
+            .message
+            .as_mut()
+            .and_then(|message| message.text.as_mut());
+        let good = text.is_none_or(|text| text.accepts(part) && (!last || text.is_complete()));
+        if last {
+            self.message = None;
+        }
+        if !good {
+            self.end = Some(End::Fault(WebSocketFault::InvalidUtf8));
+        }
+        good
+    }
+
+    /// Answers a Close with the same (section 5.5.1), or with what was wrong with it.
+    fn close(&mut self, payload: &[u8]) -> Result<(), WebSocketFault> {
+        let answer = match payload {
+            [] => payload,
+            [_] => return Err(WebSocketFault::Protocol("a Close with half a code")),
+            [high, low, reason @ ..] => {
+                if simdutf8::basic::from_utf8(reason).is_err() {
+                    return Err(WebSocketFault::InvalidUtf8);
+                }
+                if is_allowed(u16::from_be_bytes([*high, *low])) {
+                    payload
+                } else {
+                    b"\x03\xeaa code that nobody may send"
+                }
+            }
+        };
+        framing::control(&mut self.output, framing::CLOSE, answer);
+        self.end = Some(End::Close);
+        Ok(())
+    }
+}
+
+impl Payload {
+    /// How much of it lies in so many octets.
+    fn fitting(&self, octets: usize) -> usize {
+        usize::try_from(self.left).map_or(octets, |left| left.min(octets))
+    }
+
+    fn unmask(&mut self, part: &mut [u8]) {
+        self.mask = unmask(part, self.mask);
+        self.left -= part.len() as u64;
+    }
+}
+
+/// Whether a Close may have this code (section 7.4).
+const fn is_allowed(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}

@@ -1,0 +1,109 @@
+//! Whether a text that comes in parts is UTF-8.
+
+/// Checks a text part by part; a part may end within a character.
+#[derive(Debug, Default)]
+pub(super) struct Utf8 {
+    /// The character that the last part ended in.
+    begun: [u8; 4],
+    length: u8,
+}
+
+impl Utf8 {
+    /// Takes the next part. `false` if the text is not UTF-8, whatever follows.
+    pub(super) fn accepts(&mut self, mut part: &[u8]) -> bool {
+        while !self.is_complete()
+            && let Some((octet, rest)) = part.split_first()
+        {
+            if !self.accepts_octet(*octet) {
+                return false;
+            }
+            part = rest;
+        }
+        let (whole, begun) = part.split_at(part.len() - unfinished(part));
+        simdutf8::basic::from_utf8(whole).is_ok()
+            && begun.iter().all(|octet| self.accepts_octet(*octet))
+    }
+
+    /// Whether the text may end here: not within a character.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Takes the next octet of the character that is begun, or the first of one.
+    fn accepts_octet(&mut self, octet: u8) -> bool {
+        self.begun[usize::from(self.length)] = octet;
+        self.length += 1;
+        match std::str::from_utf8(&self.begun[..self.length.into()]) {
+            Ok(_) => self.length = 0,
+            Err(error) => return error.error_len().is_none(),
+        }
+        true
+    }
+}
+
+/// How many octets at the end are the beginning of a character that is not whole.
+fn unfinished(octets: &[u8]) -> usize {
+    let last = octets.iter().rev().take(3);
+    let from_start = last.take_while(|octet| is_continuation(**octet)).count() + 1;
+    let start = octets.len().checked_sub(from_start);
+    match start {
+        Some(start) if width(octets[start]) > from_start => from_start,
+        _ => 0,
+    }
+}
+
+/// The octets of the character that begins with this one; one if none begins so, which the check
+/// finds.
+const fn width(first: u8) -> usize {
+    match first {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    }
+}
+
+const fn is_continuation(octet: u8) -> bool {
+    matches!(octet, 0x80..=0xbf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(parts: &[&[u8]]) -> bool {
+        let mut utf8 = Utf8::default();
+        parts.iter().all(|part| utf8.accepts(part)) && utf8.is_complete()
+    }
+
+    #[test]
+    fn a_text_is_judged_alike_wherever_it_is_cut() {
+        for text in [
+            &b""[..],
+            b"plain",
+            "ü€🦀ü".as_bytes(),
+            "🦀🦀".as_bytes(),
+            b"\xff",
+            b"a\x80",
+            // Overlong, a surrogate, above the last character, cut.
+            b"\xc0\xaf",
+            b"\xe0\x80\x80",
+            b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xf5\x80\x80\x80",
+            b"a\xf0\x9f\xa6",
+            b"\xc3(",
+            b"\xf0\x9f\xa6\x80\x80",
+        ] {
+            let expected = std::str::from_utf8(text).is_ok();
+            for first in 0..=text.len() {
+                for second in first..=text.len() {
+                    let parts = [&text[..first], &text[first..second], &text[second..]];
+                    assert_eq!(accepts(&parts), expected, "{parts:?}");
+                }
+            }
+            let octets: Vec<_> = text.chunks(1).collect();
+            assert_eq!(accepts(&octets), expected, "{text:?} octet by octet");
+        }
+    }
+}

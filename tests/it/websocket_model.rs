@@ -1,0 +1,248 @@
+//! Our reading side of WebSocket against tungstenite's: whatever clients send, and wherever the
+//! octets are cut, both find the same messages, the same end, and give the same answers.
+
+use std::io::{self, Cursor, Read, Write};
+
+use bytes::BytesMut;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use stompd::engine::refusal::WebSocketFault;
+use stompd::transport::{Incoming, Transport, WebSocket};
+use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, unmasked};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// The most octets of a message.
+const LIMIT: usize = 300;
+
+/// Octets that are text only with the right ones behind or before them.
+const TRICKY: &[&[u8]] = &[
+    b"a",
+    b"\n",
+    b"\xc3",
+    b"\xbc",
+    b"\xe2\x82",
+    b"\xac",
+    b"\xf0\x9f",
+    b"\xa6\x80",
+    b"\xff",
+    b"\xed\xa0",
+    b"\xe0\x80",
+];
+
+/// What came of what a client sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    data: Vec<u8>,
+    pongs: bool,
+    end: Option<End>,
+    answers: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Close,
+    InvalidUtf8,
+    TooBig,
+    Protocol,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whole_messages_are_found_wherever_they_are_cut(
+        messages in vec(good_message(), 0..8),
+        cuts in vec(1..40_usize, 1..20),
+    ) {
+        let octets = messages.concat();
+        prop_assert_eq!(ours(&octets, &cuts), theirs(&octets));
+    }
+
+    #[test]
+    fn the_same_faults_are_found(
+        frames in vec(any_frame(), 0..8),
+        cuts in vec(1..40_usize, 1..20),
+    ) {
+        let octets = frames.concat();
+        let (ours, theirs) = (ours(&octets, &cuts), theirs(&octets));
+        // Of a message that does not end well tungstenite says nothing.
+        prop_assert!(ours.data.starts_with(&theirs.data), "{ours:?} {theirs:?}");
+        // A frame may be too large and out of place: either may be told.
+        let two_faults = (&ours.end, &theirs.end) == (&Some(End::Protocol), &Some(End::TooBig));
+        prop_assert!(two_faults || ours.end == theirs.end, "{ours:?} {theirs:?}");
+        prop_assert_eq!(&ours.answers, &theirs.answers);
+    }
+}
+
+/// A message in any number of frames with control frames between them, or a control frame.
+fn good_message() -> impl Strategy<Value = Vec<u8>> {
+    let text = "[a-zü€🦀\u{0}\n]{0,60}".prop_map(|text| (TEXT, text.into_bytes()));
+    let binary = vec(any::<u8>(), 0..LIMIT).prop_map(|octets| (BINARY, octets));
+    let message = (prop_oneof![text, binary], vec(0..LIMIT, 0..4), control());
+    message.prop_map(|((opcode, octets), mut cuts, control)| {
+        for cut in &mut cuts {
+            *cut = (*cut).min(octets.len());
+        }
+        cuts.sort_unstable();
+        cuts.push(octets.len());
+        let (mut from, mut frames) = (0, Vec::new());
+        for (number, &cut) in cuts.iter().enumerate() {
+            let opcode = if number == 0 { opcode } else { CONTINUATION };
+            let last = if number + 1 == cuts.len() { FIN } else { 0 };
+            frames.extend(masked(last | opcode, &octets[from..cut]));
+            frames.extend_from_slice(&control);
+            from = cut;
+        }
+        frames
+    })
+}
+
+/// Sometimes a Ping or a Pong.
+fn control() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = select(&[PING, PONG][..]);
+    prop_oneof![
+        Just(Vec::new()),
+        (opcode, vec(any::<u8>(), 0..126))
+            .prop_map(|(opcode, payload)| masked(FIN | opcode, &payload)),
+    ]
+}
+
+/// A frame that is right more often than not, but not often in its place.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let code = select(
+        &[
+            0, 999, 1000, 1001, 1004, 1005, 1006, 1007, 1011, 1015, 1016, 2999, 3000, 4999, 5000,
+        ][..],
+    );
+    let reason = prop_oneof![Just(&b"bye"[..]), Just(&b""[..]), Just(&b"\xff"[..])];
+    prop_oneof![
+        4 => good_message(),
+        2 => (any::<bool>(), select(&[TEXT, BINARY, CONTINUATION][..]), tricky())
+            .prop_map(|(last, opcode, octets)| masked(if last { FIN | opcode } else { opcode }, &octets)),
+        1 => (any::<u8>(), few()).prop_map(|(first, octets)| masked(first, &octets)),
+        1 => (any::<u8>(), few()).prop_map(|(first, octets)| unmasked(first, &octets)),
+        1 => (code, reason).prop_map(|(code, reason): (u16, _)| {
+            masked(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
+        }),
+        1 => vec(any::<u8>(), 0..2).prop_map(|payload| masked(FIN | CLOSE, &payload)),
+    ]
+}
+
+/// Octets that are nearly text, or too many.
+fn tricky() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => few(),
+        1 => vec(Just(b'x'), 100..LIMIT * 2),
+    ]
+}
+
+fn few() -> impl Strategy<Value = Vec<u8>> {
+    vec(select(TRICKY), 0..4).prop_map(|pieces| pieces.concat())
+}
+
+fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
+    let mut transport = Transport::WebSocket(Box::new(WebSocket::new(LIMIT)));
+    let mut outcome = Outcome::default();
+    let mut cuts = cuts.iter().cycle();
+    let mut rest = octets;
+    while !rest.is_empty() && outcome.end.is_none() {
+        let (part, behind) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+        rest = behind;
+        transport.feed(BytesMut::from(part));
+        while outcome.end.is_none() {
+            match transport.take_input() {
+                Ok(Some(Incoming::Data(data))) => outcome.data.extend_from_slice(&data),
+                Ok(Some(Incoming::Pong)) => outcome.pongs = true,
+                Ok(Some(Incoming::Close)) => outcome.end = Some(End::Close),
+                Ok(None) => break,
+                Err(WebSocketFault::InvalidUtf8) => outcome.end = Some(End::InvalidUtf8),
+                Err(WebSocketFault::TooBig { .. }) => outcome.end = Some(End::TooBig),
+                Err(WebSocketFault::Protocol(_)) => outcome.end = Some(End::Protocol),
+            }
+        }
+        outcome.answers.extend_from_slice(&transport.take_output());
+    }
+    without_reason_of_1002(outcome)
+}
+
+fn theirs(octets: &[u8]) -> Outcome {
+    let config = WebSocketConfig::default()
+        .write_buffer_size(0)
+        .max_message_size(Some(LIMIT))
+        .max_frame_size(Some(LIMIT));
+    let mut context = WebSocketContext::new(Role::Server, Some(config));
+    let mut wire = Wire {
+        input: Cursor::new(octets.to_vec()),
+        output: Vec::new(),
+    };
+    let mut outcome = Outcome::default();
+    loop {
+        match context.read(&mut wire) {
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                outcome.data.extend_from_slice(&message.into_data());
+            }
+            Ok(Message::Pong(_)) => outcome.pongs = true,
+            Ok(Message::Ping(_) | Message::Frame(_)) => {}
+            Ok(Message::Close(_)) => {
+                outcome.end = Some(End::Close);
+                break;
+            }
+            Err(Error::Io(_)) => break,
+            Err(error) => {
+                outcome.end = Some(match error {
+                    Error::Utf8(_) => End::InvalidUtf8,
+                    Error::Capacity(_) => End::TooBig,
+                    _ => End::Protocol,
+                });
+                break;
+            }
+        }
+    }
+    // Writes the last answer; after a Close it also says that all is over.
+    let _ = context.flush(&mut wire);
+    outcome.answers = wire.output;
+    without_reason_of_1002(outcome)
+}
+
+/// The reason why a code of a Close is not allowed has no words that are agreed on.
+fn without_reason_of_1002(mut outcome: Outcome) -> Outcome {
+    if let Some(at) = outcome
+        .answers
+        .windows(2)
+        .rposition(|code| code == [0x03, 0xea])
+        && at >= 2
+        && outcome.answers[at - 2] == FIN | CLOSE
+    {
+        outcome.answers.truncate(at + 2);
+        outcome.answers.remove(at - 1);
+    }
+    outcome
+}
+
+/// What stands in for a socket.
+struct Wire {
+    input: Cursor<Vec<u8>>,
+    output: Vec<u8>,
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.input.read(buffer) {
+            Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+            done => done,
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
