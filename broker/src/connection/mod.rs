@@ -308,11 +308,12 @@ impl Connection {
     }
 
     async fn on_timeout(&mut self) -> Result<(), End> {
+        let (now, link) = (now(), self.outbox.link());
         // What has arrived and was not read yet is a sign of life: we may be the ones who slept.
-        if self.reading && self.socket.has_input() {
-            self.session.on_read(now());
+        if self.session.would_cut(now, &link) && self.socket.has_input() {
+            self.session.on_read(now);
         }
-        self.session.on_timeout(now(), &self.outbox.link());
+        self.session.on_timeout(now, &link);
         Box::pin(self.perform()).await
     }
 

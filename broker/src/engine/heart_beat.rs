@@ -103,7 +103,7 @@ impl HeartBeat {
 
     /// What is due now; a [`Due::Cut`] comes alone.
     pub fn on_timeout(&mut self, now: Instant, link: &Link) -> Vec<Due> {
-        if self.cut_at(link).is_some_and(|at| at <= now) {
+        if self.would_cut(now, link) {
             return vec![Due::Cut(now - self.last_read)];
         }
         let mut due = Vec::new();
@@ -115,6 +115,11 @@ impl HeartBeat {
             due.push(Due::Beat);
         }
         due
+    }
+
+    /// Whether the client counts as gone.
+    pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
+        self.cut_at(link).is_some_and(|at| at <= now)
     }
 
     /// When to ask [`HeartBeat::on_timeout`] next, if nothing happens until then.

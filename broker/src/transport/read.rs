@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,8 +21,20 @@ pub fn read(stream: &TcpStream) -> io::Result<BytesMut> {
     BUFFER.with_borrow_mut(|buffer| {
         // Takes the whole buffer back if nobody holds a slice of it any more.
         buffer.reserve(ROOM);
-        stream.try_read_buf(buffer)?;
-        Ok(buffer.split())
+        let mut done = Ok(0);
+        let cleared = stream.try_io(Interest::READABLE, || {
+            let room = buffer.capacity() - buffer.len();
+            done = stream.try_read_buf(buffer);
+            // The kernel has given all it had: to be told so once more would cost another call.
+            match done {
+                Ok(octets) if octets > 0 && octets < room => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        match (done, cleared) {
+            (Ok(0), Err(error)) => Err(error),
+            (done, _) => done.map(|_| buffer.split()),
+        }
     })
 }
 

@@ -169,6 +169,11 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::on_timeout`] would cut the client off because it was not heard.
+    pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
+        self.state == State::Ready && self.heart_beat.would_cut(now, link)
+    }
+
     /// Something outside the session ends it: octets that are no frame, a full outbox. `receipt`
     /// is that of the frame at fault, if it is known.
     pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
