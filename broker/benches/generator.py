@@ -3,24 +3,25 @@
 One that is not known here is described by a JSON file with the same fields as below:
 
   program      what is run: a name to be found in PATH, or a path
-  rows         for each kind of row the beginning of its arguments. The kinds: fan distinct paced queue queue-ack
-               rtt churn idle. What is missing is left out of the table, which says so
+  rows         for each kind of row the beginning of its arguments. The kinds: fan distinct paced queue
+               queue-ack rtt churn idle. What is missing is left out of the table, which says so
   common       arguments behind these, for all rows
   amount       arguments for a run as long as it shall be
-  hardly       arguments in their place for a run with hardly a message. Where the generator does not measure the
-               broker's processor time, this run tells what connecting and disconnecting cost
+  hardly       arguments in their place for a run with hardly a message. Where the generator does not measure
+               the broker's processor time, this run tells what connecting and disconnecting cost
   pid          arguments that tell it the broker's process
-  results      where in the line of JSON that it prints the results are, see RESULTS; "a.b * 1000" is b within a,
-               times 1000. results_of: others for a kind of row. notes_of: more of a kind that is worth showing
+  results      where in the line of JSON that it prints the results are, see RESULTS; "a.b * 1000" is b
+               within a, times 1000
+  results_of   others, for a kind of row
+  notes_of     for a kind of row, more that is worth showing
 
-Arguments may name {url} {pubs} {subs} {topics} {size} {rate} {ack} {prefetch} {secs} {warmup} {warmup_messages}
-{pid} {conns} {cycles}.
+Arguments may name {url} {pubs} {subs} {topics} {size} {rate} {ack} {prefetch} {secs} {warmup}
+{warmup_messages} {pid} {conns} {cycles}.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import resource
 import shlex
 import shutil
@@ -51,7 +52,8 @@ KNOWN: dict[str, dict[str, Any]] = {
             "queue": "bench --queue --lag 1024",
             "queue-ack": "bench --queue --lag 1024 --ack {ack} --prefetch {prefetch}",
         },
-        "common": "--json --url {url} --size {size} --publishers {pubs} --subscribers {subs} --destinations {topics}",
+        "common": "--json --url {url} --size {size}"
+        " --publishers {pubs} --subscribers {subs} --destinations {topics}",
         "amount": "--duration {secs}s",
         "hardly": "--messages {pubs}",
         "results": {
@@ -92,7 +94,12 @@ KNOWN: dict[str, dict[str, Any]] = {
         },
         "results_of": {
             "rtt": {"deliveries": "messages", "per_second": "per_s"},
-            "churn": {"deliveries": "cycles", "per_second": "cycles_per_s", "p50": "cycle_us.p50", "p99": "cycle_us.p99"},
+            "churn": {
+                "deliveries": "cycles",
+                "per_second": "cycles_per_s",
+                "p50": "cycle_us.p50",
+                "p99": "cycle_us.p99",
+            },
             "idle": {"deliveries": "latency_us.n"},
         },
         "notes_of": {
@@ -159,6 +166,9 @@ def load(name: str, path: str | None) -> Generator:
     unknown = {key for of in [generator.results, *generator.results_of.values()] for key in of} - set(RESULTS)
     if unknown:
         raise Unusable(f"{name}: there is no result {', '.join(sorted(unknown))}; only {', '.join(RESULTS)}")
+    for of in [generator.results, *generator.results_of.values(), *generator.notes_of.values()]:
+        for place in of.values():
+            _check(name, place)
     generator.program = _find(path or generator.program, given=path is not None)
     return generator
 
@@ -188,16 +198,24 @@ def _find(program: str, given: bool) -> str:
     if not found and not given and built.is_file():
         found = str(built)
     if not found:
-        hint = "" if given else " and not in target/release; --generator-path says where it is"
-        raise Unusable(f"the generator {program} is not found{'' if given else ' in PATH'}{hint}")
+        hint = "" if given else ": not in PATH nor target/release; --generator-path says where it is"
+        raise Unusable(f"the generator {program} is not found{hint}")
     return found
+
+
+def _check(name: str, place: str) -> None:
+    _, times, factor = place.partition("*")
+    try:
+        float(factor if times else 1)
+    except ValueError:
+        raise Unusable(f"{name}: {place} is no place of a result; write a.b or a.b * 1000") from None
 
 
 def _fill(template: str, values: dict[str, object]) -> str:
     try:
         return template.format_map(values)
     except (KeyError, ValueError, IndexError) as error:
-        raise Unusable(f"a template of the generator names what there is not: {error} in {template}") from None
+        raise Unusable(f"the generator's arguments name what there is not: {error} in {template}") from None
 
 
 def _call(command: list[str], patience: float) -> tuple[dict[str, Any], str]:
@@ -218,7 +236,7 @@ def _call(command: list[str], patience: float) -> tuple[dict[str, Any], str]:
 
 
 def _look_up(raw: dict[str, Any], path: str) -> float | None:
-    keys, factor = re.fullmatch(r"\s*(\S+?)\s*(?:\*\s*([\d.]+))?\s*", path).groups()
+    keys, _, factor = (part.strip() for part in path.partition("*"))
     value: Any = raw
     for key in keys.split("."):
         value = value.get(key) if isinstance(value, dict) else None

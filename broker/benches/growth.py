@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Measures how a publish costs more as a broker has more destinations or wildcard subscriptions.
+"""Measures what a publish costs as a broker gets more destinations or wildcard subscriptions.
 
     growth.py destinations --server stompd=ws://127.0.0.1:15674/ws
     growth.py wildcards --server floor=ws://127.0.0.1:15999/ws --server stompd=ws://127.0.0.1:15674/ws
     growth.py fresh --server stompd=tcp://127.0.0.1:61613
 
-destinations  N subscriptions to N topics; one publisher goes round all of them. From 2 on each message is for another
-              topic than the one before, so that what comes together cannot be delivered together: compare 100,000
-              with 2, not with 1.
+destinations  N subscriptions to N topics; one publisher goes round all of them. From 2 on each message is for
+              another topic than the one before, and what comes together cannot be delivered as one: compare
+              100,000 with 2, not with 1.
 wildcards     one subscription that hears all, and N to patterns that match nothing; one topic.
-fresh         the same, but each message is for a topic that was never there before, which a pattern matches. A broker
-              that remembers who hears a topic has nothing to remember here. For brokers with wildcards only.
+fresh         the same, but each message is for a topic that was never there before, which one more pattern
+              matches. A broker that remembers who hears a topic has nothing to remember here. For brokers
+              with wildcards only.
 
-Each message has exactly one subscriber. At most 1 MiB is on its way at a time, so nobody counts as slow. What is
-measured is the processor time of the broker, and therefore it does not matter that this is Python; the rate is no
-measure of the broker. One connection has up to --per-connection subscriptions: raise the broker's limit (of stompd
-`limits.subscriptions`) above it, or give less; the more connections hear, the more the broker has to write.
+Each message has exactly one subscriber. At most 1 MiB is on its way at a time, so nobody counts as slow. What
+is measured is the broker's processor time, so it does not matter that this is Python; the rate says nothing
+of the broker. One connection has up to --per-connection subscriptions: raise the limit of the broker (of
+stompd `limits.subscriptions`) above that, or give less; the more connections hear, the more it has to write.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from server import Server
 from wire import Wire
 
 COUNTS = {"destinations": [1, 2, 1_000, 100_000], "wildcards": [1, 100, 10_000], "fresh": [1, 100, 10_000]}
-HEADS = {"destinations": "destinations", "wildcards": "wildcard subscriptions", "fresh": "wildcard subscriptions"}
+PATTERNS = "wildcard subscriptions"
+HEADS = {"destinations": "destinations", "wildcards": PATTERNS, "fresh": PATTERNS}
 
 ON_THE_WAY = 1 << 20
 BLOCK = 64 << 10
@@ -43,6 +45,7 @@ READ = 1 << 18
 # Begins each delivery and is nowhere else: the bodies do not hold it.
 MESSAGE = b"MESSAGE\n"
 PATIENCE = 10.0
+LONGEST = 40
 
 Block = tuple  # of octets to be sent, and how many messages they are
 
@@ -69,7 +72,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("what", choices=COUNTS)
     servers.add_argument(parser)
     parser.add_argument("--counts", help="how many there are, such as 1,1000 (destinations: 1,2,1000,100000)")
@@ -81,6 +85,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--login")
     parser.add_argument("--passcode")
     arguments = parser.parse_args()
+    if arguments.secs + arguments.warmup > LONGEST:
+        parser.error(f"at most {LONGEST} seconds: the connections do not answer Pings")
     try:
         counts = [int(count) for count in arguments.counts.split(",")] if arguments.counts else None
     except ValueError:
@@ -92,10 +98,11 @@ def _arguments() -> argparse.Namespace:
 def _print_all(arguments: argparse.Namespace, compared: list[Server]) -> int:
     reference = compared[0].name
     first = arguments.counts[0]
-    print(f"| {HEADS[arguments.what]} | server | CPU µs per publish | × {first:,} | × {reference} | publishes/s |")
+    ratios = f"× {first:,} | × {reference}"
+    print(f"| {HEADS[arguments.what]} | server | CPU µs per publish | {ratios} | publishes/s |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     clean = True
-    base: dict[str, float] = {}
+    bases: dict[str, float] = {}
     for count in arguments.counts:
         runs = _runs(arguments, compared, count)
         clean = clean and all(len(of) == arguments.runs for of in runs.values())
@@ -105,11 +112,12 @@ def _print_all(arguments: argparse.Namespace, compared: list[Server]) -> int:
                 print(f"| {count:,} | {server.name} | failed | – | – | – |", flush=True)
                 continue
             cost = statistics.median(costs)
-            base.setdefault(server.name, cost if count == first else float("nan"))
-            floor = statistics.median([cost for cost, _ in runs[reference]] or [float("nan")])
+            if count == first:
+                bases[server.name] = cost
+            floor = statistics.median([cost for cost, _ in runs[reference]] or [0.0])
             rate = statistics.median(rate for _, rate in runs[server.name])
             cells = [f"{count:,}", server.name, f"{cost:.3f} [{min(costs):.3f}–{max(costs):.3f}]"]
-            cells += [_ratio(cost, base[server.name]), _ratio(cost, floor), f"{rate:,.0f}"]
+            cells += [_ratio(cost, bases.get(server.name, 0.0)), _ratio(cost, floor), f"{rate:,.0f}"]
             print(f"| {' | '.join(cells)} |", flush=True)
     return 0 if clean else 1
 
@@ -139,7 +147,9 @@ def _run(arguments: argparse.Namespace, server: Server, count: int, number: int)
     # Names of their own, or the run would meet what the broker remembers of the one before.
     name = f"growth{time.time_ns() % 10**9}-{number}"
     with Load(arguments, server) as load:
-        blocks = PREPARE[arguments.what](load, name, count, arguments.size)
+        # As many different octets for each count, or small counts would have the caches to themselves.
+        most = max(arguments.counts)
+        blocks = PREPARE[arguments.what](load, name, count, most)
         load.publish(blocks, arguments.warmup)
         process.settle(server.pid)
         before, begin = process.cpu_seconds(server.pid), time.monotonic()
@@ -151,44 +161,41 @@ def _run(arguments: argparse.Namespace, server: Server, count: int, number: int)
     return used * 1e6 / published, published / seconds
 
 
-def _destinations(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
-    topics = [f"/topic/{name}.{number}" for number in range(count)]
+def _destinations(load: Load, name: str, count: int, most: int) -> Iterator[Block]:
+    topics = [f"/topic/{name}.{number:06}" for number in range(count)]
     load.subscribe(topics)
-    return itertools.cycle(list(_blocks(load, _round(topics), size, most=max(count, 2_000))))
+    return itertools.cycle(list(_blocks(load, itertools.cycle(topics), most)))
 
 
-def _wildcards(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
+def _wildcards(load: Load, name: str, count: int, most: int) -> Iterator[Block]:
     topic = f"/topic/{name}.seen"
     load.subscribe([topic])
     load.subscribe(_patterns(name, count), heard=False)
-    return itertools.cycle(list(_blocks(load, itertools.repeat(topic), size, most=2_000)))
+    return itertools.cycle(list(_blocks(load, itertools.repeat(topic), most)))
 
 
-def _fresh(load: Load, name: str, count: int, size: int) -> Iterator[Block]:
+def _fresh(load: Load, name: str, count: int, _most: int) -> Iterator[Block]:
     load.subscribe([f"/topic/{name}.*.seen"])
     load.subscribe(_patterns(name, count), heard=False)
-    topics = (f"/topic/{name}.{number}.seen" for number in itertools.count())
-    return _blocks(load, topics, size)
+    return _blocks(load, (f"/topic/{name}.{number:09}.seen" for number in itertools.count()))
 
 
 PREPARE = {"destinations": _destinations, "wildcards": _wildcards, "fresh": _fresh}
 
 
-def _round(topics: list[str]) -> Iterator[str]:
-    return itertools.cycle(topics)
-
-
 def _patterns(name: str, count: int) -> list[str]:
-    """They begin as the topics do, so that a broker has to look twice; one of them each has another end."""
+    """They differ from the topics at their ends only, which is where a broker that searches comes last."""
     return [f"/topic/{name}.*.unseen{number}" for number in range(count)]
 
 
-def _blocks(load: Load, topics: Iterator[str], size: int, most: int | None = None) -> Iterator[Block]:
+def _blocks(load: Load, topics: Iterator[str], most: int | None = None) -> Iterator[Block]:
     """SENDs to these topics in blocks of 64 KiB; of `most` messages if there is an end."""
+    size = load.arguments.size
     body = b"x" * size
     octets, messages = bytearray(), 0
     for topic in itertools.islice(topics, most):
-        octets += load.publisher.wrap(wire.frame("SEND", {"destination": topic, "content-length": size}, body))
+        headers = {"destination": topic, "content-length": size}
+        octets += load.publisher.wrap(wire.frame("SEND", headers, body))
         messages += 1
         if len(octets) >= BLOCK:
             yield bytes(octets), messages
@@ -227,31 +234,34 @@ class Load:
             else:
                 self.others.append(connection)
             frames = (
-                connection.wrap(wire.frame("SUBSCRIBE", {"id": number, "destination": destination}))
+                connection.wrap(wire.frame("SUBSCRIBE", {"id": f"{number:06}", "destination": destination}))
                 for number, destination in enumerate(part[:-1])
             )
             connection.socket.sendall(b"".join(frames))
-            last = {"id": len(part) - 1, "destination": part[-1], "receipt": "subscribed"}
+            last = {"id": f"{len(part) - 1:06}", "destination": part[-1], "receipt": "subscribed"}
             connection.send(wire.frame("SUBSCRIBE", last))
             _await(connection, b"RECEIPT\n", patience=60.0)
 
     def publish(self, blocks: Iterator[Block], seconds: float) -> int:
         """Publishes for so long; returns when all has been delivered, and how many that were."""
         self._watch()
-        begin = self.sent
-        end = time.monotonic() + seconds
+        begin, end = self.sent, time.monotonic() + seconds
         rest = memoryview(b"")
-        # A block counts as sent when it is begun.
-        least = ON_THE_WAY // (self.arguments.size + 100)
         while time.monotonic() < end or rest:
-            if not rest and self.sent - self._received() < least:
+            if not rest and self._may_send():
                 octets, messages = next(blocks)
-                rest, self.sent = memoryview(octets), self.sent + messages
-            rest = rest[self._write(rest) :] if rest else rest
-            self._read(0.0 if rest or self.sent - self._received() < least else PATIENCE, begin)
+                rest = memoryview(octets)
+                # A block counts as sent when it is begun.
+                self.sent += messages
+            if rest:
+                rest = rest[self._write(rest) :]
+            self._read(0.0 if rest or self._may_send() else PATIENCE)
         while self._received() < self.sent:
-            self._read(PATIENCE, begin)
+            self._read(PATIENCE)
         return self.sent - begin
+
+    def _may_send(self) -> bool:
+        return (self.sent - self._received()) * (self.arguments.size + 100) < ON_THE_WAY
 
     def _connect(self) -> Wire:
         connection = Wire(self.server.url)
@@ -278,12 +288,13 @@ class Load:
         except BlockingIOError:
             return 0
 
-    def _read(self, patience: float, begin: int) -> None:
+    def _read(self, patience: float) -> None:
         events = self.selector.select(patience)
         if not events and patience:
-            what = "some of what was published has" if self._received() > begin else "nothing has"
-            hint = "" if self._received() > begin else "; does it know wildcards as . * have them?"
-            raise Failed(f"{what} arrived, and nothing more for {patience:.0f} s{hint}")
+            if not self._received():
+                raise Failed("nothing has arrived: does the server know wildcards such as a.*.b?")
+            missing = self.sent - self._received()
+            raise Failed(f"{missing:,} messages are missing, and nothing came for {patience:.0f} s")
         for key, _ in events:
             if key.data is None:
                 answer = self.publisher.receive(READ)

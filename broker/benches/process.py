@@ -14,7 +14,7 @@ class Gone(Exception):
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of all its threads so far, also of those that have ended; in steps of a tick, mostly 10 ms."""
+    """Processor time of all its threads so far, ended ones too; in steps of a tick, mostly 10 ms."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name in parentheses may hold anything.
@@ -53,7 +53,8 @@ def _listening(port: int) -> list[str]:
                 rows = [line.split() for line in file][1:]
         except OSError:
             continue
-        inodes += [row[9] for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port]
+        listening = (row for row in rows if row[3] == LISTENING)
+        inodes += [row[9] for row in listening if int(row[1].rpartition(":")[2], 16) == port]
     return inodes
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 GRAMMAR = """rows:
-  fanSxSIZE     one publisher, S subscribers of one topic, bodies of SIZE octets, as fast as it goes: fan100x16k
+  fanSxSIZE     one publisher, S subscribers of one topic, bodies of SIZE, as fast as it goes: fan100x16k
   fanPxTxS      P publishers on T topics, S subscribers of each: fan10x10x10
   subsN         fanNx128
   distinct      fan100x128, and each subscriber has a subscription id of its own

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import process
 import wire
 
-HELP = """a server to be measured; repeat it, the first is what the others are compared with. PID is the process
-whose processor time counts; without it, whoever listens on the port"""
+HELP = """a server to be measured; repeat it, the first is what the others are compared with. PID is the
+process whose processor time counts; without it, whoever listens on the port"""
 
 
 class Unusable(Exception):
@@ -68,7 +68,7 @@ def _check(server: Server) -> None:
     except OSError as error:
         raise Unusable(f"{server.name} does not answer at {server.url}: {error}") from None
     if server.pid is None:
-        print(f"{server.name}: its process is not known, so its processor time is not either", file=sys.stderr)
+        print(f"{server.name}: its process is not known, nor is its processor time", file=sys.stderr)
         return
     try:
         process.cpu_seconds(server.pid)

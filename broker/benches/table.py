@@ -3,12 +3,12 @@
 
     table.py --server stompd=ws://127.0.0.1:15674/ws --server other=ws://127.0.0.1:15675/ws --rows "fan rtt"
 
-The first server is what the others are compared with. Each run of a row is made with all servers, one after the
-other, before the next run begins, so that what else the machine does meets all of them. Figures are medians of the
-runs; ratios (×) are those of the medians. They move much less than the figures do.
+The first server is what the others are compared with. Each run of a row is made with all servers, one after
+the other, before the next run begins, so that what else the machine does meets all of them. Figures are
+medians of the runs; ratios (×) are those of the medians. They move much less than the figures do.
 
-Processor time is the broker's per delivery. If the generator measures it, its figure counts; else it is that of the
-whole run, less that of a run that connects as many clients but sends hardly a message.
+Processor time is the broker's per delivery. If the generator measures it, its figure counts; else it is that
+of the whole run, less that of a run that connects as many clients but sends hardly a message.
 
 The load comes from `stompd bench`, or from any other generator: see generator.py.
 """
@@ -20,6 +20,7 @@ import json
 import shlex
 import statistics
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 import generator as generators
@@ -30,7 +31,8 @@ from generator import Failed, Generator, Outcome
 from rows import Row
 from server import Server
 
-HEAD = "row|server|CPU µs per delivery|×|deliveries/s|p50 µs|p99 µs|× p99|lost / doubled / out of order|more"
+FAULTS = "lost / doubled / out of order"
+HEAD = f"row|server|CPU µs per delivery|×|deliveries/s|p50 µs|p99 µs|× p99|{FAULTS}|more"
 
 Run = dict  # of RESULTS, with "notes"; of one run
 
@@ -65,10 +67,10 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, epilog=all_rows.GRAMMAR, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     servers.add_argument(parser)
-    parser.add_argument("--rows", default="all", help='names of rows and groups, such as "fan100x128 rtt" (all)')
+    parser.add_argument("--rows", default="all", help='rows and groups, such as "fan100x128 rtt" (all)')
     parser.add_argument("--runs", type=int, default=3, help="how often each row is measured (3)")
     parser.add_argument("--secs", type=float, default=4.0, help="how long one run measures (4)")
-    parser.add_argument("--warmup", type=float, default=1.5, help="seconds before, if the generator can (1.5)")
+    parser.add_argument("--warmup", type=float, default=1.5, help="seconds before that, if it can (1.5)")
     parser.add_argument("--conns", type=int, default=10_000, help="connections of row idle (10000)")
     parser.add_argument("--cycles", type=int, default=5_000, help="connections of row churn (5000)")
     parser.add_argument("--generator", default="stompd", help="stompd, stompload or a JSON file (stompd)")
@@ -80,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         default=[],
         help="more arguments for the generator with one server, or with `all`: rabbit='--login guest'",
     )
-    parser.add_argument("--json", metavar="FILE", help="append each run to this file, with all the generator said")
+    parser.add_argument("--json", metavar="FILE", help="append each run to this file, with all that was said")
     return parser.parse_args()
 
 
@@ -99,7 +101,8 @@ def _possible(chosen: list[Row], generator: Generator) -> list[Row]:
     """Nothing is dropped silently."""
     missing = [row.name for row in chosen if row.kind not in generator.rows]
     if missing:
-        print(f"left out, since {generator.program} cannot make them: {' '.join(missing)}", file=sys.stderr)
+        program = Path(generator.program).name
+        print(f"left out, since {program} has no way to make them: {' '.join(missing)}", file=sys.stderr)
     return [row for row in chosen if row.kind in generator.rows]
 
 

@@ -1,7 +1,6 @@
 """As much of a STOMP client, over TCP or WebSocket, as measuring needs: frames out, octets in.
 
-Frames of WebSocket are masked with zeros. Servers take the mask off as any other, and what is sent can be made
-beforehand.
+Frames of WebSocket are masked with zeros: servers take that mask off as any other, and it costs us nothing.
 """
 
 from __future__ import annotations

@@ -941,7 +941,7 @@ fn nothing_is_done_after_the_end() {
             ping_progress: None,
         };
         for command in Command::ALL {
-            session.on_frame(&Frame::new(command).with_header("destination", "/topic/a"));
+            session.on_frame(Frame::new(command).with_header("destination", "/topic/a"));
         }
         session.on_verdict(Verdict::Welcome { user: None }, now);
         session.on_timeout(now, &link);

@@ -248,7 +248,7 @@ impl World {
     fn process(&mut self) {
         while self.session.wants_input() {
             match self.decoder.decode() {
-                Ok(Some(Item::Frame(frame))) => self.session.on_frame(&frame),
+                Ok(Some(Item::Frame(frame))) => self.session.on_frame(frame),
                 Ok(Some(Item::HeartBeat)) => {}
                 Ok(None) => break,
                 Err(error) => {

@@ -177,7 +177,7 @@ impl Client {
         self.decoder.push(octets.clone());
         while let Some(item) = self.decoder.decode().unwrap() {
             if let Item::Frame(frame) = item {
-                self.session.on_frame(&frame);
+                self.session.on_frame(frame);
             }
             while let Some(action) = self.session.next_action() {
                 match action {

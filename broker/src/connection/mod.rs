@@ -264,7 +264,7 @@ impl Connection {
             match self.decoder.decode() {
                 Ok(Some(Item::Frame(frame))) => {
                     self.received.add(frame.command);
-                    self.session.on_frame(&frame);
+                    self.session.on_frame(frame);
                     self.perform().await?;
                     frames += 1;
                     if frames.is_multiple_of(FRAMES) && !self.pause().await? {

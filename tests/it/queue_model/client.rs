@@ -148,7 +148,7 @@ impl Client {
         let connect = Frame::new(Command::Connect)
             .with_header("accept-version", "1.2")
             .with_header("x-refusals", &lives_with_refusals.to_string());
-        session.on_frame(&connect);
+        session.on_frame(connect);
         let Some(Action::Authenticate(credentials)) = session.next_action() else {
             panic!("nobody is asked who comes");
         };
@@ -189,7 +189,7 @@ impl Client {
         let mut said = Said::default();
         for frame in frames {
             if self.session.wants_input() {
-                self.session.on_frame(frame);
+                self.session.on_frame(frame.clone());
             }
         }
         while let Some(action) = self.session.next_action().filter(|_| !said.closed) {

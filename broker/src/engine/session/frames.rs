@@ -1,5 +1,6 @@
 //! What each frame of a client leads to.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -25,7 +26,7 @@ impl Session {
         }
     }
 
-    pub(super) fn on_next_frame(&mut self, frame: &Frame) -> Result<(), Refusal> {
+    pub(super) fn on_next_frame(&mut self, frame: &mut Frame) -> Result<(), Refusal> {
         match frame.command {
             Command::Send => self.on_send(frame),
             Command::Subscribe => self.on_subscribe(frame),
@@ -92,7 +93,8 @@ impl Session {
         self.actions.push_back(Action::Reply(connected));
     }
 
-    fn on_send(&mut self, frame: &Frame) -> Result<(), Refusal> {
+    /// Takes what it accepts out of the frame.
+    fn on_send(&mut self, frame: &mut Frame) -> Result<(), Refusal> {
         let text = required(frame, "destination")?;
         let destination = match &self.last_destination {
             Some(last) if last.as_str() == text => last.clone(),
@@ -101,16 +103,21 @@ impl Session {
                 .insert(Destination::parse(text)?)
                 .clone(),
         };
-        let message = Message {
-            destination,
-            headers: frame.headers.clone(),
-            body: frame.body.clone(),
-        };
         let receipt = receipt(frame);
         if let Some(transaction) = frame.header("transaction") {
+            let message = Message {
+                destination,
+                headers: frame.headers.clone(),
+                body: frame.body.clone(),
+            };
             self.transactions.hold_message(transaction, &message)?;
             self.actions.extend(receipt.map(Action::Reply));
         } else {
+            let message = Message {
+                destination,
+                headers: mem::take(&mut frame.headers),
+                body: mem::take(&mut frame.body),
+            };
             let publication = Publication { message, receipt };
             self.actions.push_back(Action::Publish(publication));
         }

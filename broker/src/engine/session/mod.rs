@@ -106,10 +106,10 @@ impl Session {
     }
 
     /// A frame of the client. None is given in while [`Session::wants_input`] says no.
-    pub fn on_frame(&mut self, frame: &Frame) {
+    pub fn on_frame(&mut self, mut frame: Frame) {
         let done = match self.state {
-            State::Opening => self.on_first_frame(frame),
-            State::Ready => self.on_next_frame(frame),
+            State::Opening => self.on_first_frame(&frame),
+            State::Ready => self.on_next_frame(&mut frame),
             State::Authenticating { .. } | State::Closed => Ok(()),
         };
         if let Err(refusal) = done {

@@ -1,5 +1,7 @@
 //! The frames of a client (RFC 6455, section 5.2).
 
+use std::ops::Range;
+
 use crate::engine::refusal::WebSocketFault;
 
 /// The header of a frame.
@@ -106,22 +108,31 @@ impl Kind {
     }
 }
 
-/// Takes the mask off a part of a payload; returns the mask for the next part.
-pub(super) fn unmask(part: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
-    // Wide enough for the compiler to make vectors of it.
-    let wide: [u8; 32] = std::array::from_fn(|at| mask[at % MASK]);
-    let mut chunks = part.chunks_exact_mut(wide.len());
-    for chunk in &mut chunks {
-        for (octet, mask) in chunk.iter_mut().zip(wide) {
+/// Takes the mask off a part of a payload and moves it to the front, to where `to` is; returns the
+/// mask for the next part.
+pub(super) fn unmask(octets: &mut [u8], part: Range<usize>, to: usize, mask: [u8; 4]) -> [u8; 4] {
+    // In blocks that the compiler makes vectors of; a block is read before anything is written to
+    // where it was.
+    let wide: [u8; BLOCK] = std::array::from_fn(|at| mask[at % MASK]);
+    let (mut from, mut to) = (part.start, to);
+    while part.end - from >= BLOCK {
+        let mut block = [0; BLOCK];
+        block.copy_from_slice(&octets[from..from + BLOCK]);
+        for (octet, mask) in block.iter_mut().zip(wide) {
             *octet ^= mask;
         }
+        octets[to..to + BLOCK].copy_from_slice(&block);
+        (from, to) = (from + BLOCK, to + BLOCK);
     }
-    for (octet, mask) in chunks.into_remainder().iter_mut().zip(wide) {
-        *octet ^= mask;
+    for (at, mask) in (from..part.end).zip(wide) {
+        octets[to] = octets[at] ^ mask;
+        to += 1;
     }
-    let turned = part.len();
-    std::array::from_fn(|at| mask[(at + turned) % MASK])
+    std::array::from_fn(|at| mask[(at + part.len()) % MASK])
 }
+
+/// So many octets are unmasked at once.
+const BLOCK: usize = 32;
 
 /// The octets of a header without length and mask.
 const SHORTEST: usize = 2;
@@ -166,18 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_in_parts_is_unmasked_as_one() {
+    fn a_payload_in_parts_is_unmasked_and_moved_together() {
         let mask = [0xa1, 0xb2, 0xc3, 0xd4];
         let plain: Vec<u8> = (0..200).collect();
         let masked: Vec<u8> = (0..200)
             .map(|at: u8| at ^ mask[usize::from(at) % 4])
             .collect();
         for cut in 0..plain.len() {
-            let mut octets = masked.clone();
-            let (first, second) = octets.split_at_mut(cut);
-            let mask = unmask(first, mask);
-            unmask(second, mask);
-            assert_eq!(octets, plain, "cut at {cut}");
+            for gap in [0, 1, 6, 40] {
+                let mut octets = [&vec![0; gap], &masked[..cut], &[0; 6], &masked[cut..]].concat();
+                let end = octets.len();
+                let mask = unmask(&mut octets, gap..gap + cut, 0, mask);
+                unmask(&mut octets, gap + cut + 6..end, cut, mask);
+                assert_eq!(octets[..plain.len()], plain, "cut at {cut}, moved by {gap}");
+            }
         }
     }
 }

@@ -124,13 +124,11 @@ impl WebSocket {
                 let length = payload.fitting(octets.len() - at);
                 if data.is_empty() {
                     data = at..at;
-                } else {
-                    octets.copy_within(at..at + length, data.end);
                 }
-                let part = &mut octets[data.end..data.end + length];
-                payload.unmask(part);
+                payload.mask = unmask(&mut octets, at..at + length, data.end, payload.mask);
+                payload.left -= length as u64;
                 at += length;
-                if self.take_part(part) {
+                if self.take_part(&octets[data.end..data.end + length]) {
                     data.end += length;
                 }
                 continue;
@@ -194,7 +192,7 @@ impl WebSocket {
         let payload = &octets[header.length..];
         let length = usize::try_from(header.payload).map_or(MAX_CONTROL, |it| it.min(MAX_CONTROL));
         let mut payload = payload[..length].to_vec();
-        unmask(&mut payload, header.mask);
+        unmask(&mut payload, 0..length, 0, header.mask);
         match header.kind {
             Kind::Ping => framing::control(&mut self.output, framing::PONG, &payload),
             Kind::Pong => self.pong = true,
@@ -287,11 +285,6 @@ impl Payload {
     /// How much of it lies in so many octets.
     fn fitting(&self, octets: usize) -> usize {
         usize::try_from(self.left).map_or(octets, |left| left.min(octets))
-    }
-
-    fn unmask(&mut self, part: &mut [u8]) {
-        self.mask = unmask(part, self.mask);
-        self.left -= part.len() as u64;
     }
 }
 

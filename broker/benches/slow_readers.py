@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Subscribers that read slowly, to see whether others suffer from them.
+
+    slow_readers.py --url ws://127.0.0.1:15674/ws --destination '/topic/slow.*' --secs 60
+
+Each reads --rate octets per second and tells the kernel to buffer little. Whoever is cut connects anew. They
+send heart-beats and answer Pings, so slowness is all that they are cut for. It ends after --secs, with
+SIGTERM or Ctrl-C, and says what they have read and how often they were cut.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+
+import wire
+from wire import Wire
+
+STEPS = 10  # of reading in a second
+# In seconds. It also makes the kernel tell who was cut, which else is behind all that is still to be read.
+HEART_BEAT = 2.0
+REFUSED = b"ERROR\n"
+
+
+def main() -> int:
+    arguments = _arguments()
+    try:
+        # Whether it is there at all is better said now, and once.
+        Wire(arguments.url).close()
+    except (OSError, ValueError, wire.Refused) as error:
+        print(f"slow_readers.py: {arguments.url}: {error}", file=sys.stderr)
+        return 2
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    begin = time.monotonic()
+    readers = [Reader(arguments, over) for _ in range(arguments.readers)]
+    for reader in readers:
+        reader.start()
+    over.wait(arguments.secs or None)
+    over.set()
+    for reader in readers:
+        reader.join()
+    return _report(arguments, readers, time.monotonic() - begin)
+
+
+def _arguments() -> argparse.Namespace:
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument("--url", default="ws://127.0.0.1:15674/ws", help="ws://host:port/path or tcp://…")
+    parser.add_argument("--destination", required=True, help="what they subscribe to")
+    parser.add_argument("--readers", type=int, default=10, help="how many (10)")
+    parser.add_argument("--rate", type=int, default=10_000, help="octets per second of each (10000)")
+    parser.add_argument("--buffer", type=int, default=8 << 10, help="SO_RCVBUF of each (8192)")
+    parser.add_argument("--secs", type=float, default=0.0, help="end after so long (on SIGTERM)")
+    parser.add_argument("--login")
+    parser.add_argument("--passcode")
+    parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
+    return parser.parse_args()
+
+
+def _report(arguments: argparse.Namespace, readers: list[Reader], seconds: float) -> int:
+    ends = sum((reader.ends for reader in readers), Counter())
+    octets = sum(reader.octets for reader in readers)
+    connections = sum(reader.connections for reader in readers)
+    rate = octets / seconds / len(readers)
+    if arguments.json:
+        print(json.dumps({"seconds": seconds, "octets": octets, "connections": connections, "ends": ends}))
+    else:
+        print(f"{len(readers)} readers, {seconds:.1f} s: {octets:,} octets, {rate:,.0f}/s each")
+        how = ", ".join(f"{what} {count}" for what, count in ends.most_common())
+        print(f"{connections} connections: {how or 'none has ended'}")
+    return 0 if octets else 1
+
+
+class Reader(threading.Thread):
+    """One of them: a connection at a time."""
+
+    def __init__(self, arguments: argparse.Namespace, over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.arguments = arguments
+        self.over = over
+        self.octets = 0
+        self.connections = 0
+        self.ends: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            try:
+                end, pause = self._connection(), 0.1
+            except (wire.Refused, ConnectionRefusedError):
+                end, pause = "refused", 1.0
+            except ConnectionResetError:
+                end, pause = "cut (reset)", 0.1
+            except OSError as error:
+                end, pause = f"cut ({error})", 0.1
+            self.ends[end] += 1
+            self.over.wait(pause)
+
+    def _connection(self) -> str:
+        """Reads one until its end, and says how it ended."""
+        connection = Wire(self.arguments.url, receive_buffer=self.arguments.buffer)
+        self.connections += 1
+        try:
+            return self._read(connection)
+        finally:
+            connection.close()
+
+    def _read(self, connection: Wire) -> str:
+        arguments = self.arguments
+        beat = f"{HEART_BEAT * 1000:.0f},0"
+        connection.send(wire.connect_frame(beat, arguments.login, arguments.passcode))
+        connection.send(wire.frame("SUBSCRIBE", {"id": "slow", "destination": arguments.destination}))
+        connection.socket.setblocking(False)
+        stream = Stream(connection)
+        beaten = time.monotonic()
+        while not self.over.is_set():
+            now = time.monotonic()
+            if now - beaten > HEART_BEAT / 2:
+                connection.send(wire.EOL)
+                beaten = now
+            end = self._step(stream)
+            if end:
+                return end
+            self.over.wait(1 / STEPS)
+        return "was there at the end"
+
+    def _step(self, stream: Stream) -> str:
+        """Reads what one may in a step."""
+        try:
+            octets = stream.connection.receive(max(self.arguments.rate // STEPS, 1))
+        except BlockingIOError:
+            return ""
+        self.octets += len(octets)
+        return stream.on_read(octets) if octets else "cut (end of the stream)"
+
+
+class Stream:
+    """What is read, as far as it matters here: Pings, Closes, ERRORs."""
+
+    def __init__(self, connection: Wire) -> None:
+        self.connection = connection
+        self._head = b""
+        self._control = b""
+        self._opcode = 0
+        self._left = 0
+        self._text = b""
+
+    def on_read(self, octets: bytes) -> str:
+        """What ends the connection, if something does."""
+        if not self.connection.web:
+            return self._on_text(octets)
+        end = ""
+        while octets and not end:
+            octets = self._payload(octets) if self._left else self._header(octets)
+            if self._left == 0 and self._opcode in (wire.PING, wire.CLOSE):
+                end = self._on_control()
+        return end
+
+    def _header(self, octets: bytes) -> bytes:
+        """Takes a frame's header octet by octet: servers do not mask, so it has 2, 4 or 10."""
+        while octets:
+            self._head, octets = self._head + octets[:1], octets[1:]
+            size = len(self._head)
+            if size < 2 or size < {126: 4, 127: 10}.get(self._head[1], 2):
+                continue
+            self._opcode = self._head[0] & 15
+            self._left = self._head[1] if size == 2 else int.from_bytes(self._head[2:], "big")
+            self._head = b""
+            break
+        return octets
+
+    def _payload(self, octets: bytes) -> bytes:
+        part, octets = octets[: self._left], octets[self._left :]
+        self._left -= len(part)
+        if self._opcode in (wire.PING, wire.CLOSE):
+            self._control += part
+        return octets
+
+    def _on_control(self) -> str:
+        payload, opcode = self._control, self._opcode
+        self._control, self._opcode = b"", 0
+        if opcode == wire.CLOSE:
+            return f"cut ({int.from_bytes(payload[:2], 'big')})"
+        self.connection.socket.send(wire.web_frame(payload, wire.PONG))
+        return ""
+
+    def _on_text(self, octets: bytes) -> str:
+        """Over TCP there is no Close that says why; an ERROR does."""
+        text = self._text + octets
+        self._text = text[-len(REFUSED) :]
+        return "cut (ERROR)" if REFUSED in text else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
