@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use crate::encoding::Kind;
 use crate::queues::SharedQueue;
@@ -39,7 +40,7 @@ pub struct Members {
 pub struct Audience {
     /// The state of the patterns of which it was made.
     generation: u64,
-    groups: Vec<Group>,
+    groups: Few<Group, 1>,
     queued: Vec<Arc<SharedQueue>>,
 }
 
@@ -49,7 +50,7 @@ pub struct Group {
     /// The kind.
     pub kind: Kind,
     /// They, by the id of their subscription.
-    pub circles: Vec<Circle>,
+    pub circles: Few<Circle, 1>,
 }
 
 /// Receivers for whom a message is the same, octet for octet.
@@ -58,8 +59,11 @@ pub struct Circle {
     /// The id of their subscriptions.
     pub id: Option<ByteString>,
     /// They.
-    pub members: Vec<Arc<Subscriber>>,
+    pub members: Few<Arc<Subscriber>, 2>,
 }
+
+/// Most destinations have few receivers, of one kind: what they are sorted into lies in one piece.
+type Few<T, const N: usize> = SmallVec<[T; N]>;
 
 impl Topic {
     /// Adds a subscriber. The number of this `change` is above zero and no topic has it again, not
@@ -151,7 +155,8 @@ impl Audience {
     }
 
     fn new<'a>(receivers: impl Iterator<Item = &'a Receiver>, generation: u64) -> Self {
-        let mut sorted: HashMap<Kind, HashMap<Option<&str>, Vec<Arc<Subscriber>>>> = HashMap::new();
+        let mut sorted: HashMap<Kind, HashMap<Option<&str>, Few<Arc<Subscriber>, 2>>> =
+            HashMap::new();
         let mut queued = Vec::new();
         for receiver in receivers {
             let subscriber = match receiver {

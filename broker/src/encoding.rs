@@ -59,12 +59,20 @@ pub struct Names<'a> {
 pub struct Run<'a> {
     messages: &'a [Message],
     ids: Ids<'a>,
-    texts: [Option<Text>; Version::ALL.len()],
-    utf8: Option<Vec<bool>>,
+    scratch: &'a mut Scratch,
 }
 
-/// All between the subscription's id and the body, for one version.
-#[derive(Debug)]
+/// The room in which one run after the other is encoded.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    texts: [Text; Version::ALL.len()],
+    /// Whether each body is UTF-8; empty if nobody asked.
+    utf8: Vec<bool>,
+    head: Vec<u8>,
+}
+
+/// All between the subscription's id and the body, for one version; empty if nobody asked.
+#[derive(Debug, Default)]
 struct Text {
     octets: Vec<u8>,
     ends: Vec<usize>,
@@ -72,31 +80,30 @@ struct Text {
 
 impl<'a> Run<'a> {
     /// A run of at least one message, all to one destination.
-    pub fn new(messages: &'a [Message], ids: Ids<'a>) -> Self {
+    pub fn new(messages: &'a [Message], ids: Ids<'a>, scratch: &'a mut Scratch) -> Self {
+        scratch.clear();
         Self {
             messages,
             ids,
-            texts: [const { None }; Version::ALL.len()],
-            utf8: None,
+            scratch,
         }
     }
 
     /// Encodes the run for receivers of one kind whose subscription has this id.
     pub fn piece(&mut self, kind: Kind, subscription: Option<&str>) -> Piece {
         let (messages, ids) = (self.messages, self.ids);
-        if kind.framing == Framing::Text && self.utf8.is_none() {
-            self.utf8 = Some(
-                messages
-                    .iter()
-                    .map(|message| is_utf8(&message.body))
-                    .collect(),
-            );
+        let Scratch { texts, utf8, head } = &mut *self.scratch;
+        if kind.framing == Framing::Text && utf8.is_empty() {
+            utf8.extend(messages.iter().map(|message| is_utf8(&message.body)));
         }
-        let text = self.texts[kind.version as usize]
-            .get_or_insert_with(|| Text::new(messages, ids, kind.version));
-        let mut head = b"MESSAGE\n".to_vec();
+        let text = &mut texts[kind.version as usize];
+        if text.ends.is_empty() {
+            text.write(messages, ids, kind.version);
+        }
+        head.clear();
+        head.extend_from_slice(b"MESSAGE\n");
         if let Some(id) = subscription {
-            write_header(&mut head, kind.version, "subscription", id);
+            write_header(head, kind.version, "subscription", id);
         }
         let bodies: usize = messages.iter().map(|message| message.body.len()).sum();
         let around = messages.len() * (MAX_HEADER + head.len() + 1);
@@ -104,10 +111,10 @@ impl<'a> Run<'a> {
         let mut ends = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let text = text.get(index);
-            let utf8 = self.utf8.as_ref().is_none_or(|utf8| utf8[index]);
+            let utf8 = utf8.get(index).is_none_or(|utf8| *utf8);
             let length = head.len() + text.len() + message.body.len() + 1;
             kind.framing.open(&mut octets, length, utf8);
-            for part in [&head, text, &message.body, b"\0"] {
+            for part in [head, text, &message.body[..], b"\0"] {
                 octets.extend_from_slice(part);
             }
             ends.push(u32::try_from(octets.len()).unwrap_or(u32::MAX));
@@ -163,6 +170,16 @@ impl Piece {
     }
 }
 
+impl Scratch {
+    fn clear(&mut self) {
+        for text in &mut self.texts {
+            text.octets.clear();
+            text.ends.clear();
+        }
+        self.utf8.clear();
+    }
+}
+
 impl Names<'_> {
     /// Writes `message-id` and, where the client is to acknowledge, `ack`.
     fn write(&self, out: &mut Vec<u8>, version: Version, entry: &Entry, number: u64) {
@@ -185,15 +202,10 @@ impl Names<'_> {
 }
 
 impl Text {
-    fn new(messages: &[Message], ids: Ids<'_>, version: Version) -> Self {
-        let mut text = Self {
-            octets: Vec::new(),
-            ends: Vec::with_capacity(messages.len()),
-        };
+    fn write(&mut self, messages: &[Message], ids: Ids<'_>, version: Version) {
         for (message, number) in messages.iter().zip(ids.first..) {
-            text.add(message, ids.prefix, number, version);
+            self.add(message, ids.prefix, number, version);
         }
-        text
     }
 
     fn add(&mut self, message: &Message, prefix: &str, number: u64, version: Version) {
@@ -294,13 +306,12 @@ mod tests {
 
     fn encoded(kind: Kind, id: Option<&str>, bodies: &[&'static [u8]]) -> Vec<Vec<u8>> {
         let messages: Vec<_> = bodies.iter().copied().map(message).collect();
-        let mut run = Run::new(
-            &messages,
-            Ids {
-                prefix: "m",
-                first: 7,
-            },
-        );
+        let ids = Ids {
+            prefix: "m",
+            first: 7,
+        };
+        let mut scratch = Scratch::default();
+        let mut run = Run::new(&messages, ids, &mut scratch);
         let piece = run.piece(kind, id);
         assert_eq!(piece.len(), bodies.len());
         (0..piece.len())

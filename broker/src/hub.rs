@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 use crate::audience::{Audience, Receiver, Topic};
-use crate::encoding::{Ids, Run};
+use crate::encoding::{Ids, Run, Scratch};
 use crate::engine::SessionId;
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
@@ -310,6 +310,7 @@ impl Hub {
             .fetch_add(messages.len() as u64, Ordering::Relaxed);
         let runs = messages.chunk_by(|one, other| one.destination == other.destination);
         let mut delivery = Delivery::new(publisher, now);
+        let mut scratch = Scratch::default();
         // Of several runs a subscriber may get several pieces: they are written together.
         let write = if runs.clone().nth(1).is_none() {
             Write::Now
@@ -327,7 +328,8 @@ impl Hub {
                         prefix: &self.prefix,
                         first: number,
                     };
-                    delivery.deliver(&audience, Run::new(run, ids), write).await;
+                    let encoded = Run::new(run, ids, &mut scratch);
+                    delivery.deliver(&audience, encoded, write).await;
                     delivery.queue(&audience, run, number).await;
                 }
             } else if reserved {

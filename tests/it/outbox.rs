@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stomp_codec::{Command, Frame, Headers, Version};
 use stompd::config::SlowConsumer;
-use stompd::encoding::{Ids, Kind, Piece, Run};
+use stompd::encoding::{Ids, Kind, Piece, Run, Scratch};
 use stompd::engine::destination::Destination;
 use stompd::engine::message::Message;
 use stompd::framing::Framing;
@@ -46,7 +46,9 @@ fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> A
         })
         .collect();
     let ids = Ids { prefix: "m", first };
-    Arc::new(Run::new(&messages, ids).piece(KIND, Some(&format!("s{subscription}"))))
+    let mut scratch = Scratch::default();
+    let mut run = Run::new(&messages, ids, &mut scratch);
+    Arc::new(run.piece(KIND, Some(&format!("s{subscription}"))))
 }
 
 fn frames(piece: &Piece) -> Vec<Vec<u8>> {
