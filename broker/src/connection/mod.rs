@@ -15,13 +15,14 @@ mod perform;
 mod timer;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use stomp_codec::{Decoder, Frame, Item, Limits, Version};
-use tokio::io::Interest;
 use tokio::time::Instant;
 use tracing::{Span, debug};
 
@@ -373,13 +374,18 @@ impl Shared {
 
 /// Waits until the socket can be used as wanted; says whether it can be read.
 async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
-    let interest = match (read, write) {
-        (true, true) => Interest::READABLE | Interest::WRITABLE,
-        (true, false) => Interest::READABLE,
-        (false, true) => Interest::WRITABLE,
-        (false, false) => std::future::pending().await,
-    };
-    Ok(socket.stream().ready(interest).await?.is_readable())
+    let stream = socket.stream();
+    // Only this task waits, so that the socket has a place for it and needs no list of waiters.
+    poll_fn(|context| {
+        if read && let Poll::Ready(ready) = stream.poll_read_ready(context) {
+            return Poll::Ready(ready.map(|()| true));
+        }
+        if write && let Poll::Ready(ready) = stream.poll_write_ready(context) {
+            return Poll::Ready(ready.map(|()| false));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn now() -> std::time::Instant {

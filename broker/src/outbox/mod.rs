@@ -10,6 +10,7 @@
 
 mod backlog;
 mod progress;
+mod wake;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::config::SlowConsumer;
 use crate::encoding::Piece;
@@ -27,6 +27,8 @@ use crate::engine::heart_beat::Link;
 
 pub use self::backlog::{Backlog, Bounds, Load};
 pub use self::progress::{Progress, Track};
+
+use self::wake::Wake;
 
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
 /// [`io::ErrorKind::WouldBlock`].
@@ -53,7 +55,7 @@ pub struct Policy {
 pub struct Outbox {
     policy: Policy,
     state: Mutex<State>,
-    wake: Notify,
+    wake: Wake,
 }
 
 /// What the client's own task is told through its outbox.
@@ -159,7 +161,7 @@ impl Outbox {
         Self {
             policy,
             state: Mutex::new(state),
-            wake: Notify::new(),
+            wake: Wake::default(),
         }
     }
 
@@ -192,7 +194,7 @@ impl Outbox {
         pushed.flush = was_empty && write == Write::Later;
         if state.signal.is_some() || (was_empty && write == Write::Now) {
             drop(state);
-            self.wake.notify_one();
+            self.wake.call();
         }
         pushed
     }
@@ -237,7 +239,7 @@ impl Outbox {
         let wake = was_empty && whole < piece.len();
         drop(state);
         if wake {
-            self.wake.notify_one();
+            self.wake.call();
         }
         Delivered { taken: true, full }
     }
@@ -337,6 +339,8 @@ impl Outbox {
         state.open = false;
         state.wire = None;
         state.backlog = Backlog::default();
+        drop(state);
+        self.wake.forget();
     }
 
     /// Writes what waits, until the socket takes no more or the turn is over.
@@ -362,13 +366,13 @@ impl Outbox {
             Err(_) => _ = state.signal.get_or_insert(Signal::Lost),
         }
         drop(state);
-        self.wake.notify_one();
+        self.wake.call();
     }
 
     /// Tells the client's own task something; the first that is told counts.
     pub fn signal(&self, signal: Signal) {
         self.lock().signal.get_or_insert(signal);
-        self.wake.notify_one();
+        self.wake.call();
     }
 
     /// Takes what the client's own task was told.
@@ -378,7 +382,7 @@ impl Outbox {
 
     /// Waits until there is something for the client's own task to do here.
     pub async fn woken(&self) {
-        self.wake.notified().await;
+        self.wake.called().await;
     }
 
     /// What heart-beats have to know.

@@ -1,0 +1,51 @@
+//! How the client's own task is woken.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures_util::task::AtomicWaker;
+
+/// Wakes one task. Waiting costs two atomic steps and no lock, and is done at each turn of a
+/// client's task: tokio's `Notify`, which serves many tasks, takes a lock when it begins to wait
+/// and another when it gives up.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    called: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Wake {
+    /// Wakes the task, or lets it go on when it waits next.
+    pub(super) fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Waits for the next call.
+    pub(super) async fn called(&self) {
+        poll_fn(|context| {
+            if self.take() {
+                return Poll::Ready(());
+            }
+            self.waker.register(context.waker());
+            // A call in between woke nobody.
+            if self.take() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Forgets the task, which would be kept in memory as long as this is.
+    pub(super) fn forget(&self) {
+        self.waker.take();
+    }
+
+    fn take(&self) -> bool {
+        // Mostly nobody called, and then nothing is written.
+        self.called.load(Ordering::Acquire) && self.called.swap(false, Ordering::AcqRel)
+    }
+}
