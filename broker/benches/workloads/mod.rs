@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use stomp_codec::{Command, Decoder, Frame, Item, Limits, Version};
 use stompd::config::SlowConsumer;
 use stompd::encoding::Kind;
@@ -31,6 +31,7 @@ use stompd::metrics::Registry;
 use stompd::outbox::{Bounds, Outbox, Policy, Wire};
 use stompd::queues::{self, SharedQueue};
 use stompd::subscriber::Subscriber;
+use stompd::transport::{Incoming, Transport, WebSocket};
 
 /// Something a broker does all day.
 pub(crate) struct Workload {
@@ -41,7 +42,12 @@ pub(crate) struct Workload {
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
-pub(crate) const ALL: [Workload; 5] = [
+pub(crate) const ALL: [Workload; 6] = [
+    Workload {
+        name: "receive",
+        units: MESSAGES as u64,
+        prepare: receive,
+    },
     Workload {
         name: "decode",
         units: MESSAGES as u64,
@@ -68,6 +74,26 @@ pub(crate) const ALL: [Workload; 5] = [
         prepare: handshake,
     },
 ];
+
+/// SEND frames over WebSocket as one read brings them, each in a message of its own.
+fn receive() -> Box<dyn FnMut()> {
+    let frames = (0..MESSAGES).map(|_| masked(&sends("/topic/prices.eu", 1)));
+    let mut octets = BytesMut::from(&frames.collect::<Vec<_>>().concat()[..]);
+    let mut transport = Transport::WebSocket(Box::new(WebSocket::new(1 << 20)));
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.set_version(Version::V1_2);
+    Box::new(move || {
+        transport.feed(octets.split());
+        let mut frames = 0;
+        while let Some(Incoming::Data(data)) = transport.take_input().unwrap() {
+            decoder.push(data);
+            while let Some(item) = decoder.decode().unwrap() {
+                frames += usize::from(matches!(black_box(item), Item::Frame(_)));
+            }
+        }
+        assert_eq!(frames, MESSAGES);
+    })
+}
 
 /// SEND frames as one read brings them.
 fn decode() -> Box<dyn FnMut()> {
@@ -230,6 +256,16 @@ fn reply(action: Action) -> Option<Bytes> {
         _ => None,
     };
     frame.map(|frame| frame.encode(Version::V1_2))
+}
+
+/// A text of less than 64 KiB as a client sends it over WebSocket.
+fn masked(text: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    let mut octets = [&[0x81, 0x80 | 126][..], &length, &mask].concat();
+    let payload = text.iter().zip(mask.into_iter().cycle());
+    octets.extend(payload.map(|(octet, mask)| octet ^ mask));
+    octets
 }
 
 /// A socket that takes everything and keeps nothing.
