@@ -1,6 +1,6 @@
 """Load generators: how each is called for a row, and where its result says what.
 
-One that is not known here is described by a JSON file with the same fields as below:
+`stompd bench` is known here; any other is described by a JSON file with the same fields as below:
 
   program      what is run: a name to be found in PATH, or a path
   rows         for each kind of row the beginning of its arguments. The kinds: fan distinct paced queue
@@ -33,14 +33,6 @@ from typing import Any
 # Times are in microseconds. `cpu` is the broker's, per delivery, within what was measured.
 RESULTS = ("deliveries", "per_second", "cpu", "p50", "p99", "lost", "doubled", "unordered")
 
-MANY = 400_000_000
-_WARM = f"--messages {MANY} --max-secs {{secs}} --warmup {MANY} --warmup-secs {{warmup}} --window 128"
-_FAN = "--pubs {pubs} --topics {topics} --subs {subs}"
-_QUEUE = "queue " + _WARM + (
-    " --lag 1024 --producers {pubs} --consumers {subs} --queues {topics}"
-    " --ack {ack} --ack-every 16 --prefetch {prefetch}"
-)
-
 KNOWN: dict[str, dict[str, Any]] = {
     # The project's own. It does not warm up.
     "stompd": {
@@ -64,50 +56,6 @@ KNOWN: dict[str, dict[str, Any]] = {
             "lost": "lost",
             "doubled": "duplicates",
             "unordered": "out_of_order",
-        },
-    },
-    "stompload": {
-        "program": "stompload",
-        "rows": {
-            "fan": f"fanout {_WARM} --lag 128 {_FAN}",
-            "distinct": f"fanout {_WARM} --lag 128 {_FAN} --distinct-sub-ids",
-            "paced": f"fanout --messages {MANY} --max-secs {{secs}} --warmup {{warmup_messages}}"
-            f" --warmup-secs {{warmup}} --window 128 --rate {{rate}} {_FAN}",
-            "queue": _QUEUE,
-            "queue-ack": _QUEUE,
-            "rtt": "rtt --messages 20000 --warmup 2000 --max-secs 10",
-            # One address has too few ports for so many connections.
-            "churn": "churn --cycles {cycles} --max-secs 15 --src-addrs 8",
-            "idle": "idle --conns {conns} --src-addrs 8 --heartbeat 10000,10000 --idle-secs 20",
-        },
-        "common": "--url {url} --size {size}",
-        "pid": "--pid {pid}",
-        "results": {
-            "deliveries": "deliveries",
-            "per_second": "deliveries_per_s",
-            "cpu": "broker.cpu_s_per_million",
-            "p50": "latency_us.p50",
-            "p99": "latency_us.p99",
-            "lost": "lost",
-            "doubled": "duplicated",
-            "unordered": "out_of_order",
-        },
-        "results_of": {
-            "rtt": {"deliveries": "messages", "per_second": "per_s"},
-            "churn": {
-                "deliveries": "cycles",
-                "per_second": "cycles_per_s",
-                "p50": "cycle_us.p50",
-                "p99": "cycle_us.p99",
-            },
-            "idle": {"deliveries": "latency_us.n"},
-        },
-        "notes_of": {
-            "idle": {
-                "KiB resident per connection": "rss_kib_per_conn",
-                "% of a core when idle": "idle_cpu_percent_of_a_core",
-                "µs of processor per connect": "broker_connect_cpu_ms_per_conn * 1000",
-            },
         },
     },
 }

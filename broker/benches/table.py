@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--warmup", type=float, default=1.5, help="seconds before that, if it can (1.5)")
     parser.add_argument("--conns", type=int, default=10_000, help="connections of row idle (10000)")
     parser.add_argument("--cycles", type=int, default=5_000, help="connections of row churn (5000)")
-    parser.add_argument("--generator", default="stompd", help="stompd, stompload or a JSON file (stompd)")
+    parser.add_argument("--generator", default="stompd", help="stompd, or a JSON file that describes another (stompd)")
     parser.add_argument("--generator-path", metavar="FILE", help="where its program is, if not in PATH")
     parser.add_argument(
         "--args",

@@ -21,6 +21,7 @@ testBlocks(
     'From a terminal': shell({ prints: [/^Hello!$/m, /^one\ntwo$/m, /lost +0/], acknowledges: 2 }),
     Configuration: shell({ prints: [/^websocket = "0\.0\.0\.0:\d+" +# --websocket$/m] }),
     commands: shell({ prints: [/Usage: stompd bench/] }),
+    'Measure it yourself': shell({ prints: [/lost +0/] }),
   },
   {
     // A file in which everything is known and of use to the broker.

@@ -196,6 +196,19 @@ async fn what_was_sent_before_a_close_counts_and_what_comes_behind_it_does_not()
 }
 
 #[tokio::test]
+async fn what_ends_a_session_is_told_also_if_a_close_came_behind_it() {
+    let broker = TestBroker::start().await;
+    let say = |frame: &str| [masked(FIN | TEXT, frame.as_bytes()), close(1000, b"")].concat();
+    let mut peer = broker.connected_ws().await;
+    peer.raw(&say("DISCONNECT\nreceipt:bye\n\n\0")).await;
+    peer.expect("RECEIPT\nreceipt-id:bye").await;
+    assert!(matches!(peer.seen().await, Seen::Close(1000, _)));
+    assert_eq!(peer.seen().await, Seen::End);
+    let octets = say("ABORT\ntransaction:none\n\n\0");
+    refused(&broker, &octets, "*transaction*none*", 1002).await;
+}
+
+#[tokio::test]
 async fn a_ping_is_answered_with_its_payload_at_any_time() {
     let broker = TestBroker::start().await;
     let mut peer = broker.ws().await;

@@ -3,7 +3,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -144,7 +144,7 @@ fn few() -> impl Strategy<Value = Vec<u8>> {
 
 fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
     let mut transport = Transport::WebSocket(Box::new(WebSocket::new(LIMIT)));
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut closing) = (Outcome::default(), Bytes::new());
     let mut cuts = cuts.iter().cycle();
     let mut rest = octets;
     while !rest.is_empty() && outcome.end.is_none() {
@@ -155,7 +155,10 @@ fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
             match transport.take_input() {
                 Ok(Some(Incoming::Data(data))) => outcome.data.extend_from_slice(&data),
                 Ok(Some(Incoming::Pong)) => outcome.pongs = true,
-                Ok(Some(Incoming::Close)) => outcome.end = Some(End::Close),
+                Ok(Some(Incoming::Close(answer))) => {
+                    outcome.end = Some(End::Close);
+                    closing = answer;
+                }
                 Ok(None) => break,
                 Err(WebSocketFault::InvalidUtf8) => outcome.end = Some(End::InvalidUtf8),
                 Err(WebSocketFault::TooBig { .. }) => outcome.end = Some(End::TooBig),
@@ -164,6 +167,7 @@ fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
         }
         outcome.answers.extend_from_slice(&transport.take_output());
     }
+    outcome.answers.extend_from_slice(&closing);
     without_reason_of_1002(outcome)
 }
 

@@ -18,9 +18,11 @@ impl Connection {
         let label = end.label();
         match end {
             End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
-            End::ClosedByClient | End::Finished => {
+            End::ClosedByClient(answer) => {
+                self.outbox.control(answer, now());
                 self.linger(Duration::ZERO, transport::DRAIN_TIME).await;
             }
+            End::Finished => self.linger(Duration::ZERO, transport::DRAIN_TIME).await,
             End::Closing(closing) => self.close(*closing).await,
         }
         self.shared.metrics.closed.with(label).inc();
@@ -76,7 +78,7 @@ impl End {
     fn label(&self) -> &'static str {
         match self {
             Self::Closing(closing) => closing.label,
-            Self::ClosedByClient => "client_close",
+            Self::ClosedByClient(_) => "client_close",
             Self::Finished => "client_gone",
             Self::Lost(_) => "client_reset",
         }

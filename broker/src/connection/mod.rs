@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use tokio::time::Instant;
 use tracing::{Span, debug};
@@ -159,8 +159,8 @@ struct Connection {
 enum End {
     /// The session says so.
     Closing(Box<Closing>),
-    /// The client has begun the closing handshake of WebSocket.
-    ClosedByClient,
+    /// The client has begun the closing handshake of WebSocket, and is to be answered this.
+    ClosedByClient(Bytes),
     /// The client has said all it has to say.
     Finished,
     /// The socket is broken.
@@ -278,9 +278,9 @@ impl Connection {
                     Ok(Some(Incoming::Pong)) => {
                         self.clocks.pong(self.read_at, &self.shared.metrics);
                     }
-                    Ok(Some(Incoming::Close)) => {
+                    Ok(Some(Incoming::Close(answer))) => {
                         self.session.on_close();
-                        return Err(End::ClosedByClient);
+                        return Err(End::ClosedByClient(answer));
                     }
                     Ok(None) => return Ok(()),
                     Err(fault) => self.fail(Refusal::WebSocket(fault)).await?,
@@ -291,15 +291,21 @@ impl Connection {
         Ok(())
     }
 
-    /// One message of WebSocket can hold very many frames: what they brought so far is handed over
-    /// and written, and others have their turn. `false` if the rest has to wait because the client
-    /// does not read its replies.
+    /// One read can bring very many frames: what they brought so far is handed over and written, and
+    /// others have their turn. `false` if the rest has to wait because the client does not read its
+    /// replies.
     async fn pause(&mut self) -> Result<bool, End> {
         self.hand_over().await?;
         self.members.dispatch(now());
         self.flush();
         self.breathe(true).await;
-        Ok(!self.outbox.is_full_of_replies())
+        let full = self.outbox.is_full_of_replies();
+        if full {
+            // Now, and not when it is asked for next: then there may be room, and nobody would know
+            // that something is left to be read.
+            self.set_reading(false);
+        }
+        Ok(!full)
     }
 
     async fn fail(&mut self, refusal: Refusal) -> Result<(), End> {
@@ -338,13 +344,17 @@ impl Connection {
         if reading == self.reading {
             return Ok(false);
         }
-        self.reading = reading;
-        self.session.on_reading(reading, now());
-        self.socket.set_user_timeout(!reading);
+        self.set_reading(reading);
         if reading {
             self.on_octets(BytesMut::new()).await?;
         }
         Ok(reading)
+    }
+
+    fn set_reading(&mut self, reading: bool) {
+        self.reading = reading;
+        self.session.on_reading(reading, now());
+        self.socket.set_user_timeout(!reading);
     }
 }
 
@@ -375,7 +385,8 @@ impl Shared {
 /// Waits until the socket can be used as wanted; says whether it can be read.
 async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
     let stream = socket.stream();
-    // Only this task waits, so that the socket has a place for it and needs no list of waiters.
+    // The socket remembers only the task that asked last, which is always this one: that is cheaper
+    // than a list of waiters.
     poll_fn(|context| {
         if read && let Poll::Ready(ready) = stream.poll_read_ready(context) {
             return Poll::Ready(ready.map(|()| true));

@@ -128,7 +128,7 @@ pub enum Refusal {
 }
 
 /// What broke the rules of WebSocket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebSocketFault {
     /// Text that is not UTF-8.
     InvalidUtf8,

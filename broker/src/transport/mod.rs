@@ -33,9 +33,8 @@ pub enum Incoming {
     Data(Bytes),
     /// A Pong.
     Pong,
-    /// The client begins the closing handshake of WebSocket; what it is to be answered is in
-    /// [`Transport::take_output`].
-    Close,
+    /// The client begins the closing handshake of WebSocket, and is to be answered this.
+    Close(Bytes),
 }
 
 impl Transport {
@@ -59,7 +58,7 @@ impl Transport {
         }
     }
 
-    /// What the transport itself has to say: Pongs, the answer to a Close.
+    /// What the transport itself has to say: Pongs.
     pub fn take_output(&mut self) -> Bytes {
         match self {
             Self::Tcp(_) => Bytes::new(),

@@ -15,6 +15,8 @@ pub(super) struct Header {
     pub mask: [u8; 4],
     /// The octets of the header itself.
     pub length: usize,
+    /// The octets of the header and, behind a control frame's, of its payload.
+    pub whole: usize,
 }
 
 /// What a frame is for.
@@ -80,6 +82,7 @@ impl Header {
             payload: if extended == 0 { short.into() } else { number },
             mask: [mask[0], mask[1], mask[2], mask[3]],
             length,
+            whole,
         }))
     }
 }
@@ -141,7 +144,7 @@ const SHORTEST: usize = 2;
 const MASK: usize = 4;
 
 /// The longest payload of a control frame (section 5.5).
-pub(super) const MAX_CONTROL: usize = 125;
+const MAX_CONTROL: usize = 125;
 
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -165,6 +168,7 @@ mod tests {
             payload: 0x1_0002,
             mask: [1, 2, 3, 4],
             length: 14,
+            whole: 14,
         };
         assert_eq!(Header::read(&octets), Ok(Begin::Header(expected)));
     }
@@ -173,7 +177,9 @@ mod tests {
     fn a_control_frame_is_read_with_its_payload() {
         let octets = [0x89, 0x82, 1, 2, 3, 4, b'p', b'q'];
         assert_eq!(Header::read(&octets[..7]), Ok(Begin::Short(8)));
-        assert!(matches!(Header::read(&octets), Ok(Begin::Header(header)) if header.payload == 2));
+        assert!(
+            matches!(Header::read(&octets), Ok(Begin::Header(header)) if (header.length, header.whole) == (6, 8))
+        );
     }
 
     #[test]

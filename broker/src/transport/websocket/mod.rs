@@ -8,6 +8,9 @@
 //! Pongs and the answer to a Close are not written but taken by whoever drives this: straight on
 //! the socket they would land inside a frame that is partly written, so they take their turn in
 //! the outbox.
+//!
+//! Two things are not judged as strictly as they could be, as in other servers: a length may take
+//! more octets than it needs, and one of 2^63 or more is just too big.
 
 mod frame;
 mod utf8;
@@ -16,11 +19,11 @@ use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use self::frame::{Begin, Header, Kind, MAX_CONTROL, unmask};
+use self::frame::{Begin, Header, Kind, unmask};
 use self::utf8::Utf8;
 use super::Incoming;
-use crate::engine::refusal::WebSocketFault;
-use crate::framing;
+use crate::engine::refusal::{CloseCode, WebSocketFault};
+use crate::framing::{self, Framing};
 
 /// The WebSocket of one client, after the handshake.
 #[derive(Debug)]
@@ -61,9 +64,11 @@ struct Message {
     text: Option<Utf8>,
 }
 
-#[derive(Clone, Debug)]
+/// How it ends.
+#[derive(Debug)]
 enum End {
-    Close,
+    /// By a Close, and this is the answer.
+    Close(Bytes),
     Fault(WebSocketFault),
 }
 
@@ -98,8 +103,8 @@ impl WebSocket {
         }
         match &self.end {
             None => Ok(None),
-            Some(End::Close) => Ok(Some(Incoming::Close)),
-            Some(End::Fault(fault)) => Err(fault.clone()),
+            Some(End::Close(answer)) => Ok(Some(Incoming::Close(answer.clone()))),
+            Some(End::Fault(fault)) => Err(*fault),
         }
     }
 
@@ -189,16 +194,15 @@ impl WebSocket {
             self.start_payload(header)?;
             return Ok(header.length);
         }
-        let payload = &octets[header.length..];
-        let length = usize::try_from(header.payload).map_or(MAX_CONTROL, |it| it.min(MAX_CONTROL));
-        let mut payload = payload[..length].to_vec();
-        unmask(&mut payload, 0..length, 0, header.mask);
+        let mut payload = octets[header.length..header.whole].to_vec();
+        let all = 0..payload.len();
+        unmask(&mut payload, all, 0, header.mask);
         match header.kind {
             Kind::Ping => framing::control(&mut self.output, framing::PONG, &payload),
             Kind::Pong => self.pong = true,
-            _ => self.close(&payload)?,
+            _ => self.end = Some(End::Close(answer(&payload)?)),
         }
-        Ok(header.length + length)
+        Ok(header.whole)
     }
 
     fn start_payload(&mut self, header: Header) -> Result<(), WebSocketFault> {
@@ -225,7 +229,8 @@ impl WebSocket {
             text: (header.kind == Kind::Text).then(Utf8::default),
         });
         message.octets = octets;
-        self.binary.get_or_insert(message.text.is_none());
+        let binary = message.text.is_none();
+        self.binary.get_or_insert(binary);
         self.payload = Some(Payload {
             left: header.payload,
             mask: header.mask,
@@ -240,11 +245,7 @@ impl WebSocket {
 
     /// Takes note of the next part of a payload. `false` if it is not what it should be.
     fn take_part(&mut self, part: &[u8]) -> bool {
-        let over = self
-            .payload
-            .as_ref()
-            .is_some_and(|payload| payload.left == 0);
-        let last = over && self.payload.take().is_some_and(|payload| payload.last);
+        let last = self.end_payload();
         let text = self
             .message
             .as_mut()
@@ -259,26 +260,30 @@ impl WebSocket {
         good
     }
 
-    /// Answers a Close with the same (section 5.5.1), or with what was wrong with it.
-    fn close(&mut self, payload: &[u8]) -> Result<(), WebSocketFault> {
-        let answer = match payload {
-            [] => payload,
-            [_] => return Err(WebSocketFault::Protocol("a Close with half a code")),
-            [high, low, reason @ ..] => {
-                if simdutf8::basic::from_utf8(reason).is_err() {
-                    return Err(WebSocketFault::InvalidUtf8);
-                }
-                if is_allowed(u16::from_be_bytes([*high, *low])) {
-                    payload
-                } else {
-                    b"\x03\xeaa code that nobody may send"
-                }
-            }
-        };
-        framing::control(&mut self.output, framing::CLOSE, answer);
-        self.end = Some(End::Close);
-        Ok(())
+    /// Ends the payload if all of it is read. Says whether the message ends with it.
+    fn end_payload(&mut self) -> bool {
+        let payload = self.payload.take_if(|payload| payload.left == 0);
+        payload.is_some_and(|payload| payload.last)
     }
+}
+
+/// What a Close is answered: the same (section 5.5.1), or what is wrong with its code.
+fn answer(payload: &[u8]) -> Result<Bytes, WebSocketFault> {
+    match payload {
+        [] => {}
+        [_] => return Err(WebSocketFault::Protocol("a Close with half a code")),
+        [high, low, reason @ ..] => {
+            if simdutf8::basic::from_utf8(reason).is_err() {
+                return Err(WebSocketFault::InvalidUtf8);
+            }
+            if !is_allowed(u16::from_be_bytes([*high, *low])) {
+                return Ok(Framing::Text.close(CloseCode::Protocol, "a code that nobody may send"));
+            }
+        }
+    }
+    let mut echo = Vec::new();
+    framing::control(&mut echo, framing::CLOSE, payload);
+    Ok(echo.into())
 }
 
 impl Payload {
