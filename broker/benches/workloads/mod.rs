@@ -262,7 +262,7 @@ fn reply(action: Action) -> Option<Bytes> {
 fn masked(text: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-    let mut octets = [&[0x81, 0x80 | 126][..], &length, &mask].concat();
+    let mut octets = [&[0x81, 0x80 + 126][..], &length, &mask].concat();
     let payload = text.iter().zip(mask.into_iter().cycle());
     octets.extend(payload.map(|(octet, mask)| octet ^ mask));
     octets
