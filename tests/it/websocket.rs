@@ -196,6 +196,16 @@ async fn what_was_sent_before_a_close_counts_and_what_comes_behind_it_does_not()
 }
 
 #[tokio::test]
+async fn a_frame_counts_also_if_its_message_goes_wrong_behind_it() {
+    let broker = TestBroker::start().await;
+    let mut witness = broker.connected_tcp().await;
+    witness.subscribe("w", "/topic/a").await;
+    let octets = fragments(TEXT, &[b"SEND\ndestination:/topic/a\n\nx\0", b"\xff"]);
+    refused(&broker, &octets, "WebSocket: text that is not UTF-8", 1007).await;
+    witness.expect("MESSAGE\n*\n\nx").await;
+}
+
+#[tokio::test]
 async fn what_ends_a_session_is_told_also_if_a_close_came_behind_it() {
     let broker = TestBroker::start().await;
     let say = |frame: &str| [masked(FIN | TEXT, frame.as_bytes()), close(1000, b"")].concat();

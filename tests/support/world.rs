@@ -268,34 +268,34 @@ impl World {
                 Action::Open(version) => self.decoder.set_version(version),
                 Action::Subscribe(subscription, receipt) => {
                     self.note(subscribed(&subscription));
-                    self.reply(receipt.as_ref());
+                    self.reply(receipt.as_deref());
                 }
                 Action::Unsubscribe(number, receipt) => {
                     self.note(format!("! UNSUBSCRIBE {number}"));
-                    self.reply(receipt.as_ref());
+                    self.reply(receipt.as_deref());
                 }
                 Action::Publish(publication) => {
                     let message = &publication.message;
                     let body = String::from_utf8_lossy(&message.body);
                     let line = format!("! PUBLISH {} {body}", message.destination);
                     self.note(line.trim_end().to_owned());
-                    self.reply(publication.receipt.as_ref());
+                    self.reply(publication.receipt.as_deref());
                 }
                 Action::Settle(acknowledgement) => {
                     self.note(settled(&acknowledgement));
-                    self.reply(acknowledgement.receipt.as_ref());
+                    self.reply(acknowledgement.receipt.as_deref());
                 }
                 Action::IgnoreAck(receipt) => {
                     self.note("! IGNORE".to_owned());
-                    self.reply(receipt.as_ref());
+                    self.reply(receipt.as_deref());
                 }
                 Action::Commit(transaction, receipt) => {
                     self.note(ended("COMMIT", &transaction));
-                    self.reply(receipt.as_ref());
+                    self.reply(receipt.as_deref());
                 }
                 Action::Abort(transaction, receipt) => {
                     self.note(ended("ABORT", &transaction));
-                    self.reply(receipt.as_ref());
+                    self.reply(receipt.as_deref());
                 }
                 Action::Reply(frame) => self.reply(Some(&frame)),
                 Action::Beat => {

@@ -252,7 +252,7 @@ fn reply(action: Action) -> Option<Bytes> {
     let frame = match action {
         Action::Reply(frame) => Some(frame),
         Action::Subscribe(_, receipt) => receipt,
-        Action::Close(closing) => closing.farewell,
+        Action::Close(closing) => closing.farewell.map(Box::new),
         _ => None,
     };
     frame.map(|frame| frame.encode(Version::V1_2))

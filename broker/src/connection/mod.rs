@@ -22,7 +22,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use stomp_codec::{Decoder, Frame, Item, Limits, Version};
+use stomp_codec::{Decoder, Item, Limits, Version};
 use tokio::time::Instant;
 use tracing::{Span, debug};
 
@@ -30,7 +30,7 @@ use crate::auth::Authenticator;
 use crate::engine::SessionId;
 use crate::engine::message::Message;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Closing, Session, Settings};
+use crate::engine::session::{Closing, Receipt, Session, Settings};
 use crate::hub::Hub;
 use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
@@ -140,7 +140,7 @@ struct Connection {
     /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is, by
     /// the number of messages up to theirs.
     messages: Vec<Message>,
-    receipts: Vec<(usize, Frame)>,
+    receipts: Vec<(usize, Receipt)>,
     /// Their octets.
     gathered: usize,
     /// The octets that were read since others had their turn.

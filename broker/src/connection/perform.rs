@@ -11,7 +11,7 @@ use super::{Connection, End, now};
 use crate::encoding::Kind;
 use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Acknowledgement, Action, Publication};
+use crate::engine::session::{Acknowledgement, Action, Publication, Receipt};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
 use crate::framing::Framing;
@@ -104,7 +104,7 @@ impl Connection {
             if let Some(refused) = refused {
                 done += 1;
                 let receipt = receipts.next_if(|(place, _)| *place == done);
-                let receipt = receipt.as_ref().map(|(_, receipt)| receipt);
+                let receipt = receipt.as_ref().map(|(_, receipt)| &**receipt);
                 self.refuse(&refused.refusal, receipt)?;
                 // The next one is likely to be refused as well, so not all are looked at each time.
                 at_once = FEW;
@@ -133,7 +133,7 @@ impl Connection {
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {
                 let refusal = Refusal::AckUnknown(acknowledgement.delivery);
-                return self.end_for(&refusal, acknowledgement.receipt.as_ref());
+                return self.end_for(&refusal, acknowledgement.receipt.as_deref());
             }
         }
         self.reply_if_any(acknowledgement.receipt);
@@ -143,7 +143,7 @@ impl Connection {
     async fn commit(
         &mut self,
         transaction: Transaction,
-        receipt: Option<Frame>,
+        receipt: Option<Receipt>,
     ) -> Result<(), End> {
         let hub = &self.shared.hub;
         let held = |number| self.members.held(number);
@@ -153,7 +153,7 @@ impl Connection {
         }
         match done {
             Ok(()) => self.reply_if_any(receipt),
-            Err(refusal) => self.refuse(&refusal, receipt.as_ref())?,
+            Err(refusal) => self.refuse(&refusal, receipt.as_deref())?,
         }
         Ok(())
     }
@@ -184,10 +184,14 @@ impl Connection {
         debug!(parent: &self.span, version = version.as_str(), "connected");
     }
 
-    fn subscribe(&mut self, subscription: Subscription, receipt: Option<Frame>) -> Result<(), End> {
+    fn subscribe(
+        &mut self,
+        subscription: Subscription,
+        receipt: Option<Receipt>,
+    ) -> Result<(), End> {
         let limit = self.shared.settings.subscriptions;
         if self.members.len() >= limit {
-            return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_ref());
+            return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_deref());
         }
         let subscriber = Arc::new(Subscriber {
             session: self.id,
@@ -210,12 +214,12 @@ impl Connection {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, number: u32, receipt: Option<Frame>) {
+    fn unsubscribe(&mut self, number: u32, receipt: Option<Receipt>) {
         self.members.unsubscribe(number, &self.shared.hub, now());
         self.reply_if_any(receipt);
     }
 
-    fn reply_if_any(&self, frame: Option<Frame>) {
+    fn reply_if_any(&self, frame: Option<Receipt>) {
         if let Some(frame) = frame {
             self.reply(&frame);
         }

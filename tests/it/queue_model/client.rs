@@ -19,7 +19,7 @@ use stompd::engine::SessionId;
 use stompd::engine::message::Message as Published;
 use stompd::engine::queue::Settled;
 use stompd::engine::refusal::Refusal;
-use stompd::engine::session::{Acknowledgement, Action, Session, Settings};
+use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, Settings};
 use stompd::engine::subscription::{Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
 use stompd::framing::Framing;
@@ -118,7 +118,7 @@ pub(super) struct Client {
     subscriptions: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
     retired: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
     to_dispatch: Vec<Arc<SharedQueue>>,
-    gathered: Vec<(Published, Option<Frame>)>,
+    gathered: Vec<(Published, Option<Receipt>)>,
     /// What its last flush left.
     flushed: Flushed,
     /// How many octets it has heard of.
@@ -229,24 +229,24 @@ impl Client {
                 {
                     self.retired.insert(number, (subscriber, queue));
                 }
-                self.reply(receipt.as_ref(), now);
+                self.reply(receipt.as_deref(), now);
             }
             Action::Settle(acknowledgement) => said.closed |= !self.settle(&acknowledgement, now),
             Action::Commit(transaction, receipt) => {
                 let done = self.commit(&transaction, hub, runtime, now);
                 match done {
-                    Ok(()) => self.reply(receipt.as_ref(), now),
+                    Ok(()) => self.reply(receipt.as_deref(), now),
                     Err(refusal) => {
                         said.refused = true;
-                        said.closed |= !self.refuse(&refusal, receipt.as_ref(), now);
+                        said.closed |= !self.refuse(&refusal, receipt.as_deref(), now);
                     }
                 }
             }
             Action::Abort(transaction, receipt) => {
                 hub.queues().abort(&transaction, |number| self.held(number));
-                self.reply(receipt.as_ref(), now);
+                self.reply(receipt.as_deref(), now);
             }
-            Action::IgnoreAck(receipt) => self.reply(receipt.as_ref(), now),
+            Action::IgnoreAck(receipt) => self.reply(receipt.as_deref(), now),
             Action::Reply(frame) => self.reply(Some(&frame), now),
             Action::Close(_) => said.closed = true,
             other => panic!("not expected here: {other:?}"),
@@ -284,7 +284,7 @@ impl Client {
             self.to_dispatch.push(queue);
         }
         if settled != Settled::Unknown {
-            self.reply(receipt.as_ref(), now);
+            self.reply(receipt.as_deref(), now);
         }
         settled != Settled::Unknown
     }
@@ -311,12 +311,12 @@ impl Client {
                 .as_ref()
                 .map_or_else(|refused| refused.accepted, |()| rest);
             for receipt in &receipts[done..done + accepted] {
-                self.reply(receipt.as_ref(), now);
+                self.reply(receipt.as_deref(), now);
             }
             said.accepted.extend(vec![true; accepted]);
             done += accepted;
             if let Err(refused) = published {
-                said.closed |= !self.refuse(&refused.refusal, receipts[done].as_ref(), now);
+                said.closed |= !self.refuse(&refused.refusal, receipts[done].as_deref(), now);
                 said.accepted.push(false);
                 done += 1;
             }

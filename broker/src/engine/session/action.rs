@@ -30,13 +30,17 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
+/// A RECEIPT that is sent when something is done. Few frames ask for one, and without a box each
+/// action would be twice as large, which is moved for each message.
+pub type Receipt = Box<Frame>;
+
 /// A message to hand over to its subscribers, and the RECEIPT to send when that is done.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The message.
     pub message: Message,
     /// The RECEIPT, if the SEND asked for one.
-    pub receipt: Option<Frame>,
+    pub receipt: Option<Receipt>,
 }
 
 /// An ACK or NACK for a delivery of this session.
@@ -49,7 +53,7 @@ pub struct Acknowledgement {
     /// The number of the transaction that holds it until COMMIT.
     pub transaction: Option<u32>,
     /// The RECEIPT, if the frame asked for one.
-    pub receipt: Option<Frame>,
+    pub receipt: Option<Receipt>,
 }
 
 /// What is to be done, in the order in which the session gives it out.
@@ -62,9 +66,9 @@ pub enum Action {
     Open(Version),
     /// Make the subscription. The RECEIPT enters the outbox before a publisher can see the
     /// subscription, so that no MESSAGE of it overtakes the RECEIPT.
-    Subscribe(Subscription, Option<Frame>),
+    Subscribe(Subscription, Option<Receipt>),
     /// End the subscription of this number. No MESSAGE of it follows the RECEIPT.
-    Unsubscribe(u32, Option<Frame>),
+    Unsubscribe(u32, Option<Receipt>),
     /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`](super::Session::on_refused). May be
     /// gathered with the ones that follow, and must be done before any other action.
     Publish(Publication),
@@ -72,13 +76,13 @@ pub enum Action {
     /// delivery that is told with [`Session::on_failure`](super::Session::on_failure).
     Settle(Acknowledgement),
     /// An ACK or NACK that means nothing and does no harm: counted.
-    IgnoreAck(Option<Frame>),
+    IgnoreAck(Option<Receipt>),
     /// Do what a transaction holds, all or nothing; nothing is told with [`Session::on_refused`](super::Session::on_refused).
-    Commit(Transaction, Option<Frame>),
+    Commit(Transaction, Option<Receipt>),
     /// Give up what a transaction holds.
-    Abort(Transaction, Option<Frame>),
+    Abort(Transaction, Option<Receipt>),
     /// Send a frame.
-    Reply(Frame),
+    Reply(Box<Frame>),
     /// Send a heart-beat: one EOL.
     Beat,
     /// Send a Ping of WebSocket, ahead of all frames that are not partly written.

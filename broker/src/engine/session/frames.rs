@@ -90,7 +90,7 @@ impl Session {
         self.heart_beat.agree(intervals, own, now);
         self.state = State::Ready;
         self.actions.push_back(Action::Open(self.version));
-        self.actions.push_back(Action::Reply(connected));
+        self.actions.push_back(Action::Reply(Box::new(connected)));
     }
 
     /// Takes what it accepts out of the frame.
@@ -231,7 +231,7 @@ impl Session {
 
     fn on_disconnect(&mut self, frame: &Frame) {
         self.close(Closing {
-            farewell: receipt(frame),
+            farewell: receipt(frame).map(|receipt| *receipt),
             code: CloseCode::Normal,
             reason: "DISCONNECT".into(),
             label: "disconnect",

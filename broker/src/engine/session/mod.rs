@@ -32,7 +32,9 @@ use super::refusal::{CloseCode, Refusal};
 use super::subscription::{Prefetch, Subscriptions};
 use super::transaction::Transactions;
 
-pub use self::action::{Acknowledgement, Action, Closing, Credentials, Publication, Verdict};
+pub use self::action::{
+    Acknowledgement, Action, Closing, Credentials, Publication, Receipt, Verdict,
+};
 pub use self::reply::error_frame;
 use self::reply::{closing, refusal_message};
 

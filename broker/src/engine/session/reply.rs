@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use stomp_codec::{Command, Frame, Version};
 
-use super::action::Closing;
+use super::action::{Closing, Receipt};
 use crate::engine::ack::DeliveryId;
 use crate::engine::refusal::Refusal;
 
@@ -51,9 +51,10 @@ pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
 }
 
 /// The RECEIPT that a frame asks for.
-pub(super) fn receipt(frame: &Frame) -> Option<Frame> {
+pub(super) fn receipt(frame: &Frame) -> Option<Receipt> {
     let id = frame.header("receipt")?;
-    Some(Frame::new(Command::Receipt).with_header("receipt-id", id))
+    let receipt = Frame::new(Command::Receipt).with_header("receipt-id", id);
+    Some(Box::new(receipt))
 }
 
 /// Where a client that lives with refusals is told of them.

@@ -3,7 +3,8 @@
 //! What was read is unmasked where it lies, and the payloads of its frames are moved together:
 //! messages of WebSocket are no borders to STOMP, so what one read brought is one piece of STOMP.
 //! Nothing is kept of a message but how long it is and whether it ends within a character; so an
-//! idle connection has no buffer, and a large message none beside the decoder's.
+//! idle connection has no buffer, and a large message none beside the decoder's. And so a STOMP
+//! frame counts as soon as it is here, also if its message goes wrong behind it.
 //!
 //! Pongs and the answer to a Close are not written but taken by whoever drives this: straight on
 //! the socket they would land inside a frame that is partly written, so they take their turn in
