@@ -21,7 +21,7 @@ import shlex
 import statistics
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import generator as generators
 import process
