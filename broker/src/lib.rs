@@ -19,7 +19,6 @@
 //! `ARCHITECTURE.md` has the map in full, and what is deliberately absent.
 
 pub mod admin;
-pub mod audience;
 pub mod auth;
 pub mod cli;
 pub mod client;
@@ -37,3 +36,4 @@ pub mod queues;
 pub mod server;
 pub mod subscriber;
 pub mod transport;
+pub mod turn;

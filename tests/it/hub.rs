@@ -6,13 +6,12 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stomp_codec::{Headers, Version};
-use stompd::audience::{Receiver, Topic};
 use stompd::config::SlowConsumer;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
@@ -21,7 +20,7 @@ use stompd::engine::message::Message;
 use stompd::engine::queue;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
 use stompd::framing::Framing;
-use stompd::hub::Hub;
+use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
 use stompd::outbox::{Bounds, Flushed, Outbox, Policy};
 use stompd::queues;
@@ -69,17 +68,23 @@ fn hub() -> Hub {
         },
         metrics: false,
     };
-    Hub::new("m", policy(), queues, &Registry::new())
+    let settings = hub::Settings {
+        policy: policy(),
+        pattern_shapes: 256,
+    };
+    Hub::new("m", settings, queues, &Registry::new())
 }
 
 fn policy() -> Policy {
     let bounds = Bounds {
         octets: 1 << 20,
         messages: 1 << 16,
+        piece: 0,
     };
     Policy {
         bounds,
         slow_consumer: SlowConsumer::Disconnect,
+        patience: Duration::ZERO,
     }
 }
 
@@ -92,7 +97,8 @@ fn message(destination: &str, body: impl Into<Bytes>) -> Message {
 }
 
 fn publish(hub: &Hub, publisher: SessionId, messages: &[Message]) {
-    block_on(hub.publish(messages, publisher, Instant::now())).unwrap();
+    let mut pressure = Pressure::default();
+    block_on(hub.publish(messages, publisher, &mut pressure, Instant::now())).unwrap();
 }
 
 /// A connection without a session.
@@ -154,7 +160,8 @@ impl Client {
             ended: AtomicBool::new(false),
             progress: Arc::default(),
         });
-        hub.subscribe(&subscriber, Instant::now());
+        let place = hub.take_place(&subscriber.subscription.pattern).unwrap();
+        hub.subscribe(&subscriber, place, Instant::now());
         subscriber
     }
 
@@ -550,22 +557,4 @@ fn a_subscription_sees_all_that_is_published_while_it_lasts() {
     for (numbers, done) in by_publisher(&steady).iter().zip(done) {
         assert!(numbers.iter().copied().eq(1..=done));
     }
-}
-
-#[test]
-fn an_audience_of_a_topic_that_is_gone_is_not_remembered_for_the_next_of_its_name() {
-    let hub = hub();
-    let old = Client::tcp(1).subscribe(&hub, Some("s"), "/topic/a", false);
-    let new = Client::tcp(2).subscribe(&hub, Some("s"), "/topic/a", false);
-    let mut topic = Topic::default();
-    topic.insert(old.id(), Receiver::Direct(old), 1);
-    // A publisher reads the members and lets the lock go ...
-    let members = topic.members();
-    let audience = members.audience(&[], 0);
-    // ... the only subscriber leaves, the topic with it, and another one comes ...
-    let mut topic = Topic::default();
-    topic.insert(new.id(), Receiver::Direct(new), 2);
-    // ... and the publisher goes on.
-    topic.remember(&audience, members.version());
-    assert!(topic.audience(0).is_none());
 }

@@ -1,7 +1,7 @@
 //! The outbox before a socket that takes what the test lets it, against a line of frames that is
 //! too simple to be wrong.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -119,9 +119,11 @@ struct Model {
     ended: [bool; 4],
     /// How many deliveries of each subscription are written.
     written: [u64; 4],
-    progressed: Vec<u32>,
-    waiting: Vec<u32>,
-    signal: Option<Signal>,
+    progressed: BTreeSet<u32>,
+    waiting: BTreeSet<u32>,
+    signals: BTreeSet<Signal>,
+    /// Octets that the socket took because a message did not fit, or because much waited.
+    drained: usize,
     now: Instant,
     last_write: Instant,
     last_data: Instant,
@@ -140,9 +142,10 @@ impl Model {
             open: true,
             ended: [false; 4],
             written: [0; 4],
-            progressed: Vec::new(),
-            waiting: Vec::new(),
-            signal: None,
+            progressed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            signals: BTreeSet::new(),
+            drained: 0,
             now,
             last_write: now,
             last_data: now,
@@ -167,7 +170,9 @@ impl Model {
     }
 
     fn has_room(&self) -> bool {
-        let Bounds { messages, octets } = self.policy.bounds;
+        let Bounds {
+            messages, octets, ..
+        } = self.policy.bounds;
         let load = self.deliveries();
         load.0 <= messages / 2 && load.1 <= octets / 2
     }
@@ -200,8 +205,8 @@ impl Model {
                 if let What::Delivery { subscription } = front.what {
                     self.written[subscription as usize] += 1;
                     let reports = subscription != ACKNOWLEDGED;
-                    if reports && !self.progressed.contains(&subscription) {
-                        self.progressed.push(subscription);
+                    if reports {
+                        self.progressed.insert(subscription);
                     }
                 }
                 self.line.pop_front();
@@ -262,7 +267,7 @@ impl Model {
                 at_once -= now;
             } else if self.policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
-                self.signal.get_or_insert(Signal::Overflow);
+                self.signals.insert(Signal::Overflow);
                 dropped += count - accepted - dropped + self.remove(|_| true);
                 accepted = all_begun;
                 break;
@@ -311,6 +316,7 @@ impl Model {
         let Bounds {
             messages,
             octets: limit,
+            ..
         } = self.policy.bounds;
         frames >= messages || octets >= limit
     }
@@ -320,10 +326,17 @@ impl Model {
         let Policy {
             bounds,
             slow_consumer,
+            ..
         } = self.policy;
         let fits = |(frames, octets)| {
             frames == 0 || (frames < bounds.messages && octets + size <= bounds.octets)
         };
+        if !fits(self.messages()) {
+            let left = |entry: &Entry| entry.octets.len() - entry.written;
+            let drained = self.drained.min(self.line.iter().map(left).sum());
+            self.drained -= drained;
+            self.write(drained);
+        }
         let is_own = |entry: &Entry| {
             entry.written == 0
                 && matches!(entry.what, What::Message { destination: other, .. } if other == destination)
@@ -441,8 +454,13 @@ fn policy() -> impl Strategy<Value = Policy> {
     let messages = select(&[1_usize, 2, 3, 8, 1000][..]);
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
     (octets, messages, slow_consumer).prop_map(|(octets, messages, slow_consumer)| Policy {
-        bounds: Bounds { octets, messages },
+        bounds: Bounds {
+            octets,
+            messages,
+            piece: 0,
+        },
         slow_consumer,
+        patience: Duration::ZERO,
     })
 }
 
@@ -458,6 +476,7 @@ struct Pair {
     next: usize,
     offered: usize,
     lost: usize,
+    signals: BTreeSet<Signal>,
 }
 
 impl Pair {
@@ -474,6 +493,7 @@ impl Pair {
             next: 1,
             offered: 0,
             lost: 0,
+            signals: BTreeSet::new(),
         }
     }
 
@@ -525,7 +545,7 @@ impl Pair {
             Step::EndSubscription(number) => {
                 self.model.ended[*number as usize] = true;
                 let left = self.model.remove(|subscription| subscription == *number);
-                self.model.waiting.retain(|waiting| waiting != number);
+                self.model.waiting.remove(number);
                 let ended = &self.ended[*number as usize];
                 assert_eq!(self.outbox.end_subscription(*number, ended), left);
                 self.lost += left;
@@ -566,12 +586,13 @@ impl Pair {
 
     fn news(&mut self) {
         let news = self.outbox.take_news();
-        assert_eq!(news.written, std::mem::take(&mut self.model.progressed));
-        let mut room = Vec::new();
+        let progressed = std::mem::take(&mut self.model.progressed);
+        assert_eq!(news.written, Vec::from_iter(progressed));
+        let mut room = BTreeSet::new();
         if self.model.has_room() {
             room = std::mem::take(&mut self.model.waiting);
         }
-        assert_eq!(news.room, room);
+        assert_eq!(news.room, Vec::from_iter(room));
     }
 
     fn push(&mut self, destination: usize, subscription: u32, sizes: &[usize], write: Write) {
@@ -585,11 +606,25 @@ impl Pair {
             destination,
             subscription,
         };
-        let (accepted, dropped, flush) = self.model.push(frames, what, write);
+        let (was_blocked, was_empty) = (self.outbox.link().blocked, self.model.line.is_empty());
         let ended = &self.ended[subscription as usize];
         let pushed = self
             .outbox
             .push(&piece, subscription, ended, write, self.model.now);
+        self.signals
+            .extend(std::iter::from_fn(|| self.outbox.take_signal()));
+        if self.signals.contains(&Signal::Lost) {
+            assert!(self.model.broken && !was_blocked);
+            self.model.signals.insert(Signal::Lost);
+        }
+        // What it writes of what waited is its own affair, as long as the socket can take it.
+        let at_once = was_empty && write == Write::Now;
+        self.model.drained = if at_once { 0 } else { pushed.written };
+        assert!(self.model.drained == 0 || !was_blocked);
+        let (accepted, dropped, flush) = self.model.push(frames, what, write);
+        let drained = std::mem::take(&mut self.model.drained);
+        self.model.write(drained);
+        self.model.open &= !self.signals.contains(&Signal::Lost);
         assert_eq!(
             (pushed.accepted, pushed.dropped, pushed.flush),
             (accepted, dropped, flush)
@@ -633,7 +668,12 @@ impl Pair {
             assert_eq!(progress.written(), self.model.written[number as usize]);
             assert_eq!(progress.begun(), self.model.begun(number));
         }
-        assert_eq!(self.outbox.take_signal(), self.model.signal.take());
+        self.signals
+            .extend(std::iter::from_fn(|| self.outbox.take_signal()));
+        assert_eq!(
+            std::mem::take(&mut self.signals),
+            std::mem::take(&mut self.model.signals)
+        );
         assert!(self.wire.written() == self.model.stream, "octet for octet");
     }
 
@@ -703,10 +743,12 @@ fn outbox(wire: &Arc<MemoryWire>, messages: usize, slow_consumer: SlowConsumer) 
     let bounds = Bounds {
         octets: 1 << 20,
         messages,
+        piece: 0,
     };
     let policy = Policy {
         bounds,
         slow_consumer,
+        patience: Duration::ZERO,
     };
     Outbox::new(Arc::<MemoryWire>::clone(wire), policy, Instant::now())
 }
@@ -889,6 +931,7 @@ fn while_it_is_held_nobody_but_the_owner_writes() {
         outbox.flush_for_owner(now);
         assert!(wire.is_empty(), "{write:?}");
     }
+    outbox.release();
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
     assert_eq!(shown(&wire), ["1-", "m-1", "m-1"]);
 }
@@ -927,6 +970,7 @@ fn a_client_that_reads_nothing_does_not_grow_its_line() {
     let bounds = Bounds {
         octets: 1 << 20,
         messages: 8,
+        piece: 0,
     };
     let mut backlog = Backlog::indexed();
     backlog.push_reply(receipt(0, 0));
@@ -1172,6 +1216,7 @@ fn deliveries_keep_their_place_among_replies() {
     assert_eq!(consumer.deliver(&outbox, &[1], now), TAKEN);
     outbox.flush_for_owner(now);
     assert!(wire.is_empty(), "nobody but the owner writes");
+    outbox.release();
     outbox.reply(receipt(9, 0), now);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
     assert_eq!(shown(&wire), ["8-", "m-1", "9-"]);

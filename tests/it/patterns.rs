@@ -1,5 +1,7 @@
 //! Patterns against a matcher that is written straight from the rule, and is slow.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -106,16 +108,15 @@ fn wild(text: &str) -> Option<Destination> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert(usize, u8),
-    Remove(usize, u8),
+    Insert(usize),
+    Remove(usize),
     Match(String),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let key = 0_u8..3;
     prop_oneof![
-        3 => (0_usize..12, key.clone()).prop_map(|(at, key)| Step::Insert(at, key)),
-        2 => (0_usize..12, key).prop_map(|(at, key)| Step::Remove(at, key)),
+        3 => (0_usize..12).prop_map(Step::Insert),
+        2 => (0_usize..12).prop_map(Step::Remove),
         4 => destination().prop_map(Step::Match),
     ]
 }
@@ -142,24 +143,21 @@ proptest! {
         steps in vec(step(), 1..60),
     ) {
         let pool: Vec<_> = pool.iter().map(|text| (text, wild(text))).collect();
-        let mut patterns = Patterns::default();
-        let mut model = Vec::new();
+        let mut patterns = Patterns::new(1000);
+        let mut model = BTreeMap::new();
         for (turn, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Insert(at, number) => {
+                Step::Insert(at) => {
                     let (text, Some(pattern)) = &pool[at] else { continue };
-                    // As in the hub, a key belongs to one pattern.
-                    let key = (at, number);
-                    patterns.insert(pattern, key, turn);
-                    model.retain(|(_, other, _)| *other != key);
-                    model.push((*text, key, turn));
+                    prop_assert_eq!(patterns.get(pattern), model.get(*text));
+                    if patterns.get(pattern).is_none() {
+                        prop_assert!(patterns.insert(pattern, turn).is_ok());
+                        model.insert(*text, turn);
+                    }
                 }
-                Step::Remove(at, number) => {
-                    let (_, Some(pattern)) = &pool[at] else { continue };
-                    let key = (at, number);
-                    let found = model.iter().position(|(_, other, _)| *other == key);
-                    let value = found.map(|found| model.remove(found).2);
-                    prop_assert_eq!(patterns.remove(pattern, &key), value);
+                Step::Remove(at) => {
+                    let (text, Some(pattern)) = &pool[at] else { continue };
+                    prop_assert_eq!(patterns.remove_if(pattern, |_| true), model.remove(*text));
                 }
                 Step::Match(text) => {
                     let Ok(destination) = Destination::parse(&text) else { continue };
@@ -167,17 +165,18 @@ proptest! {
                     patterns.matches(&destination, |value| found.push(*value));
                     found.sort_unstable();
                     let mut expected: Vec<_> =
-                        model.iter().filter(|(pattern, ..)| sees(pattern, &text)).map(|(.., value)| *value).collect();
+                        model.iter().filter(|(pattern, _)| sees(pattern, &text)).map(|(_, value)| *value).collect();
                     expected.sort_unstable();
                     prop_assert_eq!(found, expected, "{} in {:?}", text, model);
                 }
             }
             prop_assert_eq!(patterns.len(), model.len());
         }
-        for (text, key, value) in model {
-            prop_assert_eq!(patterns.remove(&wild(text).unwrap(), &key), Some(value));
+        for (text, value) in model {
+            prop_assert_eq!(patterns.remove_if(&wild(text).unwrap(), |_| true), Some(value));
         }
         prop_assert!(patterns.is_empty());
+        prop_assert_eq!(patterns.cost(), 0);
     }
 
     #[test]
@@ -185,8 +184,8 @@ proptest! {
         let (Some(parsed), Ok(sent)) = (wild(&pattern), Destination::parse(&destination)) else {
             return Ok(());
         };
-        let mut patterns = Patterns::default();
-        patterns.insert(&parsed, (), ());
+        let mut patterns = Patterns::new(100);
+        prop_assert!(patterns.insert(&parsed, ()).is_ok());
         let mut found = 0;
         patterns.matches(&sent, |()| found += 1);
         prop_assert_eq!(found, usize::from(sees(&pattern, &destination)));
@@ -218,8 +217,8 @@ fn the_examples_of_the_rule() {
             expected,
             "{pattern} {destination}"
         );
-        let mut patterns = Patterns::default();
-        patterns.insert(&wild(pattern).unwrap(), (), ());
+        let mut patterns = Patterns::new(100);
+        patterns.insert(&wild(pattern).unwrap(), ()).unwrap();
         let mut found = false;
         patterns.matches(&Destination::parse(destination).unwrap(), |()| found = true);
         assert_eq!(found, expected, "{pattern} {destination}");

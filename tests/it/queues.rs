@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stomp_codec::{Headers, Version};
 use stompd::config::{Config, SlowConsumer};
@@ -16,7 +16,7 @@ use stompd::engine::queue;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transactions;
 use stompd::framing::Framing;
-use stompd::hub::Hub;
+use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
 use stompd::outbox::{Bounds, Outbox, Policy};
 use stompd::queues::Settings;
@@ -731,7 +731,11 @@ fn hub() -> Hub {
         },
         metrics: false,
     };
-    Hub::new("m", policy(), settings, &Registry::new())
+    let hub = hub::Settings {
+        policy: policy(),
+        pattern_shapes: 256,
+    };
+    Hub::new("m", hub, settings, &Registry::new())
 }
 
 fn policy() -> Policy {
@@ -739,8 +743,10 @@ fn policy() -> Policy {
         bounds: Bounds {
             octets: 1 << 20,
             messages: 1 << 16,
+            piece: 0,
         },
         slow_consumer: SlowConsumer::Disconnect,
+        patience: Duration::ZERO,
     }
 }
 
@@ -759,7 +765,8 @@ async fn publish_all(hub: Arc<Hub>, at: usize) {
     for number in 0..BATCHES {
         let batch = batch(at, number);
         let mut rest = &batch[..];
-        while let Err(refused) = hub.publish(rest, id, Instant::now()).await {
+        let mut pressure = Pressure::default();
+        while let Err(refused) = hub.publish(rest, id, &mut pressure, Instant::now()).await {
             rest = &rest[refused.accepted..];
             tokio::task::yield_now().await;
         }
@@ -776,10 +783,14 @@ async fn commit_all(hub: Arc<Hub>, at: usize) {
             transactions.hold_message("t", message).unwrap();
         }
         let transaction = transactions.end("t").unwrap();
-        let commit = || hub.commit(&transaction, |_| None, id, Instant::now());
-        while commit().await.is_err() {
+        let commit = || hub.commit(&transaction, |_| None, Instant::now());
+        while commit().is_err() {
             tokio::task::yield_now().await;
         }
+        let mut pressure = Pressure::default();
+        let messages = &transaction.messages;
+        hub.publish_accepted(messages, id, &mut pressure, Instant::now())
+            .await;
     }
 }
 
@@ -816,7 +827,8 @@ async fn visit(hub: Arc<Hub>, id: u64, stop: Arc<AtomicBool>) -> Vec<String> {
             ended: AtomicBool::new(false),
             progress: Arc::default(),
         });
-        let queue = hub.subscribe(&subscriber, Instant::now());
+        let place = hub.take_place(&subscriber.subscription.pattern).unwrap();
+        let queue = hub.subscribe(&subscriber, place, Instant::now());
         tokio::task::yield_now().await;
         hub.unsubscribe(&subscriber, queue.as_ref(), Instant::now());
         tokio::task::yield_now().await;

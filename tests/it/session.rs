@@ -382,8 +382,8 @@ fn frames_of_servers_are_refused() {
 
 #[test]
 fn the_number_of_subscriptions_is_limited() {
-    let mut world =
-        World::with(Framing::Tcp, |settings| settings.subscriptions = 2).connected(Version::V1_2);
+    let mut world = World::with(Framing::Tcp, |settings| settings.subscriptions.count = 2)
+        .connected(Version::V1_2);
     world.check(
         "> SUBSCRIBE|id:a|destination:/topic/a
          ! SUBSCRIBE 1 /topic/a
@@ -936,6 +936,7 @@ fn nothing_is_done_after_the_end() {
         let link = Link {
             last_data: now,
             last_write: now,
+            open: true,
             blocked: true,
             replies_stuck: Some(now),
             ping_progress: None,

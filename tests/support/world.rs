@@ -25,10 +25,10 @@ use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{
     Acknowledgement, Action, Closing, Credentials, Session, Settings, Verdict,
 };
-use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
+use stompd::engine::subscription::{self, AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
 use stompd::framing::Framing;
-use stompd::outbox::{Bounds, Outbox, Policy};
+use stompd::outbox::{Bounds, Outbox, PIECE, Policy};
 
 use crate::script;
 use crate::wire::MemoryWire;
@@ -72,7 +72,11 @@ impl World {
             ping: Duration::from_secs(25),
             stall: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
-            subscriptions: 10,
+            subscriptions: subscription::Limits {
+                count: 10,
+                bytes: 1 << 20,
+                shapes: 10,
+            },
             prefetch: Prefetch {
                 messages: 1000,
                 octets: Some(1 << 20),
@@ -83,8 +87,10 @@ impl World {
             bounds: Bounds {
                 octets: 1 << 20,
                 messages: 1000,
+                piece: PIECE,
             },
             slow_consumer: SlowConsumer::Disconnect,
+            patience: Duration::ZERO,
         };
         let start = Instant::now();
         let wire = MemoryWire::open();

@@ -24,11 +24,11 @@ use stompd::engine::ack::DeliveryId;
 use stompd::engine::message::Message;
 use stompd::engine::queue::{self, Settled};
 use stompd::engine::session::{Action, Session, Settings, Verdict};
-use stompd::engine::subscription::Prefetch;
+use stompd::engine::subscription::{self, Prefetch};
 use stompd::framing::Framing;
-use stompd::hub::Hub;
+use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
-use stompd::outbox::{Bounds, Outbox, Policy, Wire};
+use stompd::outbox::{Bounds, Outbox, PIECE, Policy, Wire};
 use stompd::queues::{self, SharedQueue};
 use stompd::subscriber::Subscriber;
 use stompd::transport::{Incoming, Transport, WebSocket};
@@ -242,7 +242,8 @@ impl Client {
             ended: AtomicBool::new(false),
             progress: Arc::default(),
         });
-        let queue = hub.subscribe(&subscriber, self.now);
+        let place = hub.take_place(&subscriber.subscription.pattern).unwrap();
+        let queue = hub.subscribe(&subscriber, place, self.now);
         (subscriber, queue)
     }
 }
@@ -283,7 +284,8 @@ impl Wire for Sink {
 
 /// Nothing here waits for anything but its turn, which it has again at once.
 fn hand_over(hub: &Hub, messages: &[Message]) {
-    let mut publish = pin!(hub.publish(messages, SessionId(0), Instant::now()));
+    let mut pressure = Pressure::default();
+    let mut publish = pin!(hub.publish(messages, SessionId(0), &mut pressure, Instant::now()));
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(done) = publish.as_mut().poll(&mut context) {
@@ -300,7 +302,11 @@ fn hub() -> Hub {
         },
         metrics: false,
     };
-    Hub::new("m", policy(), queues, &Registry::new())
+    let settings = hub::Settings {
+        policy: policy(),
+        pattern_shapes: 256,
+    };
+    Hub::new("m", settings, queues, &Registry::new())
 }
 
 fn policy() -> Policy {
@@ -308,8 +314,10 @@ fn policy() -> Policy {
         bounds: Bounds {
             octets: 1 << 20,
             messages: MESSAGES,
+            piece: PIECE,
         },
         slow_consumer: SlowConsumer::Disconnect,
+        patience: Duration::from_secs(1),
     }
 }
 
@@ -321,7 +329,11 @@ fn settings() -> Arc<Settings> {
         ping: Duration::from_secs(25),
         stall: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
-        subscriptions: 10,
+        subscriptions: subscription::Limits {
+            count: 10,
+            bytes: 1 << 20,
+            shapes: 10,
+        },
         prefetch: Prefetch {
             messages: READ,
             octets: None,

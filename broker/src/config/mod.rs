@@ -105,12 +105,26 @@ pub struct Limits {
     /// Subscriptions of one connection; one more ends it.
     #[serde(with = "As::<Positive<Count>>")]
     pub subscriptions: usize,
+    /// Bytes of memory that the subscriptions of one connection take; one more ends it.
+    #[serde(with = "As::<Positive<Size>>")]
+    pub subscription_bytes: usize,
+    /// Arrangements of wildcards that the subscriptions of all connections may have; a
+    /// subscription with one more ends its connection. Each costs every match a look-up.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub pattern_shapes: usize,
+    /// As `pattern_shapes`, for the subscriptions of one connection.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub connection_pattern_shapes: usize,
     /// Bytes that wait for one client before `slow_consumer` decides; a single message may be larger.
     #[serde(with = "As::<Positive<Size>>")]
     pub outbox_bytes: usize,
     /// Messages that wait for one client before `slow_consumer` decides.
     #[serde(with = "As::<Positive<Count>>")]
     pub outbox_messages: usize,
+    /// How long publishers wait for a client whose outbox is half full, before they fill it; it is
+    /// renewed as the outbox is written. Zero: never.
+    #[serde(with = "As::<Interval>")]
+    pub patience: Duration,
     /// A client whose socket takes no byte for this long, while replies wait for it, is cut.
     #[serde(with = "As::<Positive<Interval>>")]
     pub stall: Duration,
@@ -234,8 +248,12 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(10),
             connections: 100_000,
             subscriptions: 10_000,
+            subscription_bytes: 16 * MIB,
+            pattern_shapes: 256,
+            connection_pattern_shapes: 64,
             outbox_bytes: 8 * MIB,
             outbox_messages: 65_536,
+            patience: Duration::from_secs(1),
             stall: Duration::from_secs(30),
             slow_consumer: SlowConsumer::Disconnect,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Connection, End, FRAMES, linger, now};
+use super::{Connection, End, linger, now};
 use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
 use crate::hub::Loss;
@@ -31,11 +31,10 @@ impl Connection {
     async fn unsubscribe_all(&mut self) {
         let lost = self.outbox.end();
         self.shared.hub.drop_messages(Loss::Closed, lost);
-        for some in self.members.numbers().chunks(FRAMES) {
-            for number in some {
-                self.members.end(*number, &self.shared.hub, now());
-            }
-            self.breathe(true).await;
+        for number in self.members.numbers() {
+            self.members.end(number, &self.shared.hub, now());
+            self.turn.add(1, 0);
+            self.turn.end().await;
         }
         self.members.end_all(&self.shared.hub, now());
     }
@@ -51,8 +50,8 @@ impl Connection {
             self.outbox.control(close, now());
         }
         if closing.absent {
-            // One attempt: the client does not read, and there is no reason to wait for it.
-            let _ = self.outbox.flush(now());
+            // Perhaps it does not listen at all; if it does it learns why it was cut.
+            self.linger(Duration::ZERO, FAREWELL).await;
         } else if closing.is_stop() {
             self.linger(Duration::ZERO, self.shared.stop_flush).await;
         } else {
@@ -87,3 +86,6 @@ impl End {
 
 /// How long a client of TCP may take to close after the RECEIPT of its DISCONNECT.
 const COURTESY: Duration = Duration::from_secs(1);
+
+/// How long a client that was cut because it seemed absent may take to hear why.
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::queue::Settled;
 use crate::engine::session::Acknowledgement;
-use crate::hub::Hub;
+use crate::hub::{Hub, Place};
 use crate::outbox::{News, Outbox};
 use crate::queues::{Held, SharedQueue};
 use crate::subscriber::Subscriber;
@@ -43,8 +43,14 @@ impl Members {
     }
 
     /// Makes a subscription visible to publishers.
-    pub(super) fn subscribe(&mut self, subscriber: Arc<Subscriber>, hub: &Hub, now: Instant) {
-        let queue = hub.subscribe(&subscriber, now);
+    pub(super) fn subscribe(
+        &mut self,
+        subscriber: Arc<Subscriber>,
+        place: Place,
+        hub: &Hub,
+        now: Instant,
+    ) {
+        let queue = hub.subscribe(&subscriber, place, now);
         self.queued |= queue.is_some();
         let number = subscriber.subscription.number;
         self.live.insert(number, Member { subscriber, queue });

@@ -7,6 +7,7 @@
 //! A task has room for all that it may ever wait for, so what a client that only listens does not
 //! do most of the time has its room in a box, for as long as it is done.
 
+mod batch;
 mod ending;
 mod linger;
 mod members;
@@ -28,13 +29,14 @@ use tracing::{Span, debug};
 
 use crate::auth::Authenticator;
 use crate::engine::SessionId;
-use crate::engine::message::Message;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Closing, Receipt, Session, Settings};
+use crate::engine::session::{Closing, Session, Settings};
 use crate::hub::Hub;
 use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
+use crate::turn::Turn;
 
+use self::batch::{Allowance, Batch};
 use self::members::Members;
 use self::metrics::{Clocks, Held, Tally};
 pub use self::metrics::{Metrics, Presence};
@@ -108,10 +110,10 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         outbox,
         subprotocol,
         members: Members::default(),
-        messages: Vec::new(),
-        receipts: Vec::new(),
-        gathered: 0,
-        turn: 0,
+        batch: Batch::default(),
+        allowance: Allowance::new(shared.policy.patience, now),
+        turn: Turn::default(),
+        timer: Timer::default(),
         received: Tally::default(),
         clocks: Clocks::default(),
         held: shared.metrics.held(),
@@ -137,14 +139,11 @@ struct Connection {
     subprotocol: Option<Version>,
     /// Its subscriptions.
     members: Members,
-    /// What one read brought and is not handed over yet, and the RECEIPTs to send when it is, by
-    /// the number of messages up to theirs.
-    messages: Vec<Message>,
-    receipts: Vec<(usize, Receipt)>,
-    /// Their octets.
-    gathered: usize,
-    /// The octets that were read since others had their turn.
-    turn: usize,
+    batch: Batch,
+    /// How long it may still wait for others.
+    allowance: Allowance,
+    turn: Turn,
+    timer: Timer,
     received: Tally,
     clocks: Clocks,
     held: Held,
@@ -175,7 +174,6 @@ impl Connection {
 
     async fn converse(&mut self, rest: BytesMut) -> Result<Infallible, End> {
         self.on_octets(rest).await?;
-        let mut timer = Timer::default();
         loop {
             let flushed = self.flush();
             self.members.hear_news(&self.outbox, now());
@@ -184,11 +182,12 @@ impl Connection {
                 continue;
             }
             let blocked = flushed != Flushed::All;
-            timer.arm(self.session.next_timeout(&self.outbox.link()));
+            self.timer
+                .arm(self.session.next_timeout(&self.outbox.link()));
             tokio::select! {
                 biased;
                 () = self.outbox.woken() => self.on_signal()?,
-                () = timer.passed() => self.on_timeout().await?,
+                () = self.timer.passed() => self.on_timeout().await?,
                 ready = ready(&self.socket, self.reading, blocked) => {
                     let readable = ready.map_err(End::Lost)?;
                     if readable && self.reading {
@@ -218,9 +217,11 @@ impl Connection {
 
     /// Lets other clients of this thread have their turn when this one has had its own.
     async fn breathe(&mut self, now: bool) {
-        if now || self.turn >= TURN {
-            self.turn = 0;
+        if now {
+            self.turn = Turn::default();
             tokio::task::yield_now().await;
+        } else {
+            self.turn.end().await;
         }
     }
 
@@ -228,7 +229,7 @@ impl Connection {
         match transport::read(self.socket.stream()) {
             Ok(octets) if octets.is_empty() => Err(End::Finished),
             Ok(octets) => {
-                self.turn += octets.len();
+                self.turn.add(0, octets.len() * READ);
                 self.read_at = now();
                 self.session.on_read(self.read_at);
                 self.on_octets(octets).await
@@ -260,15 +261,14 @@ impl Connection {
 
     /// Takes frames out of what was fed, until it is used up or the session wants no more.
     async fn process(&mut self) -> Result<(), End> {
-        let mut frames = 0_usize;
         while self.session.wants_input() {
             match self.decoder.decode() {
                 Ok(Some(Item::Frame(frame))) => {
                     self.received.add(frame.command);
                     self.session.on_frame(frame);
                     self.perform().await?;
-                    frames += 1;
-                    if frames.is_multiple_of(FRAMES) && !self.pause().await? {
+                    self.turn.add(0, FRAME);
+                    if self.turn.is_over() && !self.pause().await? {
                         return Ok(());
                     }
                 }
@@ -403,11 +403,11 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// So many octets are read before others have their turn.
-const TURN: usize = 64 * 1024;
+/// What it costs to read a byte, in bytes copied: the frames in it are decoded and routed.
+const READ: usize = 8;
 
-/// So many frames, or subscriptions that end, are worked on before others have their turn.
-const FRAMES: usize = 1024;
+/// What it costs to do what a frame wants, in bytes copied; some frames add to that.
+const FRAME: usize = 512;
 
 /// The most octets of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

@@ -11,9 +11,8 @@ use super::{Connection, End, now};
 use crate::encoding::Kind;
 use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Acknowledgement, Action, Publication, Receipt};
+use crate::engine::session::{Acknowledgement, Action, Receipt};
 use crate::engine::subscription::Subscription;
-use crate::engine::transaction::Transaction;
 use crate::framing::Framing;
 use crate::outbox::Progress;
 use crate::subscriber::Subscriber;
@@ -51,75 +50,28 @@ impl Connection {
                     self.reply_if_any(receipt);
                 }
                 Action::Reply(frame) => self.reply(&frame),
-                Action::Beat => {
-                    self.shared.metrics.beats.inc();
-                    self.outbox.beat(self.framing().beat());
-                }
-                Action::Ping => {
-                    if self.outbox.ping(self.framing().ping()) {
-                        self.clocks.ping(now());
-                        self.shared.metrics.pings.inc();
-                    }
-                }
+                Action::Beat => self.beat(),
+                Action::Ping => self.ping(),
                 Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
             }
         }
         Ok(())
     }
 
-    async fn gather(&mut self, publication: Publication) -> Result<(), End> {
-        self.gathered += publication.message.octets();
-        self.messages.push(publication.message);
-        let place = self.messages.len();
-        let receipt = publication.receipt;
-        self.receipts
-            .extend(receipt.map(|receipt| (place, receipt)));
-        // A batch is no larger than what one read brings: subscribers are given time to take it.
-        if self.gathered >= BATCH {
-            self.hand_over().await?;
-            self.breathe(true).await;
-        }
-        Ok(())
+    pub(super) fn beat(&self) {
+        self.shared.metrics.beats.inc();
+        self.outbox.beat(self.framing().beat());
     }
 
-    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
-    /// lives with that, the ones behind it have their turn.
-    pub(super) async fn hand_over(&mut self) -> Result<(), End> {
-        if self.messages.is_empty() {
-            return Ok(());
+    pub(super) fn ping(&mut self) {
+        if self.outbox.ping(self.framing().ping()) {
+            self.clocks.ping(now());
+            self.shared.metrics.pings.inc();
         }
-        let messages = std::mem::take(&mut self.messages);
-        let mut receipts = std::mem::take(&mut self.receipts).into_iter().peekable();
-        self.gathered = 0;
-        let (mut done, mut at_once) = (0, messages.len());
-        while done < messages.len() {
-            let part = &messages[done..messages.len().min(done + at_once)];
-            let refused = self.shared.hub.publish(part, self.id, now()).await.err();
-            done += refused
-                .as_ref()
-                .map_or(part.len(), |refused| refused.accepted);
-            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
-                self.reply(&receipt);
-            }
-            if let Some(refused) = refused {
-                done += 1;
-                let receipt = receipts.next_if(|(place, _)| *place == done);
-                let receipt = receipt.as_ref().map(|(_, receipt)| &**receipt);
-                self.refuse(&refused.refusal, receipt)?;
-                // The next one is likely to be refused as well, so not all are looked at each time.
-                at_once = FEW;
-            }
-        }
-        let metrics = &self.shared.metrics;
-        metrics.hand_over.observe(now() - self.read_at);
-        // The room is used again.
-        self.messages = messages;
-        self.messages.clear();
-        Ok(())
     }
 
     /// A SEND or COMMIT was refused: the client is told in the place of its RECEIPT, or it is the end.
-    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
+    pub(super) fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
         let told = self.session.on_refused(refusal, receipt_id(receipt));
         let message = told.map_err(End::Closing)?;
         self.shared.metrics.refuse(refusal.label());
@@ -129,7 +81,7 @@ impl Connection {
 
     fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
         match self.members.settle(&acknowledgement) {
-            Settled::Done(_) => {}
+            Settled::Done(count) => self.turn.add(0, count * SETTLED),
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {
                 let refusal = Refusal::AckUnknown(acknowledgement.delivery);
@@ -137,24 +89,6 @@ impl Connection {
             }
         }
         self.reply_if_any(acknowledgement.receipt);
-        Ok(())
-    }
-
-    async fn commit(
-        &mut self,
-        transaction: Transaction,
-        receipt: Option<Receipt>,
-    ) -> Result<(), End> {
-        let hub = &self.shared.hub;
-        let held = |number| self.members.held(number);
-        let done = hub.commit(&transaction, held, self.id, now()).await;
-        for (subscription, _) in &transaction.deliveries {
-            self.members.forget_if_done(*subscription);
-        }
-        match done {
-            Ok(()) => self.reply_if_any(receipt),
-            Err(refusal) => self.refuse(&refusal, receipt.as_deref())?,
-        }
         Ok(())
     }
 
@@ -189,10 +123,15 @@ impl Connection {
         subscription: Subscription,
         receipt: Option<Receipt>,
     ) -> Result<(), End> {
-        let limit = self.shared.settings.subscriptions;
+        self.turn.add(1, 0);
+        let limit = self.shared.settings.subscriptions.count;
         if self.members.len() >= limit {
             return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_deref());
         }
+        let place = match self.shared.hub.take_place(&subscription.pattern) {
+            Ok(place) => place,
+            Err(refusal) => return self.end_for(&refusal, receipt.as_deref()),
+        };
         let subscriber = Arc::new(Subscriber {
             session: self.id,
             kind: Kind {
@@ -205,21 +144,27 @@ impl Connection {
             subscription,
         });
         // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
-        // at the end of this step, when every publisher sees it.
+        // when every publisher sees it.
+        let holds = receipt.is_some();
         if let Some(receipt) = receipt {
             let octets = self.encode(&receipt);
             self.outbox.reply_and_hold(octets, now());
         }
-        self.members.subscribe(subscriber, &self.shared.hub, now());
+        self.members
+            .subscribe(subscriber, place, &self.shared.hub, now());
+        if holds {
+            self.outbox.release();
+        }
         Ok(())
     }
 
     fn unsubscribe(&mut self, number: u32, receipt: Option<Receipt>) {
+        self.turn.add(1, 0);
         self.members.unsubscribe(number, &self.shared.hub, now());
         self.reply_if_any(receipt);
     }
 
-    fn reply_if_any(&self, frame: Option<Receipt>) {
+    pub(super) fn reply_if_any(&self, frame: Option<Receipt>) {
         if let Some(frame) = frame {
             self.reply(&frame);
         }
@@ -244,8 +189,5 @@ fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
     receipt.and_then(|receipt| receipt.header("receipt-id"))
 }
 
-/// A batch with as many octets is handed over before more is gathered.
-const BATCH: usize = 64 * 1024;
-
-/// So many messages are handed over at once after one was refused.
-const FEW: usize = 16;
+/// What it costs to settle a message, in bytes copied.
+const SETTLED: usize = 128;

@@ -1,6 +1,8 @@
 //! The one timer of a connection.
 
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -29,9 +31,14 @@ impl Timer {
 
     /// Waits until it has passed.
     pub(super) async fn passed(&mut self) {
+        poll_fn(|context| self.poll_passed(context)).await;
+    }
+
+    /// As [`Timer::passed`], for a future that waits for other things too.
+    pub(super) fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().await,
-            None => std::future::pending().await,
+            Some(sleep) => sleep.as_mut().poll(context),
+            None => Poll::Pending,
         }
     }
 }

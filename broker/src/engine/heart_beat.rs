@@ -46,6 +46,8 @@ pub struct Link {
     pub last_data: Instant,
     /// When the peer's kernel last took an octet of any kind.
     pub last_write: Instant,
+    /// Whether anything can be written. Not after an error, when only the end is left to be read.
+    pub open: bool,
     /// Whether octets wait to be written.
     pub blocked: bool,
     /// If RECEIPTs or other replies are among them, since when they wait without a move.
@@ -155,6 +157,9 @@ impl HeartBeat {
     }
 
     fn ping_at(&self, link: &Link) -> Option<Instant> {
+        if !link.open {
+            return None;
+        }
         let overdue = (self.can_ping && !self.inbound.is_zero() && self.reading)
             .then(|| self.last_read + self.inbound * 3 / 2)
             .filter(|&at| self.last_ping.is_none_or(|ping| ping < at));
@@ -168,7 +173,8 @@ impl HeartBeat {
 
     fn beat_at(&self, link: &Link) -> Option<Instant> {
         // What waits to be written is data; an EOL behind it would tell nothing.
-        (!self.outbound.is_zero() && !link.blocked).then(|| link.last_data + self.outbound)
+        (!self.outbound.is_zero() && link.open && !link.blocked)
+            .then(|| link.last_data + self.outbound)
     }
 }
 
@@ -239,6 +245,7 @@ mod tests {
             let link = Link {
                 last_data: now,
                 last_write: now,
+                open: true,
                 blocked: false,
                 replies_stuck: None,
                 ping_progress: None,

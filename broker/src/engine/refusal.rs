@@ -90,8 +90,15 @@ pub enum Refusal {
     SecondConnect,
     /// A frame that only servers send.
     ServerFrame(Command),
+    /// The subscriptions of all connections have more arrangements of wildcards than configured.
+    ShapesUsedUp {
+        /// The limit, `[limits] pattern_shapes`.
+        limit: usize,
+    },
     /// The client's outgoing queue is full.
     SlowConsumer,
+    /// The subscriptions of one connection take more bytes of memory than configured.
+    SubscriptionsTooBig(usize),
     /// The client's socket took no octet for this long while replies waited.
     Stalled(Duration),
     /// More connections than configured.
@@ -101,6 +108,8 @@ pub enum Refusal {
         /// Their number.
         segments: usize,
     },
+    /// More arrangements of wildcards in the subscriptions of one connection than configured.
+    TooManyShapes(usize),
     /// More subscriptions on one connection than configured.
     TooManySubscriptions(usize),
     /// More open transactions than [`transaction::MAX_OPEN`].
@@ -167,7 +176,9 @@ impl Refusal {
             Self::ReservedDestination(_) => "reserved_destination",
             Self::SecondConnect => "second_connect",
             Self::ServerFrame(_) => "server_frame",
+            Self::ShapesUsedUp { .. } | Self::TooManyShapes(_) => "pattern_shapes",
             Self::SlowConsumer => "slow_consumer",
+            Self::SubscriptionsTooBig(_) => "subscription_bytes",
             Self::Stalled(_) => "stalled",
             Self::TooManyConnections(_) => "connections",
             Self::TooManySubscriptions(_) => "subscriptions",
@@ -194,7 +205,10 @@ impl Refusal {
             Self::HeartBeatMissed(_) => CloseCode::HeartBeat,
             Self::SlowConsumer | Self::Stalled(_) => CloseCode::SlowConsumer,
             Self::QueueFull(_)
+            | Self::ShapesUsedUp { .. }
+            | Self::SubscriptionsTooBig(_)
             | Self::TooManyConnections(_)
+            | Self::TooManyShapes(_)
             | Self::TooManySubscriptions(_)
             | Self::TooManyTransactions
             | Self::TransactionTooBig => CloseCode::Limit,
@@ -272,7 +286,16 @@ impl Refusal {
                 "The client did not read fast enough: its outgoing queue of [limits] outbox_bytes \
                  and outbox_messages was full."
             }
+            Self::ShapesUsedUp { .. } | Self::TooManyShapes(_) => {
+                "Patterns whose wildcards stand at the same places count once, so use few different \
+                 forms, such as /topic/*.price and /topic/#. The limits are [limits] pattern_shapes \
+                 and connection_pattern_shapes."
+            }
             Self::Stalled(_) => "The client asks for replies but does not read them.",
+            Self::SubscriptionsTooBig(_) => {
+                "The limit is [limits] subscription_bytes for each connection. Use short ids and \
+                 fewer subscriptions; a wildcard may serve instead of many."
+            }
             Self::TooManyConnections(_) => "The limit is [limits] connections. Try again later.",
             Self::TooManySubscriptions(_) => {
                 "The limit is [limits] subscriptions for each connection; a wildcard may serve \
@@ -341,7 +364,15 @@ impl fmt::Display for Refusal {
             }
             Self::SecondConnect => out.write_str("this session is connected already"),
             Self::ServerFrame(command) => write!(out, "{command} is a frame that servers send"),
+            Self::ShapesUsedUp { limit } => write!(
+                out,
+                "the subscriptions of all clients have {limit} arrangements of wildcards, and this \
+                 pattern would be one more"
+            ),
             Self::SlowConsumer => out.write_str("slow consumer: the outgoing queue is full"),
+            Self::SubscriptionsTooBig(limit) => {
+                write!(out, "subscriptions of more than {limit} bytes")
+            }
             Self::Stalled(limit) => write!(
                 out,
                 "slow consumer: nothing was read for {} s while replies waited",
@@ -352,6 +383,10 @@ impl fmt::Display for Refusal {
                 out,
                 "destination of {segments} segments, more than {}",
                 destination::MAX_SEGMENTS
+            ),
+            Self::TooManyShapes(limit) => write!(
+                out,
+                "subscriptions with more than {limit} arrangements of wildcards"
             ),
             Self::TooManySubscriptions(limit) => write!(out, "more than {limit} subscriptions"),
             Self::TooManyWildcards { wildcards } => write!(

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use bytestring::ByteString;
 
 use super::destination::Pattern;
+use super::patterns::Arrangement;
+use super::refusal::Refusal;
 
 /// What a SUBSCRIBE asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,39 +64,73 @@ impl AckMode {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// The `id` header.
-    Id(Box<str>),
+    Id(ByteString),
     /// STOMP 1.0 without `id`: the `destination` header.
-    Destination(Box<str>),
+    Destination(ByteString),
+}
+
+/// How much the subscriptions of one session may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Their number.
+    pub count: usize,
+    /// Bytes of memory, see [`held`].
+    pub bytes: usize,
+    /// What their patterns may cost a match, see [`Arrangement::cost`].
+    pub shapes: usize,
 }
 
 /// All subscriptions of a session.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    numbers: HashMap<Key, u32>,
+    known: HashMap<Key, Known>,
     last: u32,
+    bytes: usize,
+    /// The arrangements of wildcards, and how many subscriptions have each.
+    arrangements: HashMap<Arrangement, usize>,
+    shapes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    number: u32,
+    pattern: Pattern,
 }
 
 impl Subscriptions {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
-    }
-
-    /// Whether the name is in use.
-    pub fn contains(&self, key: &Key) -> bool {
-        self.numbers.contains_key(key)
-    }
-
     /// Gives a number to a new subscription.
-    pub fn add(&mut self, key: Key) -> u32 {
+    ///
+    /// # Errors
+    /// The name is in use, or the session would take more than its limits.
+    pub fn add(&mut self, key: Key, pattern: &Pattern, limits: &Limits) -> Result<u32, Refusal> {
+        if self.known.contains_key(&key) {
+            return Err(Refusal::DuplicateSubscription(key.as_str().into()));
+        }
+        if self.known.len() >= limits.count {
+            return Err(Refusal::TooManySubscriptions(limits.count));
+        }
+        let bytes = self.bytes + held(key.as_str(), pattern);
+        if bytes > limits.bytes {
+            return Err(Refusal::SubscriptionsTooBig(limits.bytes));
+        }
+        if let Pattern::Wild(wild) = pattern {
+            let arrangement = Arrangement::of(wild);
+            let cost = arrangement.cost();
+            let is_new = !self.arrangements.contains_key(&arrangement);
+            if is_new && self.shapes + cost > limits.shapes {
+                return Err(Refusal::TooManyShapes(limits.shapes));
+            }
+            self.shapes += if is_new { cost } else { 0 };
+            *self.arrangements.entry(arrangement).or_default() += 1;
+        }
         self.last += 1;
-        self.numbers.insert(key, self.last);
-        self.last
+        self.bytes = bytes;
+        let known = Known {
+            number: self.last,
+            pattern: pattern.clone(),
+        };
+        self.known.insert(key, known);
+        Ok(self.last)
     }
 
     /// Whether a number was ever given.
@@ -104,7 +140,22 @@ impl Subscriptions {
 
     /// Takes one out; `None` if there is none of this name.
     pub fn remove(&mut self, key: &Key) -> Option<u32> {
-        self.numbers.remove(key)
+        let Known { number, pattern } = self.known.remove(key)?;
+        self.bytes -= held(key.as_str(), &pattern);
+        if let Pattern::Wild(wild) = &pattern {
+            let arrangement = Arrangement::of(wild);
+            if let Some(count) = self.arrangements.get_mut(&arrangement) {
+                *count -= 1;
+                if *count == 0 {
+                    self.shapes -= arrangement.cost();
+                    self.arrangements.remove(&arrangement);
+                }
+            }
+        }
+        if self.known.capacity() > 4 * self.known.len() + SPARE {
+            self.known.shrink_to(2 * self.known.len());
+        }
+        Some(number)
     }
 }
 
@@ -116,3 +167,28 @@ impl Key {
         }
     }
 }
+
+impl Subscription {
+    /// Bytes of memory that it takes, as limits count it.
+    pub fn held(&self) -> usize {
+        held(self.id.as_deref().unwrap_or_default(), &self.pattern)
+    }
+}
+
+/// Bytes of memory that a subscription takes: its places in all tables, its id and its pattern.
+fn held(id: &str, pattern: &Pattern) -> usize {
+    let wild = match pattern {
+        Pattern::Exact(_) => 0,
+        Pattern::Wild(_) => PATTERN,
+    };
+    SUBSCRIPTION + wild + id.len() + pattern.as_str().len()
+}
+
+/// What a subscription takes beside its texts: measured, with what the allocator adds.
+const SUBSCRIPTION: usize = 700;
+
+/// What a pattern that no other subscription has takes beside that.
+const PATTERN: usize = 500;
+
+/// Room in a table that is not worth giving back.
+const SPARE: usize = 64;

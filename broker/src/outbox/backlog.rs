@@ -4,7 +4,7 @@
 //! [`Piece`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames
 //! that are partly written are never dropped.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +22,14 @@ pub struct Bounds {
     pub octets: usize,
     /// Messages.
     pub messages: usize,
+    /// What counts as octets for each piece that waits, beside those of its messages: the memory
+    /// that the line and the piece itself take, [`PIECE`].
+    pub piece: usize,
 }
+
+/// Bytes that a piece takes in a backlog beside its octets: its place in line, which has room to
+/// grow, in the index, and what the allocator adds.
+pub const PIECE: usize = 280;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
@@ -35,13 +42,15 @@ pub struct Backlog {
     deliveries: Load,
     replies: Load,
     /// The subscriptions of which deliveries were written, to be asked for by the owner.
-    progressed: Vec<u32>,
+    progressed: BTreeSet<u32>,
     beat_waits: bool,
     ping_waits: bool,
     next_place: u64,
-    index: Option<Index>,
+    index: Index,
     /// Items whose messages were all dropped, and that are still in line.
     hollow: usize,
+    /// All that was ever written.
+    drained: Load,
 }
 
 /// How much of something waits.
@@ -75,16 +84,22 @@ enum Content {
     Control(Bytes),
     Beat(Bytes),
     Ping(Bytes),
+    /// All its messages were dropped.
+    Hollow,
 }
 
-/// What waits of each destination and is not partly written. Kept only for a policy that drops
-/// the oldest, so that a drop costs no search.
+/// Where the messages are that are not partly written, so that taking some out costs no search.
 #[derive(Debug, Default)]
-struct Index(HashMap<Destination, Line>);
+struct Index {
+    by_subscription: BTreeMap<u32, Line>,
+    /// Of topics. Kept only for a policy that drops the oldest.
+    by_destination: Option<HashMap<Destination, Line>>,
+}
 
 #[derive(Debug, Default)]
 struct Line {
-    /// The places of the items with its messages, oldest first.
+    /// The places of the items with its messages, oldest first. Items that are gone or hollow may
+    /// be among them.
     places: VecDeque<u64>,
     load: Load,
 }
@@ -92,10 +107,9 @@ struct Line {
 impl Backlog {
     /// An empty backlog that can drop the oldest message of a destination.
     pub fn indexed() -> Self {
-        Self {
-            index: Some(Index::default()),
-            ..Self::default()
-        }
+        let mut backlog = Self::default();
+        backlog.index.by_destination = Some(HashMap::new());
+        backlog
     }
 
     /// Whether nothing waits.
@@ -114,7 +128,7 @@ impl Backlog {
     }
 
     /// Takes the numbers of the subscriptions of which deliveries were written.
-    pub fn take_progressed(&mut self) -> Vec<u32> {
+    pub fn take_progressed(&mut self) -> BTreeSet<u32> {
         std::mem::take(&mut self.progressed)
     }
 
@@ -133,11 +147,34 @@ impl Backlog {
         self.ping_waits
     }
 
+    /// All that was ever written of messages and deliveries.
+    pub fn drained(&self) -> Load {
+        self.drained
+    }
+
+    /// Octets of the messages of topics that wait, and what counts for their pieces.
+    pub fn message_octets(&self, bounds: Bounds) -> usize {
+        self.messages.octets + self.items.len() * bounds.piece
+    }
+
+    /// Bytes of memory that this backlog takes by itself, without pieces, which clients share.
+    pub fn memory(&self) -> usize {
+        self.items.capacity() * (size_of::<Item>() + size_of::<u64>()) + self.replies.octets
+    }
+
     /// Whether one more message of so many octets fits. A single one always fits.
     pub fn fits(&self, octets: usize, bounds: Bounds) -> bool {
+        let held = self.message_octets(bounds) + bounds.piece;
         self.messages.frames == 0
             || (self.messages.frames < bounds.messages
-                && self.messages.octets.saturating_add(octets) <= bounds.octets)
+                && held.saturating_add(octets) <= bounds.octets)
+    }
+
+    /// Whether these messages of a piece fit all together.
+    pub fn fits_all(&self, piece: &Piece, range: &Range<usize>, bounds: Bounds) -> bool {
+        let held = self.message_octets(bounds) + bounds.piece;
+        self.messages.frames + range.len() <= bounds.messages
+            && held + piece.size(range) <= bounds.octets
     }
 
     /// Appends messages of a piece. Of the first of them `written` octets may be with the kernel
@@ -163,9 +200,7 @@ impl Backlog {
             subscription,
             track,
         });
-        if let Some(index) = self.index.as_mut().filter(|_| is_topic) {
-            index.add(piece.destination(), place, load);
-        }
+        self.index.add(piece, subscription, is_topic, place, load);
         self.advance(written);
     }
 
@@ -246,54 +281,116 @@ impl Backlog {
         data
     }
 
-    /// Takes out the messages of one subscription that are not partly written.
+    /// Takes out the messages of one subscription that are not partly written. Costs a search for
+    /// each of them, and nothing for those of others.
     pub fn remove_subscription(&mut self, number: u32) {
-        self.retain_messages(|subscription| subscription != number);
+        let Some(line) = self.index.by_subscription.remove(&number) else {
+            return;
+        };
+        for place in line.places {
+            let Some(item) = self.find(place) else {
+                continue;
+            };
+            let content = std::mem::replace(&mut item.content, Content::Hollow);
+            let Content::Messages {
+                piece,
+                range,
+                track,
+                ..
+            } = &content
+            else {
+                item.content = content;
+                continue;
+            };
+            let (load, is_topic) = (Load::of(piece, range), track.is_none());
+            let all = self.load_mut(is_topic);
+            *all = all.without(load);
+            self.hollow += 1;
+            if is_topic {
+                self.index
+                    .remove_from_destination(piece.destination(), load, 0);
+            }
+        }
+        self.drop_hollow();
     }
 
-    /// Takes out all messages that are not partly written.
-    pub fn remove_messages(&mut self) {
-        self.retain_messages(|_| false);
+    /// Takes out all messages that are not partly written. Returns them: to let them go takes time
+    /// that is better not spent under a lock.
+    pub fn remove_messages(&mut self) -> impl Sized + use<> {
+        let all = std::mem::take(&mut self.items);
+        let started = self.written > 0;
+        let (mut kept, mut removed) = (VecDeque::new(), VecDeque::new());
+        for (at, item) in all.into_iter().enumerate() {
+            match item.content {
+                Content::Hollow => {}
+                Content::Messages { .. } if !started || at > 0 => removed.push_back(item),
+                _ => kept.push_back(item),
+            }
+        }
+        self.items = kept;
+        self.recount();
+        removed
     }
 
     /// Whether a message of so many octets would fit if older ones to its destination left.
     pub fn could_fit(&self, octets: usize, destination: &Destination, bounds: Bounds) -> bool {
-        let own = self
-            .index
-            .as_ref()
-            .map_or_else(Load::default, |index| index.load(destination));
+        let own = self.index.load(destination);
         let others = self.messages.without(own);
         others.frames == 0
             || (others.frames < bounds.messages
-                && others.octets.saturating_add(octets) <= bounds.octets)
+                && (others.octets + bounds.piece).saturating_add(octets) <= bounds.octets)
     }
 
     /// Takes out the oldest message to a destination that is not partly written; `false` if there
     /// is none, or if this backlog is not [`Backlog::indexed`].
     pub fn remove_oldest(&mut self, destination: &Destination) -> bool {
-        let Some(index) = &mut self.index else {
-            return false;
-        };
-        let Some(place) = index.oldest(destination) else {
-            return false;
-        };
+        while let Some(place) = self.index.oldest(destination) {
+            let Some(item) = self.find(place) else {
+                self.index
+                    .remove_from_destination(destination, Load::default(), place);
+                continue;
+            };
+            let Content::Messages {
+                piece,
+                range,
+                subscription,
+                ..
+            } = &mut item.content
+            else {
+                self.index
+                    .remove_from_destination(destination, Load::default(), place);
+                continue;
+            };
+            let (subscription, load) = (
+                *subscription,
+                Load::of(piece, &(range.start..range.start + 1)),
+            );
+            range.start += 1;
+            let hollow = range.start == range.end;
+            if hollow {
+                item.content = Content::Hollow;
+            }
+            let gone = if hollow { place } else { 0 };
+            self.index.remove_from_destination(destination, load, gone);
+            self.index.remove_from_subscription(subscription, load, 0);
+            self.messages = self.messages.without(load);
+            if hollow {
+                self.hollow += 1;
+                self.drop_hollow();
+            }
+            return true;
+        }
+        false
+    }
+
+    /// The messages at this place, if they are there and not partly written.
+    fn find(&mut self, place: u64) -> Option<&mut Item> {
         let first = self.items.partition_point(|item| item.place < place);
         // What is partly written, or a Ping before it, may share the place.
         let skip = usize::from(first == 0 && self.written > 0);
         let mut behind = self.items.range_mut(first + skip..);
-        let Some((piece, range)) = behind.find_map(|item| item.content.messages()) else {
-            return false;
-        };
-        let load = Load::of(piece, &(range.start..range.start + 1));
-        range.start += 1;
-        let hollow = range.start == range.end;
-        index.remove(destination, load, hollow);
-        self.messages = self.messages.without(load);
-        if hollow {
-            self.hollow += 1;
-            self.drop_hollow();
-        }
-        true
+        let found = behind.find(|item| item.place > place || item.is_messages());
+        found.filter(|item| item.place == place)
     }
 
     fn push(&mut self, content: Content) -> u64 {
@@ -310,6 +407,7 @@ impl Backlog {
     fn advance_in_front(&mut self, octets: usize) {
         let started = self.written > 0;
         self.written += octets;
+        self.drained.octets += octets;
         let Some(Item { place, content }) = self.items.front_mut() else {
             return;
         };
@@ -342,25 +440,22 @@ impl Backlog {
             Some(_) => &mut self.deliveries,
         };
         *load = load.without(done);
-        let index = self.index.as_mut().filter(|_| track.is_none());
+        self.drained.frames += done.frames;
+        let (number, place, is_topic) = (*subscription, *place, track.is_none());
         if !begun {
-            if let Some(index) = index {
-                index.remove(piece.destination(), done, false);
-            }
+            self.index.remove(piece, number, is_topic, done, 0);
             return;
         }
         let rest = current + 1..range.end;
         range.end = current + 1;
-        if let Some(index) = index {
-            let gone = done.with(Load::of(piece, range));
-            index.remove(piece.destination(), gone, rest.is_empty());
-        }
+        let gone = done.with(Load::of(piece, range));
+        let last = if rest.is_empty() { place } else { 0 };
+        self.index.remove(piece, number, is_topic, gone, last);
         if !rest.is_empty() {
-            let place = *place;
             let content = Content::Messages {
                 piece: Arc::clone(piece),
                 range: rest,
-                subscription: *subscription,
+                subscription: number,
                 track: track.clone(),
             };
             self.items.insert(1, Item { place, content });
@@ -368,27 +463,31 @@ impl Backlog {
     }
 
     fn pop_front(&mut self) {
-        let started = std::mem::take(&mut self.written) > 0;
-        let Some(item) = self.items.pop_front() else {
+        let written = std::mem::take(&mut self.written);
+        let Some(Item { place, content }) = self.items.pop_front() else {
             return;
         };
-        match item.content {
+        self.drained.octets += content.octets().len() - written;
+        match content {
             Content::Messages {
                 piece,
                 range,
                 subscription,
                 track,
             } => {
-                let load = Load::of(&piece, &range);
-                let all = self.load_mut(track.is_none());
+                let (load, is_topic) = (Load::of(&piece, &range), track.is_none());
+                let all = self.load_mut(is_topic);
                 *all = all.without(load);
+                self.drained.frames += load.frames;
                 if let Some(track) = track {
                     track.advance(range.end, false);
                     if track.reports {
                         report(&mut self.progressed, subscription);
                     }
-                } else if let Some(index) = self.index.as_mut().filter(|_| !started) {
-                    index.remove(piece.destination(), load, true);
+                }
+                if written == 0 {
+                    self.index
+                        .remove(&piece, subscription, is_topic, load, place);
                 }
             }
             Content::Reply(reply) | Content::Control(reply) => {
@@ -396,6 +495,7 @@ impl Backlog {
             }
             Content::Beat(_) => self.beat_waits = false,
             Content::Ping(_) => self.ping_waits = false,
+            Content::Hollow => self.hollow -= 1,
         }
         self.drop_hollow();
     }
@@ -409,7 +509,8 @@ impl Backlog {
     }
 
     /// At the front there is no item without messages, and elsewhere they do not outnumber the
-    /// others, or a client that reads nothing would grow the line for ever.
+    /// others, or a client that reads nothing would grow the line for ever. A line that was long
+    /// gives its room back.
     fn drop_hollow(&mut self) {
         while self.items.front().is_some_and(Item::is_hollow) {
             self.items.pop_front();
@@ -418,95 +519,121 @@ impl Backlog {
         if self.hollow * 2 > self.items.len() {
             self.items.retain(|item| !item.is_hollow());
             self.hollow = 0;
+            self.recount();
+        }
+        if self.items.is_empty() && self.items.capacity() > SPARE {
+            self.items = VecDeque::new();
         }
     }
 
-    fn retain_messages(&mut self, keep: impl Fn(u32) -> bool) {
-        if self.messages.frames == 0 && self.deliveries.frames == 0 {
-            return;
-        }
-        let started = self.written > 0;
-        let mut at = 0;
-        self.items.retain(|item| {
-            at += 1;
-            match &item.content {
-                Content::Messages { range, .. } if range.is_empty() => false,
-                Content::Messages { subscription, .. } => {
-                    (started && at == 1) || keep(*subscription)
-                }
-                _ => true,
-            }
-        });
-        self.recount(started);
-    }
-
-    fn recount(&mut self, started: bool) {
+    fn recount(&mut self) {
         self.messages = Load::default();
         self.deliveries = Load::default();
         self.hollow = 0;
-        let mut index = self.index.as_mut();
-        if let Some(index) = &mut index {
-            index.0.clear();
-        }
+        self.index.clear();
+        let started = self.written > 0;
         for (at, item) in self.items.iter().enumerate() {
             let Content::Messages {
                 piece,
                 range,
                 track,
-                ..
+                subscription,
             } = &item.content
             else {
                 continue;
             };
-            let load = Load::of(piece, range);
-            if track.is_some() {
+            let (load, is_topic) = (Load::of(piece, range), track.is_none());
+            if is_topic {
+                self.messages.add(load);
+            } else {
                 self.deliveries.add(load);
-                continue;
             }
-            self.messages.add(load);
-            if let Some(index) = index.as_mut().filter(|_| !started || at > 0) {
-                index.add(piece.destination(), item.place, load);
+            if !started || at > 0 {
+                self.index
+                    .add(piece, *subscription, is_topic, item.place, load);
             }
         }
     }
 }
 
 impl Index {
-    fn add(&mut self, destination: &Destination, place: u64, load: Load) {
-        let line = self.0.entry(destination.clone()).or_default();
-        line.places.push_back(place);
-        line.load.add(load);
+    fn clear(&mut self) {
+        self.by_subscription.clear();
+        if let Some(lines) = &mut self.by_destination {
+            lines.clear();
+        }
     }
 
-    /// Some of the oldest messages are not to be dropped any more; with `item` none are left at the
-    /// oldest place.
-    fn remove(&mut self, destination: &Destination, load: Load, item: bool) {
-        let Some(line) = self.0.get_mut(destination) else {
-            return;
-        };
-        line.load = line.load.without(load);
-        if item {
-            line.places.pop_front();
+    fn add(&mut self, piece: &Piece, subscription: u32, is_topic: bool, place: u64, load: Load) {
+        let line = self.by_subscription.entry(subscription).or_default();
+        line.add(place, load);
+        if let Some(lines) = self.by_destination.as_mut().filter(|_| is_topic) {
+            let line = lines.entry(piece.destination().clone()).or_default();
+            line.add(place, load);
         }
-        if line.places.is_empty() {
-            self.0.remove(destination);
+    }
+
+    /// Some messages of a piece are not to be taken out any more; up to the place `gone` nothing of
+    /// their subscription is left.
+    fn remove(&mut self, piece: &Piece, subscription: u32, is_topic: bool, load: Load, gone: u64) {
+        self.remove_from_subscription(subscription, load, gone);
+        if is_topic {
+            self.remove_from_destination(piece.destination(), load, gone);
+        }
+    }
+
+    fn remove_from_subscription(&mut self, number: u32, load: Load, gone: u64) {
+        if let Some(line) = self.by_subscription.get_mut(&number)
+            && line.remove(load, gone)
+        {
+            self.by_subscription.remove(&number);
+        }
+    }
+
+    fn remove_from_destination(&mut self, destination: &Destination, load: Load, gone: u64) {
+        if let Some(lines) = &mut self.by_destination
+            && let Some(line) = lines.get_mut(destination)
+            && line.remove(load, gone)
+        {
+            lines.remove(destination);
         }
     }
 
     fn oldest(&self, destination: &Destination) -> Option<u64> {
-        self.0.get(destination)?.places.front().copied()
+        let line = self.by_destination.as_ref()?.get(destination)?;
+        line.places.front().copied()
     }
 
     fn load(&self, destination: &Destination) -> Load {
-        self.0
-            .get(destination)
-            .map_or_else(Load::default, |line| line.load)
+        let lines = self.by_destination.as_ref();
+        let line = lines.and_then(|lines| lines.get(destination));
+        line.map_or_else(Load::default, |line| line.load)
+    }
+}
+
+impl Line {
+    fn add(&mut self, place: u64, load: Load) {
+        self.places.push_back(place);
+        self.load.add(load);
+    }
+
+    /// Says whether nothing is left.
+    fn remove(&mut self, load: Load, gone: u64) -> bool {
+        self.load = self.load.without(load);
+        while self.places.front().is_some_and(|place| *place <= gone) {
+            self.places.pop_front();
+        }
+        self.load.frames == 0
     }
 }
 
 impl Item {
     fn is_hollow(&self) -> bool {
-        matches!(&self.content, Content::Messages { range, .. } if range.is_empty())
+        matches!(self.content, Content::Hollow)
+    }
+
+    fn is_messages(&self) -> bool {
+        matches!(self.content, Content::Messages { .. })
     }
 }
 
@@ -521,13 +648,7 @@ impl Content {
             | Self::Control(octets)
             | Self::Beat(octets)
             | Self::Ping(octets) => octets,
-        }
-    }
-
-    fn messages(&mut self) -> Option<(&Piece, &mut Range<usize>)> {
-        match self {
-            Self::Messages { piece, range, .. } => Some((piece, range)),
-            _ => None,
+            Self::Hollow => &[],
         }
     }
 
@@ -567,12 +688,12 @@ impl Load {
     }
 }
 
-fn report(progressed: &mut Vec<u32>, subscription: u32) {
-    // Most often it is one subscription again and again.
-    if !progressed.contains(&subscription) {
-        progressed.push(subscription);
-    }
+fn report(progressed: &mut BTreeSet<u32>, subscription: u32) {
+    progressed.insert(subscription);
 }
+
+/// Room in a line that is not worth giving back.
+const SPARE: usize = 16;
 
 /// Frames smaller than this are copied together for one write.
 const COALESCE: usize = 64 * 1024;

@@ -9,15 +9,17 @@
 //! the order of its replies: it appends them, and writes them when its step is done.
 
 mod backlog;
+mod patience;
 mod progress;
 mod wake;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -25,9 +27,10 @@ use crate::config::SlowConsumer;
 use crate::encoding::Piece;
 use crate::engine::heart_beat::Link;
 
-pub use self::backlog::{Backlog, Bounds, Load};
+pub use self::backlog::{Backlog, Bounds, Load, PIECE};
 pub use self::progress::{Progress, Track};
 
+use self::patience::Patience;
 use self::wake::Wake;
 
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
@@ -48,6 +51,9 @@ pub struct Policy {
     pub bounds: Bounds,
     /// What happens when a message does not fit.
     pub slow_consumer: SlowConsumer,
+    /// How long publishers wait for a client of which much waits; it is renewed as that is
+    /// written. Zero: never.
+    pub patience: Duration,
 }
 
 /// One client's way out.
@@ -58,13 +64,13 @@ pub struct Outbox {
     wake: Wake,
 }
 
-/// What the client's own task is told through its outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the client's own task is told through its outbox, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Signal {
-    /// A message did not fit, and the policy is to disconnect.
-    Overflow,
     /// The socket is broken.
     Lost,
+    /// A message did not fit, and the policy is to disconnect.
+    Overflow,
     /// The broker stops.
     Stop,
 }
@@ -76,8 +82,12 @@ pub struct Pushed {
     pub accepted: usize,
     /// So many, of these or older ones, were dropped because the outbox was full.
     pub dropped: usize,
-    /// Nobody else will write what was taken: call [`Outbox::flush`].
+    /// Nobody else will write what was taken: call [`Outbox::flush_for_owner`].
     pub flush: bool,
+    /// Bytes that the socket took.
+    pub written: usize,
+    /// So much waits that the publisher should give the client time, see [`Outbox::is_pressed`].
+    pub pressed: bool,
 }
 
 /// What became of deliveries.
@@ -129,9 +139,11 @@ struct State {
     blocked: bool,
     /// Whether only the client's own task may write: it is within a step.
     held: bool,
-    signal: Option<Signal>,
+    /// None is lost: they are taken one by one.
+    signals: BTreeSet<Signal>,
     /// The subscriptions whose queues wait for room.
-    waiting: Vec<u32>,
+    waiting: BTreeSet<u32>,
+    patience: Patience,
     last_data: Instant,
     last_write: Instant,
     replies_since: Option<Instant>,
@@ -151,8 +163,9 @@ impl Outbox {
             open: true,
             blocked: false,
             held: false,
-            signal: None,
-            waiting: Vec::new(),
+            signals: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            patience: Patience::default(),
             last_data: now,
             last_write: now,
             replies_since: None,
@@ -187,16 +200,28 @@ impl Outbox {
         if written == piece.octets().len() {
             return Pushed {
                 accepted: piece.len(),
+                written,
                 ..Pushed::default()
             };
         }
-        let mut pushed = state.enqueue(piece, number, written, self.policy);
+        let mut pushed = state.enqueue(piece, number, written, self.policy, now);
         pushed.flush = was_empty && write == Write::Later;
-        if state.signal.is_some() || (was_empty && write == Write::Now) {
+        // A client that is busy does not come to write what others have for it.
+        if !was_empty && state.is_writable() && state.backlog.messages().octets >= MUCH {
+            pushed.written += state.write_for_owner(now);
+        }
+        pushed.pressed = state.press(self.policy, now);
+        if !state.signals.is_empty() || (was_empty && write == Write::Now) {
             drop(state);
             self.wake.call();
         }
         pushed
+    }
+
+    /// Whether publishers should give the client time: much waits for it, it was not given all of
+    /// [`Policy::patience`] for that yet, and it makes progress.
+    pub fn is_pressed(&self, now: Instant) -> bool {
+        self.lock().press(self.policy, now)
     }
 
     /// Hands over deliveries of a queue for the subscription of this number, unless that has
@@ -251,7 +276,7 @@ impl Outbox {
         if !state.open || state.has_room(self.policy.bounds) {
             return true;
         }
-        state.waiting.push(number);
+        state.waiting.insert(number);
         false
     }
 
@@ -261,11 +286,11 @@ impl Outbox {
         let room = if !state.waiting.is_empty() && state.has_room(self.policy.bounds) {
             std::mem::take(&mut state.waiting)
         } else {
-            Vec::new()
+            BTreeSet::new()
         };
         News {
-            written: state.backlog.take_progressed(),
-            room,
+            written: state.backlog.take_progressed().into_iter().collect(),
+            room: room.into_iter().collect(),
         }
     }
 
@@ -277,14 +302,19 @@ impl Outbox {
         });
     }
 
-    /// As [`Outbox::reply`], and nobody but the client's own task writes it or anything else until
-    /// then: the RECEIPT of a SUBSCRIBE must not leave before publishers can see the subscription.
+    /// As [`Outbox::reply`], and until [`Outbox::release`] nobody writes it or anything else: the
+    /// RECEIPT of a SUBSCRIBE must not leave before publishers can see the subscription.
     pub fn reply_and_hold(&self, reply: Bytes, now: Instant) {
         self.append(|state| {
             state.replies_since.get_or_insert(now);
             state.backlog.push_reply(reply);
             state.held = true;
         });
+    }
+
+    /// Ends what [`Outbox::reply_and_hold`] began.
+    pub fn release(&self) {
+        self.lock().held = false;
     }
 
     /// Appends a Pong or a Close, to be written by [`Outbox::flush`].
@@ -321,7 +351,7 @@ impl Outbox {
         ended.store(true, Ordering::Relaxed);
         let before = state.backlog.messages().frames;
         state.backlog.remove_subscription(number);
-        state.waiting.retain(|waiting| *waiting != number);
+        state.waiting.remove(&number);
         before - state.backlog.messages().frames
     }
 
@@ -330,7 +360,12 @@ impl Outbox {
     pub fn end(&self) -> usize {
         let mut state = self.lock();
         state.open = false;
-        state.drop_messages()
+        let before = state.backlog.messages().frames;
+        let removed = state.backlog.remove_messages();
+        let dropped = before - state.backlog.messages().frames;
+        drop(state);
+        drop(removed);
+        dropped
     }
 
     /// Lets the socket go, with all that waits.
@@ -338,8 +373,9 @@ impl Outbox {
         let mut state = self.lock();
         state.open = false;
         state.wire = None;
-        state.backlog = Backlog::default();
+        let backlog = std::mem::take(&mut state.backlog);
         drop(state);
+        drop(backlog);
         self.wake.forget();
     }
 
@@ -348,36 +384,48 @@ impl Outbox {
     /// # Errors
     /// Whatever ended the connection.
     pub fn flush(&self, now: Instant) -> io::Result<Flushed> {
-        let mut state = self.lock();
-        state.held = false;
-        state.write_turn(now)
+        let mut turn = 0;
+        while turn < TURN {
+            // One call of the kernel under the lock: publishers may wait for it.
+            match self.lock().write_once(now)? {
+                (octets, Flushed::Some) => turn += octets,
+                (_, flushed) => return Ok(flushed),
+            }
+        }
+        Ok(Flushed::Some)
     }
 
-    /// [`Outbox::flush`] by somebody else than the client's own task, which is woken if anything
-    /// is left to do.
-    pub fn flush_for_owner(&self, now: Instant) {
+    /// [`Outbox::flush`], once and by another task than the client's own, which is woken if
+    /// anything is left to do. Returns how many bytes the socket took.
+    pub fn flush_for_owner(&self, now: Instant) -> usize {
         let mut state = self.lock();
         if state.held {
-            return;
+            return 0;
         }
-        match state.write_turn(now) {
-            Ok(Flushed::All) if !state.has_news(self.policy.bounds) => return,
-            Ok(_) => {}
-            Err(_) => _ = state.signal.get_or_insert(Signal::Lost),
+        let octets = state.write_for_owner(now);
+        let is_done = state.backlog.is_empty() && state.signals.is_empty();
+        if is_done && !state.has_news(self.policy.bounds) {
+            return octets;
         }
         drop(state);
         self.wake.call();
+        octets
     }
 
-    /// Tells the client's own task something; the first that is told counts.
+    /// Tells the client's own task something.
     pub fn signal(&self, signal: Signal) {
-        self.lock().signal.get_or_insert(signal);
+        self.lock().signals.insert(signal);
         self.wake.call();
     }
 
-    /// Takes what the client's own task was told.
+    /// Takes the most urgent of what the client's own task was told.
     pub fn take_signal(&self) -> Option<Signal> {
-        self.lock().signal.take()
+        self.lock().signals.pop_first()
+    }
+
+    /// Whether [`Outbox::take_signal`] would bring something.
+    pub fn has_signals(&self) -> bool {
+        !self.lock().signals.is_empty()
     }
 
     /// Waits until there is something for the client's own task to do here.
@@ -394,6 +442,7 @@ impl Outbox {
         Link {
             last_data: state.last_data,
             last_write: state.last_write,
+            open: state.wire.is_some(),
             blocked: state.blocked && !state.backlog.is_empty(),
             replies_stuck: replies_since.map(|since| since.max(state.last_write)),
             ping_progress: state.ping_progress,
@@ -414,6 +463,11 @@ impl Outbox {
         messages.with(deliveries).with(backlog.replies())
     }
 
+    /// Bytes of memory that what waits takes, without pieces, which clients share.
+    pub fn memory(&self) -> usize {
+        self.lock().backlog.memory()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.lock().backlog.is_empty()
@@ -427,7 +481,8 @@ impl Outbox {
         }
     }
 
-    /// The lock is held for a few instructions and at most one system call that does not wait. A
+    /// The lock is held for a few instructions and one system call that does not wait; for more of
+    /// them only when a message does not fit and the socket may take what is before it. A
     /// panic under it would leave a backlog that is still in order, so poison is ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -448,27 +503,36 @@ impl State {
         written
     }
 
-    fn write_turn(&mut self, now: Instant) -> io::Result<Flushed> {
-        let mut turn = 0;
-        while turn < TURN {
-            match self.write_some(now) {
-                Ok(0) => return Ok(Flushed::All),
-                Ok(octets) => turn += octets,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    return Ok(Flushed::Blocked);
-                }
-                Err(error) => {
-                    self.open = false;
-                    return Err(error);
-                }
+    /// Writes once. Says how many bytes the socket took, and what is left.
+    fn write_once(&mut self, now: Instant) -> io::Result<(usize, Flushed)> {
+        match self.write_some(now) {
+            Ok(0) => Ok((0, Flushed::All)),
+            Ok(octets) if self.backlog.is_empty() => Ok((octets, Flushed::All)),
+            Ok(octets) => Ok((octets, Flushed::Some)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = true;
+                Ok((0, Flushed::Blocked))
+            }
+            Err(error) => {
+                self.open = false;
+                Err(error)
             }
         }
-        Ok(if self.backlog.is_empty() {
-            Flushed::All
-        } else {
-            Flushed::Some
-        })
+    }
+
+    /// As [`State::write_once`], for a client whose own task is told of an error. Returns how many
+    /// bytes the socket took.
+    fn write_for_owner(&mut self, now: Instant) -> usize {
+        if let Ok((octets, _)) = self.write_once(now) {
+            return octets;
+        }
+        self.signals.insert(Signal::Lost);
+        0
+    }
+
+    /// Whether another task than the client's own may write, and the socket may take something.
+    fn is_writable(&self) -> bool {
+        !self.held && !self.blocked && self.open
     }
 
     /// Writes once; zero if nothing waits.
@@ -477,10 +541,11 @@ impl State {
         let written = SCRATCH.with_borrow_mut(|scratch| {
             let octets = self.backlog.gather(scratch);
             if octets.is_empty() {
-                Ok(0)
-            } else {
-                write(wire.as_ref(), octets)
+                return Ok(0);
             }
+            let written = write(wire.as_ref(), octets)?;
+            self.blocked = written < octets.len();
+            Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
             // A publisher's `now` can be older than what the client's own task wrote meanwhile.
@@ -506,35 +571,35 @@ impl State {
         number: u32,
         written: usize,
         policy: Policy,
+        now: Instant,
     ) -> Pushed {
         let first = piece.whole(written);
         let part = written - piece.start(first);
-        let load = self.backlog.messages();
         let rest = first..piece.len();
-        if load.frames + rest.len() <= policy.bounds.messages
-            && load.octets + piece.size(&rest) <= policy.bounds.octets
-        {
+        if self.backlog.fits_all(piece, &rest, policy.bounds) {
             self.backlog.push_messages(piece, rest, number, part, None);
             return Pushed {
                 accepted: piece.len(),
+                written,
                 ..Pushed::default()
             };
         }
         let begun = first + usize::from(part > 0);
         let mut pushed = Pushed {
             accepted: first,
+            written,
             ..Pushed::default()
         };
         for at in rest {
             let part = if at == first { part } else { 0 };
             let one = at..at + 1;
-            let fits = part > 0 || self.make_room(piece, &one, policy, &mut pushed);
+            let fits = part > 0 || self.make_room(piece, &one, policy, &mut pushed, now);
             if fits {
                 self.backlog.push_messages(piece, one, number, part, None);
                 pushed.accepted += 1;
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
-                self.signal.get_or_insert(Signal::Overflow);
+                self.signals.insert(Signal::Overflow);
                 // What was taken of this piece is among what is dropped now.
                 pushed.accepted = begun;
                 pushed.dropped += piece.len() - at + self.drop_messages();
@@ -546,15 +611,23 @@ impl State {
         pushed
     }
 
-    /// Whether a message fits, after the policy has had its way with older ones.
+    /// Whether a message fits, after the socket has taken what it takes, and the policy has had its
+    /// way with older ones.
     fn make_room(
         &mut self,
         piece: &Piece,
         one: &std::ops::Range<usize>,
         policy: Policy,
         pushed: &mut Pushed,
+        now: Instant,
     ) -> bool {
         let (octets, destination) = (piece.size(one), piece.destination());
+        while !self.backlog.fits(octets, policy.bounds) && self.is_writable() {
+            match self.write_for_owner(now) {
+                0 => break,
+                written => pushed.written += written,
+            }
+        }
         let drops = policy.slow_consumer == SlowConsumer::DropOldest
             && self.backlog.could_fit(octets, destination, policy.bounds);
         while !self.backlog.fits(octets, policy.bounds) {
@@ -577,13 +650,25 @@ impl State {
         frames <= bounds.messages / 2 && octets <= bounds.octets / 2
     }
 
+    fn press(&mut self, policy: Policy, now: Instant) -> bool {
+        if policy.slow_consumer != SlowConsumer::Disconnect || !self.open {
+            return false;
+        }
+        let waits = Load {
+            frames: self.backlog.messages().frames,
+            octets: self.backlog.message_octets(policy.bounds),
+        };
+        let moved = (self.backlog.drained(), self.last_write);
+        self.patience.is_pressed(waits, moved, policy, now)
+    }
+
     fn has_news(&self, bounds: Bounds) -> bool {
         self.backlog.has_progressed() || (!self.waiting.is_empty() && self.has_room(bounds))
     }
 
     fn drop_messages(&mut self) -> usize {
         let before = self.backlog.messages().frames;
-        self.backlog.remove_messages();
+        drop(self.backlog.remove_messages());
         before - self.backlog.messages().frames
     }
 }
@@ -599,6 +684,9 @@ thread_local! {
     /// Where small frames are put together for one write: one for each thread, not each client.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// When so many octets wait whoever brings more writes some.
+const MUCH: usize = 64 * 1024;
 
 /// The most octets of one turn, so that a client with a long backlog does not keep others waiting.
 const TURN: usize = 256 * 1024;

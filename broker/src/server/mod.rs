@@ -22,11 +22,11 @@ use crate::config::{Config, Loaded};
 use crate::connection::{Metrics, Shared};
 use crate::engine::queue;
 use crate::engine::session::Settings;
-use crate::engine::subscription::Prefetch;
+use crate::engine::subscription::{self, Prefetch};
 use crate::error::Error;
-use crate::hub::Hub;
+use crate::hub::{self, Hub};
 use crate::metrics::{Registry, number};
-use crate::outbox::{Bounds, Policy};
+use crate::outbox::{Bounds, PIECE, Policy};
 use crate::queues;
 use crate::transport::handshake;
 
@@ -236,8 +236,10 @@ fn share(config: &Config, registry: &Registry) -> Shared {
         bounds: Bounds {
             octets: limits.outbox_bytes,
             messages: limits.outbox_messages,
+            piece: PIECE,
         },
         slow_consumer: limits.slow_consumer,
+        patience: limits.patience,
     };
     let queues = queues::Settings {
         bounds: queue::Bounds {
@@ -249,7 +251,10 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     Shared {
         hub: Hub::new(
             &format!("{:016x}", accept::random()),
-            policy,
+            hub::Settings {
+                policy,
+                pattern_shapes: limits.pattern_shapes,
+            },
             queues,
             registry,
         ),
@@ -260,7 +265,11 @@ fn share(config: &Config, registry: &Registry) -> Shared {
             ping: heart_beat.ping,
             stall: limits.stall,
             connect_timeout: limits.connect_timeout,
-            subscriptions: limits.subscriptions,
+            subscriptions: subscription::Limits {
+                count: limits.subscriptions,
+                bytes: limits.subscription_bytes,
+                shapes: limits.connection_pattern_shapes,
+            },
             prefetch: Prefetch {
                 messages: queue.prefetch,
                 octets: Some(queue.prefetch_bytes),

@@ -20,10 +20,10 @@ use stompd::engine::message::Message as Published;
 use stompd::engine::queue::Settled;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, Settings};
-use stompd::engine::subscription::{Prefetch, Subscription};
+use stompd::engine::subscription::{self, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
 use stompd::framing::Framing;
-use stompd::hub::Hub;
+use stompd::hub::{Hub, Pressure};
 use stompd::outbox::{Flushed, News, Outbox, Policy, Progress, Signal, Wire};
 use stompd::queues::{Held, SharedQueue};
 use stompd::subscriber::Subscriber;
@@ -266,7 +266,9 @@ impl Client {
             progress: Arc::new(Progress::default()),
         });
         self.outbox.reply_and_hold(encode(receipt), now);
-        let queue = hub.subscribe(&subscriber, now).unwrap();
+        let place = hub.take_place(&subscriber.subscription.pattern).unwrap();
+        let queue = hub.subscribe(&subscriber, place, now).unwrap();
+        self.outbox.release();
         self.subscriptions.insert(number, (subscriber, queue));
     }
 
@@ -297,7 +299,11 @@ impl Client {
         now: Instant,
     ) -> Result<(), Refusal> {
         let held = |number| self.held(number);
-        runtime.block_on(hub.commit(transaction, held, self.id, now))
+        hub.commit(transaction, held, now)?;
+        let mut pressure = Pressure::default();
+        let messages = &transaction.messages;
+        runtime.block_on(hub.publish_accepted(messages, self.id, &mut pressure, now));
+        Ok(())
     }
 
     fn hand_over(&mut self, said: &mut Said, hub: &Hub, runtime: &Runtime, now: Instant) {
@@ -305,7 +311,9 @@ impl Client {
         let (messages, receipts): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
         let mut done = 0;
         while done < messages.len() && !said.closed {
-            let published = runtime.block_on(hub.publish(&messages[done..], self.id, now));
+            let mut pressure = Pressure::default();
+            let publish = hub.publish(&messages[done..], self.id, &mut pressure, now);
+            let published = runtime.block_on(publish);
             let rest = messages.len() - done;
             let accepted = published
                 .as_ref()
@@ -363,11 +371,12 @@ impl Client {
 
     /// The client's task runs. Says whether the connection is to end.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
-        match self.outbox.take_signal() {
-            Some(Signal::Overflow) => return true,
-            Some(Signal::Lost) => self.outbox.close(),
-            Some(Signal::Stop) => panic!("nobody stops the broker"),
-            None => {}
+        while let Some(signal) = self.outbox.take_signal() {
+            match signal {
+                Signal::Overflow => return true,
+                Signal::Lost => self.outbox.close(),
+                Signal::Stop => panic!("nobody stops the broker"),
+            }
         }
         let flushed = self.outbox.flush(now);
         self.flushed = flushed.unwrap_or_else(|_| {
@@ -488,7 +497,11 @@ fn settings() -> Settings {
         ping: Duration::ZERO,
         stall: long,
         connect_timeout: long,
-        subscriptions: 1000,
+        subscriptions: subscription::Limits {
+            count: 1000,
+            bytes: 1 << 30,
+            shapes: 1000,
+        },
         prefetch: Prefetch {
             messages: 1000,
             octets: None,

@@ -16,7 +16,7 @@ use stompd::config::SlowConsumer;
 use stompd::engine::SessionId;
 use stompd::engine::queue::{Bounds, ConsumerId, Verdict};
 use stompd::engine::subscription::AckMode;
-use stompd::hub::{Hub, Loss};
+use stompd::hub::{self, Hub, Loss};
 use stompd::metrics::Registry;
 use stompd::outbox::{self, Policy};
 use stompd::queues;
@@ -98,8 +98,13 @@ fn policy() -> impl Strategy<Value = Policy> {
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
     let bounds = (1_usize..8, 300_usize..2000);
     (bounds, slow_consumer).prop_map(|((messages, octets), slow_consumer)| Policy {
-        bounds: outbox::Bounds { octets, messages },
+        bounds: outbox::Bounds {
+            octets,
+            messages,
+            piece: 0,
+        },
         slow_consumer,
+        patience: Duration::ZERO,
     })
 }
 
@@ -134,9 +139,13 @@ impl<'a> World<'a> {
             bounds,
             metrics: false,
         };
+        let hub_settings = hub::Settings {
+            policy,
+            pattern_shapes: 1000,
+        };
         let mut world = Self {
             runtime,
-            hub: Hub::new("m", policy, settings, &registry),
+            hub: Hub::new("m", hub_settings, settings, &registry),
             registry,
             bounds,
             policy,

@@ -185,16 +185,16 @@ impl Session {
         let prefetch = prefetch(frame)?.unwrap_or(self.settings.prefetch);
         let pattern = Pattern::parse(destination)?;
         refuse_unsupported(frame)?;
-        let key = key(id, destination);
-        if self.subscriptions.contains(&key) {
-            return Err(Refusal::DuplicateSubscription(key.as_str().into()));
-        }
-        if self.subscriptions.len() >= self.settings.subscriptions {
-            return Err(Refusal::TooManySubscriptions(self.settings.subscriptions));
-        }
+        let id = id.map(ByteString::from);
+        let key = match &id {
+            Some(id) => Key::Id(id.clone()),
+            None => Key::Destination(destination.into()),
+        };
+        let limits = &self.settings.subscriptions;
+        let number = self.subscriptions.add(key, &pattern, limits)?;
         let subscription = Subscription {
-            number: self.subscriptions.add(key),
-            id: id.map(ByteString::from),
+            number,
+            id,
             pattern,
             mode,
             prefetch,
@@ -263,13 +263,6 @@ fn required<'a>(frame: &'a Frame, header: &'static str) -> Result<&'a str, Refus
         command: frame.command,
         header,
     })
-}
-
-fn key(id: Option<&str>, destination: &str) -> Key {
-    id.map_or_else(
-        || Key::Destination(destination.into()),
-        |id| Key::Id(id.into()),
-    )
 }
 
 /// A subscriber that wants some of the messages, or only to look at them, must not get and take all.

@@ -29,7 +29,7 @@ use super::ack::DeliveryId;
 use super::destination::Destination;
 use super::heart_beat::{Due, HeartBeat, Intervals, Link};
 use super::refusal::{CloseCode, Refusal};
-use super::subscription::{Prefetch, Subscriptions};
+use super::subscription::{self, Prefetch, Subscriptions};
 use super::transaction::Transactions;
 
 pub use self::action::{
@@ -53,8 +53,8 @@ pub struct Settings {
     pub stall: Duration,
     /// How long a client has for its CONNECT, from the moment it was accepted.
     pub connect_timeout: Duration,
-    /// The most subscriptions of one session.
-    pub subscriptions: usize,
+    /// How much the subscriptions of one session may take.
+    pub subscriptions: subscription::Limits,
     /// How much a subscription that names no number may have on the way to it.
     pub prefetch: Prefetch,
 }
@@ -168,6 +168,23 @@ impl Session {
                     }
                 }
             }
+        }
+    }
+
+    /// As [`Session::on_timeout`], in the middle of a step and while the client is not read: what is
+    /// to be sent at once.
+    pub fn on_busy(&mut self, now: Instant, link: &Link) -> Vec<Due> {
+        match self.state {
+            State::Ready => self.heart_beat.on_timeout(now, link),
+            _ => Vec::new(),
+        }
+    }
+
+    /// When to call [`Session::on_busy`] next.
+    pub fn next_beat(&self, link: &Link) -> Option<Instant> {
+        match self.state {
+            State::Ready => self.heart_beat.next_timeout(link),
+            _ => None,
         }
     }
 

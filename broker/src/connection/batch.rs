@@ -1,0 +1,239 @@
+//! What one read brought is handed over together, and publishers give slow clients time.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::{Connection, End, now};
+use crate::engine::heart_beat::Due;
+use crate::engine::message::Message;
+use crate::engine::session::{Publication, Receipt};
+use crate::engine::transaction::Transaction;
+use crate::hub::Pressure;
+
+/// What was read and is not handed over yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    messages: Vec<Message>,
+    /// The RECEIPTs to send when it is, by the number of messages up to theirs.
+    receipts: Vec<(usize, Receipt)>,
+    /// The octets of the messages.
+    octets: usize,
+}
+
+/// How long a publisher may wait for slow clients: some time at once, then a part of the time, so
+/// that clients who are slow again and again, or are many, cannot stop it.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    left: Duration,
+    at: Instant,
+}
+
+impl Connection {
+    pub(super) async fn gather(&mut self, publication: Publication) -> Result<(), End> {
+        if self.batch.messages.capacity() == 0 {
+            self.batch = Batch::take_spare();
+        }
+        let batch = &mut self.batch;
+        batch.octets += publication.message.octets();
+        batch.messages.push(publication.message);
+        let place = batch.messages.len();
+        let receipt = publication.receipt;
+        batch
+            .receipts
+            .extend(receipt.map(|receipt| (place, receipt)));
+        // A batch is no larger than what one read brings: subscribers are given time to take it.
+        if batch.octets >= BATCH {
+            self.hand_over().await?;
+            self.breathe(true).await;
+        }
+        Ok(())
+    }
+
+    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
+    /// lives with that, the ones behind it have their turn.
+    pub(super) async fn hand_over(&mut self) -> Result<(), End> {
+        if self.batch.messages.is_empty() {
+            return Ok(());
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let messages = &batch.messages;
+        let mut receipts = batch.receipts.drain(..).peekable();
+        let mut pressure = Pressure::default();
+        let (mut done, mut at_once) = (0, messages.len());
+        while done < messages.len() {
+            let part = &messages[done..messages.len().min(done + at_once)];
+            let shared = Arc::clone(&self.shared);
+            let publish = shared.hub.publish(part, self.id, &mut pressure, now());
+            let refused = self.beside(publish).await.err();
+            done += refused
+                .as_ref()
+                .map_or(part.len(), |refused| refused.accepted);
+            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
+                self.reply(&receipt);
+            }
+            if let Some(refused) = refused {
+                done += 1;
+                let receipt = receipts.next_if(|(place, _)| *place == done);
+                let receipt = receipt.as_ref().map(|(_, receipt)| &**receipt);
+                self.refuse(&refused.refusal, receipt)?;
+                // The next one is likely to be refused as well, so not all are looked at each time.
+                at_once = FEW;
+            }
+        }
+        drop(receipts);
+        let metrics = &self.shared.metrics;
+        metrics.hand_over.observe(now() - self.read_at);
+        batch.spare();
+        self.relieve(pressure).await;
+        Ok(())
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        transaction: Transaction,
+        receipt: Option<Receipt>,
+    ) -> Result<(), End> {
+        let shared = Arc::clone(&self.shared);
+        let held = |number| self.members.held(number);
+        let done = shared.hub.commit(&transaction, held, now());
+        for (subscription, _) in &transaction.deliveries {
+            self.members.forget_if_done(*subscription);
+        }
+        if let Err(refusal) = done {
+            return self.refuse(&refusal, receipt.as_deref());
+        }
+        let mut messages = &transaction.messages[..];
+        while !messages.is_empty() {
+            let (part, rest) = messages.split_at(first_batch(messages));
+            messages = rest;
+            let mut pressure = Pressure::default();
+            let hub = &shared.hub;
+            self.beside(hub.publish_accepted(part, self.id, &mut pressure, now()))
+                .await;
+            self.relieve(pressure).await;
+        }
+        self.reply_if_any(receipt);
+        Ok(())
+    }
+
+    /// Waits for work that may be long. Meanwhile the client is not read, but it is written to, and
+    /// gets its heart-beats.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut begun = false;
+        let done = poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            if !begun {
+                begun = true;
+                self.session.on_reading(false, now());
+            }
+            self.flush();
+            self.timer.arm(self.session.next_beat(&self.outbox.link()));
+            if self.timer.poll_passed(context).is_ready() {
+                for due in self.session.on_busy(now(), &self.outbox.link()) {
+                    match due {
+                        Due::Beat => self.beat(),
+                        Due::Ping => self.ping(),
+                        Due::Cut(_) => {}
+                    }
+                }
+                // To write them, and to set the timer.
+                context.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        if begun {
+            self.session.on_reading(true, now());
+        }
+        done
+    }
+
+    /// Gives clients time that do not keep up with this one.
+    async fn relieve(&mut self, mut pressure: Pressure) {
+        if pressure.is_empty() {
+            return;
+        }
+        let begun = now();
+        let until = begun + self.allowance.at(begun, self.shared.policy.patience);
+        while now() < until && pressure.holds(now()) && !self.outbox.has_signals() {
+            self.beside(tokio::time::sleep(PULSE)).await;
+            self.members.hear_news(&self.outbox, now());
+        }
+        self.allowance.spend(now() - begun);
+    }
+}
+
+impl Batch {
+    /// The room of batches belongs to the thread, so that a client that sent much once does not
+    /// keep it.
+    fn take_spare() -> Self {
+        SPARE.take()
+    }
+
+    fn spare(mut self) {
+        self.messages.clear();
+        self.receipts.clear();
+        self.octets = 0;
+        SPARE.set(self);
+    }
+}
+
+impl Allowance {
+    pub(super) fn new(patience: Duration, now: Instant) -> Self {
+        Self {
+            left: patience,
+            at: now,
+        }
+    }
+
+    /// How long it may wait now.
+    fn at(&mut self, now: Instant, most: Duration) -> Duration {
+        let earned = now.saturating_duration_since(self.at) / SHARE;
+        self.left = (self.left + earned).min(most);
+        self.at = now;
+        self.left
+    }
+
+    fn spend(&mut self, waited: Duration) {
+        self.left = self.left.saturating_sub(waited);
+    }
+}
+
+/// How many of these messages, at least one, are handed over at once.
+fn first_batch(messages: &[Message]) -> usize {
+    let mut octets = 0;
+    let full = messages.iter().position(|message| {
+        octets += message.octets();
+        octets >= BATCH
+    });
+    full.map_or(messages.len(), |last| last + 1)
+}
+
+thread_local! {
+    static SPARE: RefCell<Batch> = const {
+        RefCell::new(Batch {
+            messages: Vec::new(),
+            receipts: Vec::new(),
+            octets: 0,
+        })
+    };
+}
+
+/// A batch with as many octets is handed over before more is gathered.
+const BATCH: usize = 64 * 1024;
+
+/// So many messages are handed over at once after one was refused.
+const FEW: usize = 16;
+
+/// How often a publisher that waits looks whether it may go on.
+const PULSE: Duration = Duration::from_millis(2);
+
+/// A publisher may wait for this part of its time.
+const SHARE: u32 = 10;

@@ -1,0 +1,318 @@
+//! Who receives what is sent to one destination, or to all that match one pattern.
+//!
+//! Receivers are kept in cohorts of those that are encoded alike, at most [`COHORT`] in each. A
+//! publisher takes an [`Audience`], which shares the cohorts; a change copies the cohort that it
+//! touches if an audience holds it. So a change costs the same however many receivers there are,
+//! and a publish after it a step for each cohort.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use crate::encoding::Kind;
+use crate::queues::SharedQueue;
+use crate::subscriber::{Subscriber, SubscriberId};
+
+/// How one subscription receives.
+#[derive(Clone, Debug)]
+pub enum Receiver {
+    /// Its client is written to.
+    Direct(Arc<Subscriber>),
+    /// A queue of its own holds what is not acknowledged.
+    Queued(Arc<SharedQueue>),
+}
+
+/// Receivers that are alike.
+#[derive(Clone, Debug)]
+pub enum Cohort {
+    /// Receivers for which a message is the same, byte for byte.
+    Direct {
+        /// How messages are encoded for them.
+        kind: Kind,
+        /// The id of their subscriptions.
+        id: Option<ByteString>,
+        /// They.
+        members: Few<Arc<Subscriber>>,
+    },
+    /// Receivers that have a queue of their own.
+    Queued(Few<Arc<SharedQueue>>),
+}
+
+/// Most destinations have few receivers: they lie in the cohort itself.
+type Few<T> = SmallVec<[T; 2]>;
+
+/// What a cohort's members have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Direct(Kind, Option<ByteString>),
+    Queued,
+}
+
+/// All receivers at one moment.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// All of them are alike.
+    One(Arc<Cohort>),
+    /// There are several kinds, or very many.
+    Several(Arc<[Arc<Cohort>]>),
+}
+
+/// The receivers of one destination or pattern.
+#[derive(Debug, Default)]
+pub struct Members {
+    /// None of them is empty.
+    cohorts: Vec<Arc<Cohort>>,
+    len: usize,
+    /// Kept while they are many.
+    index: Option<Box<Index>>,
+    /// The audience of several cohorts that was made last, if nothing has changed since.
+    audience: Option<Audience>,
+}
+
+/// Where members are. Trees, because a table that grows stands still while it is moved.
+#[derive(Debug, Default)]
+struct Index {
+    places: BTreeMap<SubscriberId, Place>,
+    /// A cohort that has room, for each key.
+    open: BTreeMap<Key, usize>,
+}
+
+/// A cohort, and a member of it.
+type Place = (usize, usize);
+
+impl Members {
+    /// Adds a receiver, which is not there yet.
+    pub fn insert(&mut self, id: SubscriberId, receiver: Receiver) {
+        self.audience = None;
+        let cohort = self.room_for(&receiver);
+        let members = Arc::make_mut(&mut self.cohorts[cohort]);
+        members.push(receiver);
+        let place = (cohort, members.len() - 1);
+        let (full, key) = (members.is_full(), members.key());
+        self.len += 1;
+        if let Some(index) = &mut self.index {
+            index.places.insert(id, place);
+            if full {
+                index.open.remove(&key);
+            } else {
+                index.open.insert(key, cohort);
+            }
+        } else if self.len > FEW {
+            self.index = Some(Box::new(Index::of(&self.cohorts)));
+        }
+    }
+
+    /// Takes a receiver out. Says whether it was there.
+    pub fn remove(&mut self, id: SubscriberId) -> bool {
+        let Some((cohort, at)) = self.find(id) else {
+            return false;
+        };
+        self.audience = None;
+        self.len -= 1;
+        if self.len <= FEW / 2 {
+            self.index = None;
+        }
+        let members = Arc::make_mut(&mut self.cohorts[cohort]);
+        members.swap_remove(at);
+        let moved = members.id(at);
+        let (empty, key) = (members.is_empty(), members.key());
+        if let Some(index) = &mut self.index {
+            index.places.remove(&id);
+            if let Some(moved) = moved {
+                index.places.insert(moved, (cohort, at));
+            }
+            if !empty {
+                index.open.entry(key.clone()).or_insert(cohort);
+            }
+        }
+        if empty {
+            self.remove_cohort(cohort, &key);
+        }
+        true
+    }
+
+    /// The number of receivers.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The audience, if it is at hand; `Some(None)` if there is no receiver.
+    pub fn known_audience(&self) -> Option<Option<Audience>> {
+        match &self.cohorts[..] {
+            [] => Some(None),
+            [one] => Some(Some(Audience::One(Arc::clone(one)))),
+            _ => self.audience.clone().map(Some),
+        }
+    }
+
+    /// The audience; `None` if there is no receiver.
+    pub fn audience(&mut self) -> Option<Audience> {
+        self.known_audience().unwrap_or_else(|| {
+            let several = Audience::Several(self.cohorts.iter().cloned().collect());
+            self.audience = Some(several.clone());
+            Some(several)
+        })
+    }
+
+    /// The cohort in which a receiver finds room; made if there is none.
+    fn room_for(&mut self, receiver: &Receiver) -> usize {
+        let key = Key::of(receiver);
+        let found = match &self.index {
+            Some(index) => index.open.get(&key).copied(),
+            None => self
+                .cohorts
+                .iter()
+                .position(|cohort| !cohort.is_full() && cohort.key() == key),
+        };
+        found.unwrap_or_else(|| {
+            self.cohorts.push(Arc::new(Cohort::new(key)));
+            self.cohorts.len() - 1
+        })
+    }
+
+    fn find(&self, id: SubscriberId) -> Option<Place> {
+        if let Some(index) = &self.index {
+            return index.places.get(&id).copied();
+        }
+        let mut cohorts = self.cohorts.iter().enumerate();
+        cohorts.find_map(|(number, cohort)| {
+            let at = (0..cohort.len()).find(|at| cohort.id(*at) == Some(id))?;
+            Some((number, at))
+        })
+    }
+
+    /// Takes out an empty cohort; the last one takes its place.
+    fn remove_cohort(&mut self, cohort: usize, key: &Key) {
+        self.cohorts.swap_remove(cohort);
+        if self.cohorts.capacity() > 4 * self.cohorts.len() {
+            self.cohorts.shrink_to(2 * self.cohorts.len());
+        }
+        let Some(index) = &mut self.index else {
+            return;
+        };
+        if index.open.get(key) == Some(&cohort) {
+            index.open.remove(key);
+        }
+        if let Some(moved) = self.cohorts.get(cohort) {
+            if let Some(open) = index.open.get_mut(&moved.key())
+                && *open == self.cohorts.len()
+            {
+                *open = cohort;
+            }
+            index.add(cohort, moved);
+        }
+    }
+}
+
+impl Index {
+    fn of(cohorts: &[Arc<Cohort>]) -> Self {
+        let mut index = Self::default();
+        for (number, cohort) in cohorts.iter().enumerate() {
+            index.add(number, cohort);
+            if !cohort.is_full() {
+                index.open.insert(cohort.key(), number);
+            }
+        }
+        index
+    }
+
+    /// Writes down where the members of a cohort are.
+    fn add(&mut self, number: usize, cohort: &Cohort) {
+        for at in 0..cohort.len() {
+            if let Some(id) = cohort.id(at) {
+                self.places.insert(id, (number, at));
+            }
+        }
+    }
+}
+
+impl Audience {
+    /// The receivers. Several cohorts may be alike.
+    pub fn cohorts(&self) -> &[Arc<Cohort>] {
+        match self {
+            Self::One(cohort) => std::slice::from_ref(cohort),
+            Self::Several(cohorts) => cohorts,
+        }
+    }
+}
+
+impl Cohort {
+    fn new(key: Key) -> Self {
+        match key {
+            Key::Direct(kind, id) => Self::Direct {
+                kind,
+                id,
+                members: Few::new(),
+            },
+            Key::Queued => Self::Queued(Few::new()),
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Direct { kind, id, .. } => Key::Direct(*kind, id.clone()),
+            Self::Queued(_) => Key::Queued,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Direct { members, .. } => members.len(),
+            Self::Queued(queues) => queues.len(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= COHORT
+    }
+
+    /// The name of a member; `None` if it has fewer.
+    fn id(&self, at: usize) -> Option<SubscriberId> {
+        match self {
+            Self::Direct { members, .. } => members.get(at).map(|member| member.id()),
+            Self::Queued(queues) => queues.get(at)?.subscriber().map(|member| member.id()),
+        }
+    }
+
+    /// Adds a receiver with this cohort's key.
+    fn push(&mut self, receiver: Receiver) {
+        match (self, receiver) {
+            (Self::Direct { members, .. }, Receiver::Direct(member)) => members.push(member),
+            (Self::Queued(queues), Receiver::Queued(queue)) => queues.push(queue),
+            _ => debug_assert!(false, "the key says which of the two it is"),
+        }
+    }
+
+    fn swap_remove(&mut self, at: usize) {
+        match self {
+            Self::Direct { members, .. } => drop(members.swap_remove(at)),
+            Self::Queued(queues) => drop(queues.swap_remove(at)),
+        }
+    }
+}
+
+impl Key {
+    fn of(receiver: &Receiver) -> Self {
+        match receiver {
+            Receiver::Direct(member) => Self::Direct(member.kind, member.subscription.id.clone()),
+            Receiver::Queued(_) => Self::Queued,
+        }
+    }
+}
+
+/// The most members of a cohort: what a change copies at most.
+const COHORT: usize = 256;
+
+/// The most members that are searched one by one.
+const FEW: usize = 32;

@@ -1,0 +1,198 @@
+//! A batch of messages on its way to its receivers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use super::audience::{Audience, Cohort};
+use crate::encoding::{Kind, Piece, Run};
+use crate::engine::SessionId;
+use crate::engine::message::Message;
+use crate::outbox::{Outbox, Pushed, Write};
+use crate::queues::{self, SharedQueue};
+use crate::subscriber::Subscriber;
+use crate::turn::Turn;
+
+/// The clients whose outgoing queues a publisher has filled past their mark. It is to read no more
+/// of its own client for a while, see [`Pressure::holds`].
+#[derive(Debug, Default)]
+pub struct Pressure(Vec<Arc<Outbox>>);
+
+/// A batch on its way: what is still to be written, and what became of it.
+pub(super) struct Delivery<'a> {
+    publisher: SessionId,
+    now: Instant,
+    to_flush: Vec<Arc<Outbox>>,
+    pressure: &'a mut Pressure,
+    turn: Turn,
+    pub(super) accepted: usize,
+    pub(super) dropped: usize,
+}
+
+/// Pieces of one run that may be needed again, since several cohorts can be alike. Few, or they
+/// would be memory.
+#[derive(Default)]
+struct Pieces {
+    made: SmallVec<[Made; 4]>,
+    next: usize,
+}
+
+struct Made {
+    kind: Kind,
+    id: Option<ByteString>,
+    piece: Arc<Piece>,
+}
+
+impl Pressure {
+    /// Whether a client still takes what waits for it, and there is too much of it.
+    pub fn holds(&mut self, now: Instant) -> bool {
+        self.0.retain(|outbox| outbox.is_pressed(now));
+        !self.0.is_empty()
+    }
+
+    /// Whether nobody was filled past its mark.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, outbox: &Arc<Outbox>) {
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, outbox)) {
+            self.0.push(Arc::clone(outbox));
+        }
+    }
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(publisher: SessionId, now: Instant, pressure: &'a mut Pressure) -> Self {
+        Self {
+            publisher,
+            now,
+            to_flush: Vec::new(),
+            pressure,
+            turn: Turn::default(),
+            accepted: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Hands a run to its audiences; the first message was accepted under the number `first`.
+    pub(super) async fn deliver(
+        &mut self,
+        audiences: &[Audience],
+        run: &[Message],
+        first: u64,
+        mut encoded: Run<'_>,
+        write: Write,
+    ) {
+        let mut pieces = Pieces::default();
+        let mut compact = None;
+        for cohort in audiences.iter().flat_map(Audience::cohorts) {
+            match &**cohort {
+                Cohort::Direct { kind, id, members } => {
+                    let mut piece = None;
+                    for member in members {
+                        if self.is_own(member) {
+                            continue;
+                        }
+                        let piece = piece.get_or_insert_with(|| {
+                            pieces.get(*kind, id.as_ref(), &mut encoded, &mut self.turn)
+                        });
+                        self.push(member, piece, write);
+                        self.pause().await;
+                    }
+                }
+                Cohort::Queued(queues) => {
+                    for queue in queues {
+                        let compact = compact.get_or_insert_with(|| queues::compact(run));
+                        self.queue(queue, compact, first);
+                        self.pause().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts other work of this batch, in messages and bytes, and lets other tasks run.
+    pub(super) async fn work(&mut self, messages: usize, bytes: usize) {
+        self.turn.add(messages, bytes);
+        self.pause().await;
+    }
+
+    /// Writes what was pushed to be written later.
+    pub(super) async fn flush(&mut self) {
+        for outbox in std::mem::take(&mut self.to_flush) {
+            let written = outbox.flush_for_owner(self.now);
+            self.turn.add(1, written);
+            self.turn.end().await;
+        }
+    }
+
+    /// When the turn is over others have theirs, and first what was pushed is written, or it would
+    /// wait for all that comes behind it.
+    async fn pause(&mut self) {
+        if self.turn.is_over() {
+            self.flush().await;
+            self.turn.end().await;
+        }
+    }
+
+    fn push(&mut self, member: &Subscriber, piece: &Arc<Piece>, write: Write) {
+        let (outbox, number) = (&member.outbox, member.subscription.number);
+        let pushed = outbox.push(piece, number, &member.ended, write, self.now);
+        self.turn.add(1, pushed.written);
+        self.count(pushed, outbox);
+    }
+
+    /// Hands a run to a receiver that has a queue of its own.
+    fn queue(&mut self, queue: &Arc<SharedQueue>, run: &[Arc<Message>], first: u64) {
+        self.turn.add(1 + run.len(), 0);
+        if !queue.subscriber().is_some_and(|member| self.is_own(member)) {
+            self.dropped += queue.push_or_drop(run, first, self.now);
+        }
+    }
+
+    fn is_own(&self, member: &Subscriber) -> bool {
+        member.subscription.no_local && member.session == self.publisher
+    }
+
+    fn count(&mut self, pushed: Pushed, outbox: &Arc<Outbox>) {
+        self.accepted += pushed.accepted;
+        self.dropped += pushed.dropped;
+        if pushed.flush {
+            self.to_flush.push(Arc::clone(outbox));
+        }
+        if pushed.pressed {
+            self.pressure.add(outbox);
+        }
+    }
+}
+
+impl Pieces {
+    fn get(
+        &mut self,
+        kind: Kind,
+        id: Option<&ByteString>,
+        run: &mut Run<'_>,
+        turn: &mut Turn,
+    ) -> Arc<Piece> {
+        let is_it = |made: &&Made| made.kind == kind && made.id.as_ref() == id;
+        if let Some(made) = self.made.iter().find(is_it) {
+            return Arc::clone(&made.piece);
+        }
+        let piece = Arc::new(run.piece(kind, id.map(|id| &**id)));
+        turn.add(1, piece.octets().len());
+        let made = Made {
+            kind,
+            id: id.cloned(),
+            piece: Arc::clone(&piece),
+        };
+        match self.made.get_mut(self.next) {
+            Some(oldest) => *oldest = made,
+            None => self.made.push(made),
+        }
+        self.next = (self.next + 1) % self.made.inline_size();
+        piece
+    }
+}

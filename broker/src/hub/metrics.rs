@@ -1,0 +1,92 @@
+//! What the hub counts, and what is asked of it when metrics are read.
+
+use std::sync::Arc;
+
+use super::{Connections, Loss, Wildcards, all};
+use crate::metrics::{Counter, Counters, Gauge, Registry, number};
+
+/// What the hub counts.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    pub(super) published: Counter,
+    pub(super) delivered: Counter,
+    pub(super) dropped: Counters,
+    pub(super) subscriptions: Gauge,
+    pub(super) subscription_bytes: Gauge,
+}
+
+impl Metrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            published: registry.counter(
+                "stompd_messages_published_total",
+                "Messages accepted from publishers.",
+            ),
+            delivered: registry.counter(
+                "stompd_messages_delivered_total",
+                "Messages handed to a subscriber's socket or outgoing queue, once for each subscriber.",
+            ),
+            dropped: registry.counters(
+                "stompd_messages_dropped_total",
+                "Messages that did not reach a subscriber, by reason.",
+                "reason",
+                Loss::ALL.map(Loss::label),
+            ),
+            subscriptions: registry.gauge("stompd_subscriptions", "Subscriptions now."),
+            subscription_bytes: registry.gauge(
+                "stompd_subscription_bytes",
+                "Bytes of memory that subscriptions take, their ids and patterns included.",
+            ),
+        }
+    }
+}
+
+/// Asks all outboxes what waits in them whenever metrics are read.
+pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
+    let waiting = registry.gauge(
+        "stompd_outboxes_waiting",
+        "Clients for whom something waits in their outgoing queue.",
+    );
+    let frames = registry.gauge(
+        "stompd_outbox_messages",
+        "Messages and replies that wait in the outgoing queues of all clients.",
+    );
+    let bytes = registry.gauge(
+        "stompd_outbox_bytes",
+        "Bytes of memory that the outgoing queues of all clients take; what clients share counts for each.",
+    );
+    let connections = Arc::downgrade(connections);
+    registry.before_reading(move || {
+        let outboxes = connections.upgrade().map(|connections| all(&connections));
+        let loads = outboxes.into_iter().flatten().map(|outbox| outbox.load());
+        let loads: Vec<_> = loads.filter(|load| load.frames > 0).collect();
+        waiting.set(number(loads.len()));
+        frames.set(number(loads.iter().map(|load| load.frames).sum()));
+        bytes.set(number(loads.iter().map(|load| load.octets).sum()));
+    });
+}
+
+/// Asks the patterns what they are whenever metrics are read.
+pub(super) fn observe_patterns(wildcards: &Arc<Wildcards>, limit: usize, registry: &Registry) {
+    let patterns = registry.gauge(
+        "stompd_patterns",
+        "Different patterns with wildcards that clients have subscribed to.",
+    );
+    let cost = registry.gauge(
+        "stompd_pattern_shapes",
+        "Different arrangements of wildcards in these patterns, as [limits] pattern_shapes counts them.",
+    );
+    let most = registry.gauge(
+        "stompd_pattern_shapes_limit",
+        "The most there may be: [limits] pattern_shapes.",
+    );
+    most.set(number(limit));
+    let wildcards = Arc::downgrade(wildcards);
+    registry.before_reading(move || {
+        if let Some(wildcards) = wildcards.upgrade() {
+            let load = wildcards.load();
+            cost.set(number(load.0));
+            patterns.set(number(load.1));
+        }
+    });
+}

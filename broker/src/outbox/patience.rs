@@ -1,0 +1,67 @@
+//! How long publishers wait for a client that has not read what they sent before.
+//!
+//! A burst can be more than an outbox holds although its client reads as fast as it can. So when an
+//! outbox is half full its publishers wait a while. The client is given a fixed time for that,
+//! which is renewed each time a part of the outbox has been written: a client that reads well is
+//! waited for again and again, one that is dead or hopelessly slow once.
+
+use std::time::{Duration, Instant};
+
+use super::{Load, Policy};
+
+/// The time that one client was given.
+#[derive(Debug, Default)]
+pub(super) struct Patience(Option<Pressed>);
+
+/// Since when a client is waited for, and what it had taken by then.
+#[derive(Debug)]
+struct Pressed {
+    since: Instant,
+    drained: Load,
+}
+
+impl Patience {
+    /// Whether publishers should wait: so much `waits`, and so much has `moved`, at last at the
+    /// time that comes with it.
+    pub(super) fn is_pressed(
+        &mut self,
+        waits: Load,
+        moved: (Load, Instant),
+        policy: Policy,
+        now: Instant,
+    ) -> bool {
+        let bounds = policy.bounds;
+        // Once it is pressed it is to be well below the mark again.
+        let mark = |bound: usize| bound / PART * if self.0.is_some() { LOW } else { HIGH };
+        if waits.frames <= mark(bounds.messages) && waits.octets <= mark(bounds.octets) {
+            self.0 = None;
+            return false;
+        }
+        let (drained, last) = moved;
+        let pressed = self.0.get_or_insert(Pressed {
+            since: now,
+            drained,
+        });
+        if drained.frames - pressed.drained.frames >= (bounds.messages / PART).max(1)
+            || drained.octets - pressed.drained.octets >= (bounds.octets / PART).max(1)
+        {
+            *pressed = Pressed {
+                since: now,
+                drained,
+            };
+        }
+        let moved = last.max(pressed.since);
+        now.saturating_duration_since(pressed.since) < policy.patience
+            && now.saturating_duration_since(moved) < STUCK
+    }
+}
+
+/// When this part of an outbox has been written, its client is given all the time again.
+const PART: usize = 32;
+
+/// So many of these parts wait when publishers begin to give the client time, and when they end.
+const HIGH: usize = PART / 2;
+const LOW: usize = HIGH - 2;
+
+/// A client of which the kernel takes nothing for this long is not waited for.
+const STUCK: Duration = Duration::from_millis(100);
