@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acks;
+mod audience;
 mod client;
 mod demo;
 mod fairness;
 mod handshake;
 mod hub;
+mod isolation;
 mod limits;
 mod metrics;
 mod outbox;

@@ -1,0 +1,472 @@
+//! What one client does, and what others notice of it. `tests/adversary` measures it; here is
+//! what can be said without a clock.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use stomp_codec::{Headers, Version};
+use stompd::config::SlowConsumer;
+use stompd::encoding::{Ids, Kind, Piece, Run, Scratch};
+use stompd::engine::SessionId;
+use stompd::engine::destination::{Destination, Pattern};
+use stompd::engine::message::Message;
+use stompd::engine::queue;
+use stompd::engine::refusal::Refusal;
+use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
+use stompd::framing::Framing;
+use stompd::hub::{self, Hub, Pressure};
+use stompd::metrics::Registry;
+use stompd::outbox::{Bounds, Flushed, Outbox, PIECE, Policy, Write};
+use stompd::queues;
+use stompd::subscriber::Subscriber;
+use support::broker::TestBroker;
+use support::peer::Peer;
+use support::script::wire;
+use support::wire::MemoryWire;
+use tokio::io::AsyncWriteExt;
+
+const KIND: Kind = Kind {
+    version: Version::V1_2,
+    framing: Framing::Tcp,
+};
+
+fn policy() -> Policy {
+    Policy {
+        bounds: Bounds {
+            octets: 1 << 20,
+            messages: 1 << 16,
+            piece: PIECE,
+        },
+        slow_consumer: SlowConsumer::Disconnect,
+        patience: Duration::from_secs(1),
+    }
+}
+
+fn hub(pattern_shapes: usize) -> Hub {
+    let settings = hub::Settings {
+        policy: policy(),
+        pattern_shapes,
+    };
+    let queues = queues::Settings {
+        bounds: queue::Bounds {
+            messages: 1000,
+            octets: 1 << 20,
+        },
+        metrics: false,
+    };
+    Hub::new("m", settings, queues, &Registry::new())
+}
+
+fn message(destination: &str, body: impl Into<Bytes>) -> Message {
+    Message {
+        destination: Destination::parse(destination).unwrap(),
+        headers: Headers::new(),
+        body: body.into(),
+    }
+}
+
+fn piece(size: usize) -> Arc<Piece> {
+    let messages = [message("/topic/a", vec![b'x'; size])];
+    let ids = Ids {
+        prefix: "m",
+        first: 1,
+    };
+    Arc::new(Run::new(&messages, ids, &mut Scratch::default()).piece(KIND, Some("s")))
+}
+
+/// A client of the hub with a subscription, and the socket behind it.
+fn subscribe(
+    hub: &Hub,
+    session: u64,
+    id: &str,
+    pattern: &str,
+) -> (Arc<Subscriber>, Arc<MemoryWire>) {
+    let wire = MemoryWire::open();
+    let socket = Arc::<MemoryWire>::clone(&wire);
+    let subscriber = Arc::new(Subscriber {
+        session: SessionId(session),
+        subscription: Subscription {
+            number: 1,
+            id: Some(id.into()),
+            pattern: Pattern::parse(pattern).unwrap(),
+            mode: AckMode::Auto,
+            prefetch: Prefetch {
+                messages: 1000,
+                octets: None,
+            },
+            no_local: false,
+        },
+        kind: KIND,
+        outbox: Arc::new(Outbox::new(socket, policy(), Instant::now())),
+        ended: AtomicBool::new(false),
+        progress: Arc::default(),
+    });
+    let place = hub.take_place(&subscriber.subscription.pattern).unwrap();
+    hub.subscribe(&subscriber, place, Instant::now());
+    (subscriber, wire)
+}
+
+/// Runs to the end. Says how often others had their turn, and calls `each` each time.
+fn turns<F: Future>(future: F, mut each: impl FnMut(usize)) -> usize {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut turns = 0;
+    while let Poll::Pending = future.as_mut().poll(&mut context) {
+        turns += 1;
+        each(turns);
+    }
+    turns
+}
+
+// --- Turns --------------------------------------------------------------------------------------
+
+#[test]
+fn a_publisher_ends_its_turn_by_the_bytes_it_copies_and_writes() {
+    let hub = hub(10);
+    let _clients: Vec<_> = (1..=20)
+        .map(|number| subscribe(&hub, number, &format!("s{number}"), "/topic/large"))
+        .collect();
+    let batch = [message("/topic/large", vec![b'x'; 4 << 20])];
+    let mut pressure = Pressure::default();
+    let publish = hub.publish(&batch, SessionId(0), &mut pressure, Instant::now());
+    // Each of the twenty gets a copy of its own, and it is written.
+    assert!(turns(publish, |_| ()) >= 20);
+}
+
+#[test]
+fn a_message_does_not_wait_for_a_large_audience_behind_it_in_the_same_read() {
+    let hub = hub(10);
+    let (_small, wire) = subscribe(&hub, 1, "s", "/topic/small");
+    let _crowd: Vec<_> = (2..=5000)
+        .map(|number| subscribe(&hub, number, "s", "/topic/large"))
+        .collect();
+    let batch = [message("/topic/small", "1"), message("/topic/large", "2")];
+    let mut pressure = Pressure::default();
+    let publish = hub.publish(&batch, SessionId(0), &mut pressure, Instant::now());
+    let all = turns(publish, |_| {
+        assert!(!wire.is_empty(), "it was written in the first turn")
+    });
+    assert!(all > 10);
+}
+
+// --- Outboxes -----------------------------------------------------------------------------------
+
+/// A client is in a long step: it has replies that it has not written yet.
+#[test]
+fn a_client_that_is_busy_is_not_cut_for_what_its_socket_would_take() {
+    let now = Instant::now();
+    let wire = MemoryWire::open();
+    let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
+    outbox.reply(Bytes::from_static(b"RECEIPT\n\n\0"), now);
+    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    for _ in 0..1000 {
+        let pushed = outbox.push(&piece, 1, &never, Write::Now, now);
+        assert_eq!((pushed.accepted, pushed.dropped), (1, 0));
+    }
+    assert!(!outbox.has_signals());
+    assert!(wire.len() > 9 << 20, "others have written for it");
+    assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
+}
+
+#[test]
+fn a_piece_counts_with_what_it_takes_beside_its_messages() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(0);
+    let policy = Policy {
+        patience: Duration::ZERO,
+        ..policy()
+    };
+    let outbox = Outbox::new(wire, policy, now);
+    let (piece, never) = (piece(0), AtomicBool::new(false));
+    let mut taken = 0;
+    while !outbox.has_signals() {
+        taken += outbox.push(&piece, 1, &never, Write::Now, now).accepted;
+    }
+    let size = piece.octets().len() + PIECE;
+    assert!((1_usize << 20).abs_diff(taken * size) < 2 * size, "{taken}");
+}
+
+#[test]
+fn a_line_that_was_long_gives_its_room_back() {
+    let now = Instant::now();
+    let wire = MemoryWire::taking(0);
+    let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
+    let (piece, never) = (piece(1), AtomicBool::new(false));
+    for _ in 0..2000 {
+        outbox.push(&piece, 1, &never, Write::Now, now);
+    }
+    assert!(outbox.memory() > 100_000);
+    wire.allow(usize::MAX);
+    while outbox.flush(now).unwrap() == Flushed::Some {}
+    assert!(outbox.memory() < 2048, "{}", outbox.memory());
+}
+
+// --- Back-pressure ------------------------------------------------------------------------------
+
+/// Fills an outbox past its mark, and says since when.
+fn pressed(wire: &Arc<MemoryWire>) -> (Outbox, Instant) {
+    let now = Instant::now();
+    let outbox = Outbox::new(Arc::<MemoryWire>::clone(wire), policy(), now);
+    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    while !outbox.push(&piece, 1, &never, Write::Now, now).pressed {}
+    assert!((1_usize << 19).abs_diff(outbox.load().octets) < 20_000);
+    (outbox, now)
+}
+
+#[test]
+fn publishers_wait_for_a_client_until_it_has_taken_enough() {
+    let wire = MemoryWire::taking(0);
+    let (outbox, now) = pressed(&wire);
+    assert!(outbox.is_pressed(now));
+    wire.allow(100_000);
+    let _ = outbox.flush(now);
+    assert!(!outbox.is_pressed(now));
+}
+
+#[test]
+fn publishers_wait_for_a_client_that_takes_nothing_for_a_moment_only() {
+    let wire = MemoryWire::taking(0);
+    let (outbox, now) = pressed(&wire);
+    assert!(outbox.is_pressed(now + Duration::from_millis(90)));
+    assert!(!outbox.is_pressed(now + Duration::from_millis(110)));
+}
+
+#[test]
+fn publishers_wait_for_a_client_that_takes_little_for_as_long_as_the_setting_says() {
+    let wire = MemoryWire::taking(0);
+    let (outbox, start) = pressed(&wire);
+    let mut now = start;
+    while outbox.is_pressed(now) {
+        now += Duration::from_millis(50);
+        wire.allow(10);
+        let _ = outbox.flush(now);
+    }
+    assert_eq!(now - start, Duration::from_secs(1));
+    // No publisher waits again before it has taken more.
+    assert!(!outbox.is_pressed(now + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_client_that_goes_on_taking_is_waited_for_again() {
+    let wire = MemoryWire::taking(0);
+    let (outbox, start) = pressed(&wire);
+    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    let mut now = start;
+    for _ in 0..100 {
+        now += Duration::from_millis(99);
+        wire.allow(10_000);
+        let _ = outbox.flush(now);
+        assert!(outbox.push(&piece, 1, &never, Write::Now, now).pressed);
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_client_whose_oldest_messages_are_dropped() {
+    let now = Instant::now();
+    let policy = Policy {
+        slow_consumer: SlowConsumer::DropOldest,
+        ..policy()
+    };
+    let outbox = Outbox::new(MemoryWire::taking(0), policy, now);
+    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    for _ in 0..200 {
+        assert!(!outbox.push(&piece, 1, &never, Write::Now, now).pressed);
+    }
+}
+
+/// Reads more slowly than the publisher writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_reaches_a_client_that_reads_on() {
+    let broker = TestBroker::with(|config| {
+        config.limits.outbox_bytes = 512 * 1024;
+        config.limits.body = 64 * 1024;
+        config.queue.prefetch_bytes = 512 * 1024;
+    })
+    .await;
+    let mut reader = broker.connected_ws().await;
+    SockRef::from(&reader.stream)
+        .set_recv_buffer_size(64 * 1024)
+        .unwrap();
+    reader.subscribe("s", "/topic/burst").await;
+    let mut publisher = broker.connected_tcp().await;
+    let body = "x".repeat(1000);
+    let writer = tokio::spawn(async move {
+        let frame = wire(&format!("SEND\ndestination:/topic/burst\n\n{body}"));
+        publisher.raw(&frame.repeat(20_000)).await;
+        publisher.sync().await;
+    });
+    for number in 0..20_000 {
+        if number % 2000 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        reader.expect("MESSAGE\nsubscription:s\n*").await;
+    }
+    writer.await.unwrap();
+    reader.sync().await;
+    assert_eq!(broker.refusals("slow_consumer").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_cut_as_slow_and_reads_on_learns_why() {
+    let broker = TestBroker::with(|config| {
+        config.limits.outbox_bytes = 256 * 1024;
+        config.limits.body = 64 * 1024;
+        config.limits.patience = Duration::ZERO;
+    })
+    .await;
+    for websocket in [true, false] {
+        let mut slow = if websocket {
+            broker.connected_ws().await
+        } else {
+            broker.connected_tcp().await
+        };
+        slow.subscribe("s", "/topic/flood").await;
+        let before = broker.refusals("slow_consumer").await;
+        let mut publisher = broker.connected_tcp().await;
+        let frame = wire(&format!(
+            "SEND\ndestination:/topic/flood\n\n{}",
+            "x".repeat(16 * 1024)
+        ));
+        while broker.refusals("slow_consumer").await == before {
+            publisher.raw(&frame.repeat(100)).await;
+            publisher.sync().await;
+        }
+        // What was written before, the rest of a frame, then the reason.
+        let error = loop {
+            let frame = slow.frame().await;
+            if !frame.starts_with("MESSAGE") {
+                break frame;
+            }
+        };
+        assert!(error.starts_with("ERROR\nmessage:slow consumer"), "{error}");
+        slow.expect_close(4007).await;
+    }
+}
+
+// --- Patterns -----------------------------------------------------------------------------------
+
+#[test]
+fn the_arrangements_of_wildcards_of_all_clients_are_limited() {
+    let hub = hub(2);
+    let (one, _) = subscribe(&hub, 1, "s", "/topic/*.a");
+    subscribe(&hub, 2, "s", "/topic/*.b");
+    subscribe(&hub, 3, "s", "/topic/#");
+    let third = Pattern::parse("/topic/*/a").unwrap();
+    let refused = Refusal::ShapesUsedUp { limit: 2 };
+    assert_eq!(hub.take_place(&third).err(), Some(refused.clone()));
+    hub.unsubscribe(&one, None, Instant::now());
+    assert_eq!(hub.take_place(&third).err(), Some(refused));
+    // A place that is given back is free again.
+    let hub = self::hub(1);
+    let place = hub.take_place(&third).unwrap();
+    assert!(
+        hub.take_place(&Pattern::parse("/topic/#").unwrap())
+            .is_err()
+    );
+    hub.give_back(place, &third);
+    assert!(hub.take_place(&Pattern::parse("/topic/#").unwrap()).is_ok());
+}
+
+#[tokio::test]
+async fn a_pattern_beyond_the_limits_is_refused_and_the_receipt_is_not_sent() {
+    let broker = TestBroker::with(|config| {
+        config.limits.pattern_shapes = 2;
+        config.limits.connection_pattern_shapes = 1;
+    })
+    .await;
+    let mut client = broker.connected_tcp().await;
+    client.subscribe("1", "/topic/*.a").await;
+    client.subscribe("2", "/topic/*.b").await;
+    client
+        .send("SUBSCRIBE\nid:3\nreceipt:r\ndestination:/topic/#")
+        .await;
+    client
+        .expect("ERROR\nmessage:subscriptions with more than 1 arrangements of wildcards\nreceipt-id:r\n*")
+        .await;
+    client.expect_close(1013).await;
+    let mut others = Vec::new();
+    for (number, pattern) in ["/topic/#", "/topic/*/a"].iter().enumerate() {
+        let mut other = broker.connected_tcp().await;
+        other.subscribe("1", pattern).await;
+        broker
+            .expect_metric("stompd_pattern_shapes", number as u32 + 1)
+            .await;
+        others.push(other);
+    }
+    let mut late = broker.connected_tcp().await;
+    late.send("SUBSCRIBE\nid:1\nreceipt:r\ndestination:/topic/a.*")
+        .await;
+    late.expect("ERROR\nmessage:the subscriptions of all clients have 2 *\nreceipt-id:r\n*")
+        .await;
+    late.expect_close(1013).await;
+    assert_eq!(broker.refusals("pattern_shapes").await, 2);
+    drop(others);
+    broker.wait_for("stompd_patterns", 0.0).await;
+    broker.wait_for("stompd_subscription_bytes", 0.0).await;
+}
+
+// --- Subscriptions ------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn the_memory_of_a_connections_subscriptions_is_limited() {
+    let broker = TestBroker::with(|config| config.limits.subscription_bytes = 100_000).await;
+    let mut client = broker.connected_tcp().await;
+    let long = "i".repeat(10_000);
+    for number in 0..9 {
+        client
+            .subscribe(&format!("{number}{long}"), "/topic/a")
+            .await;
+    }
+    // What ends makes room.
+    client.send(&format!("UNSUBSCRIBE\nid:0{long}")).await;
+    client.subscribe(&format!("9{long}"), "/topic/a").await;
+    client
+        .send(&format!("SUBSCRIBE\nid:10{long}\ndestination:/topic/a"))
+        .await;
+    client
+        .expect("ERROR\nmessage:subscriptions of more than 100000 bytes\n*")
+        .await;
+    client.expect_close(1013).await;
+    assert_eq!(broker.refusals("subscription_bytes").await, 1);
+}
+
+// --- Dead clients -------------------------------------------------------------------------------
+
+/// Its output is blocked for longer than the interval of its heart-beats, and the end of its socket
+/// is found by a write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_socket_broke_gets_no_heart_beats_and_ends() {
+    let broker = TestBroker::with(|config| {
+        config.heart_beat.send = Duration::from_millis(100);
+        config.limits.patience = Duration::ZERO;
+    })
+    .await;
+    let mut client = broker.tcp().await;
+    client
+        .send("CONNECT\naccept-version:1.2\nheart-beat:0,100")
+        .await;
+    client.expect("CONNECTED\n*").await;
+    client.subscribe("s", "/topic/flood").await;
+    let mut publisher = broker.connected_tcp().await;
+    let frame = wire(&format!(
+        "SEND\ndestination:/topic/flood\n\n{}",
+        "x".repeat(60_000)
+    ));
+    publisher.raw(&frame.repeat(120)).await;
+    publisher.sync().await;
+    assert!(broker.metric("stompd_outboxes_waiting").await > 0.5);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    client.stream.write_all(b"\n").await.unwrap();
+    let beats = broker.metric("stompd_heart_beats_sent_total").await;
+    drop::<Peer>(client);
+    broker
+        .wait_for("stompd_connections{transport=\"tcp\"}", 1.0)
+        .await;
+    assert!(broker.metric("stompd_heart_beats_sent_total").await - beats < 5.0);
+}
