@@ -7,6 +7,7 @@
 //! one unit.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use stomp_codec::{Version, write_header, write_headers};
@@ -32,6 +33,8 @@ pub struct Piece {
     octets: Vec<u8>,
     ends: Vec<u32>,
     destination: Destination,
+    /// Whether it is counted in [`WAITING`].
+    waits: AtomicBool,
 }
 
 /// The ids of a run of messages: one prefix, then numbers that follow each other.
@@ -123,6 +126,7 @@ impl<'a> Run<'a> {
             octets,
             ends,
             destination: messages[0].destination.clone(),
+            waits: AtomicBool::new(false),
         }
     }
 }
@@ -166,7 +170,16 @@ impl Piece {
             octets,
             ends,
             destination,
+            waits: AtomicBool::new(false),
         })
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if *self.waits.get_mut() {
+            WAITING.fetch_sub(self.memory(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -240,6 +253,17 @@ impl Piece {
         &self.octets
     }
 
+    /// It waits for a client, and is counted by [`waiting_bytes`] from now on until nobody has it.
+    pub fn wait(&self) {
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            WAITING.fetch_add(self.memory(), Ordering::Relaxed);
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.octets.capacity() + self.ends.capacity() * size_of::<u32>() + PIECE
+    }
+
     /// Where the messages were sent.
     pub fn destination(&self) -> &Destination {
         &self.destination
@@ -274,6 +298,18 @@ fn write_rest(out: &mut Vec<u8>, message: &Message, version: Version) {
         out.extend_from_slice(part.as_bytes());
     }
 }
+
+/// Bytes of memory that pieces take that wait for clients, each counted once however many clients
+/// wait for it. Of the whole process, as an allocator would tell it: nobody else sees when the last
+/// client lets a piece go.
+pub fn waiting_bytes() -> usize {
+    WAITING.load(Ordering::Relaxed)
+}
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// What a piece takes beside its messages, with what the allocator adds.
+const PIECE: usize = 176;
 
 fn is_utf8(body: &Bytes) -> bool {
     simdutf8::basic::from_utf8(body).is_ok()

@@ -325,16 +325,15 @@ impl Connection {
     }
 
     fn on_signal(&mut self) -> Result<(), End> {
-        match self.outbox.take_signal() {
-            None => return Ok(()),
-            Some(Signal::Lost) => {
-                self.outbox.close();
-                return Ok(());
+        while let Some(signal) = self.outbox.take_signal() {
+            match signal {
+                Signal::Lost => self.outbox.close(),
+                Signal::Overflow => self.session.on_failure(&Refusal::SlowConsumer, None),
+                Signal::Stop => self.session.on_stop(),
             }
-            Some(Signal::Overflow) => self.session.on_failure(&Refusal::SlowConsumer, None),
-            Some(Signal::Stop) => self.session.on_stop(),
+            self.end_by_session()?;
         }
-        self.end_by_session()
+        Ok(())
     }
 
     /// Stops reading a client whose replies pile up, or while its login is decided. When that is

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Connections, Loss, Wildcards, all};
+use crate::encoding::waiting_bytes;
 use crate::metrics::{Counter, Counters, Gauge, Registry, number};
+use crate::outbox::Load;
 
 /// What the hub counts.
 #[derive(Debug)]
@@ -53,16 +55,27 @@ pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
     );
     let bytes = registry.gauge(
         "stompd_outbox_bytes",
-        "Bytes of memory that the outgoing queues of all clients take; what clients share counts for each.",
+        "Bytes that wait in the outgoing queues of all clients; what clients share counts for each.",
+    );
+    let memory = registry.gauge(
+        "stompd_outbox_memory_bytes",
+        "Bytes of memory that the outgoing queues of all clients take; what clients share counts once.",
     );
     let connections = Arc::downgrade(connections);
     registry.before_reading(move || {
         let outboxes = connections.upgrade().map(|connections| all(&connections));
-        let loads = outboxes.into_iter().flatten().map(|outbox| outbox.load());
-        let loads: Vec<_> = loads.filter(|load| load.frames > 0).collect();
-        waiting.set(number(loads.len()));
-        frames.set(number(loads.iter().map(|load| load.frames).sum()));
-        bytes.set(number(loads.iter().map(|load| load.octets).sum()));
+        let mut held = waiting_bytes();
+        let (mut clients, mut all) = (0, Load::default());
+        for outbox in outboxes.into_iter().flatten() {
+            let load = outbox.load();
+            clients += usize::from(load.frames > 0);
+            all = all.with(load);
+            held += outbox.memory();
+        }
+        waiting.set(number(clients));
+        frames.set(number(all.frames));
+        bytes.set(number(all.octets));
+        memory.set(number(held));
     });
 }
 

@@ -191,6 +191,7 @@ impl Backlog {
             written == 0 || self.items.is_empty(),
             "only the front is partly written"
         );
+        piece.wait();
         let load = Load::of(piece, &range);
         let is_topic = track.is_none();
         self.load_mut(is_topic).add(load);
@@ -673,7 +674,9 @@ impl Load {
         *self = self.with(other);
     }
 
-    pub(super) fn with(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
         Self {
             frames: self.frames + other.frames,
             octets: self.octets + other.octets,

@@ -22,6 +22,7 @@ export class Broker {
     const broker = new Broker();
     broker.#settings = settings;
     broker.port = await freePort();
+    broker.tcp = await freePort();
     await broker.up();
     return broker;
   }
@@ -33,7 +34,8 @@ export class Broker {
   /** Starts the process, also again after `stop` or `kill`, on the same port. */
   async up() {
     const address = `127.0.0.1:${this.port}`;
-    const args = ['serve', '--config', CONFIG, '--websocket', address, '--tcp', '', '--admin', ''];
+    const tcp = `127.0.0.1:${this.tcp}`;
+    const args = ['serve', '--config', CONFIG, '--websocket', address, '--tcp', tcp, '--admin', ''];
     const env = { ...cleanEnvironment(), ...this.#settings };
     this.#process = spawn(BINARY, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process.on('error', (error) => (this.#log += `cannot run ${BINARY}: ${error.message}\n`));
