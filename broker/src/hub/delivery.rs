@@ -100,14 +100,18 @@ impl<'a> Delivery<'a> {
                             pieces.get(*kind, id.as_ref(), &mut encoded, &mut self.turn)
                         });
                         self.push(member, piece, write);
-                        self.pause().await;
+                        if self.turn.is_over() {
+                            self.pause().await;
+                        }
                     }
                 }
                 Cohort::Queued(queues) => {
                     for queue in queues {
                         let compact = compact.get_or_insert_with(|| queues::compact(run));
                         self.queue(queue, compact, first);
-                        self.pause().await;
+                        if self.turn.is_over() {
+                            self.pause().await;
+                        }
                     }
                 }
             }
@@ -117,7 +121,9 @@ impl<'a> Delivery<'a> {
     /// Counts other work of this batch, in messages and bytes, and lets other tasks run.
     pub(super) async fn work(&mut self, messages: usize, bytes: usize) {
         self.turn.add(messages, bytes);
-        self.pause().await;
+        if self.turn.is_over() {
+            self.pause().await;
+        }
     }
 
     /// Writes what was pushed to be written later.
@@ -129,13 +135,11 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// When the turn is over others have theirs, and first what was pushed is written, or it would
-    /// wait for all that comes behind it.
+    /// The turn is over: others have theirs, and first what was pushed is written, or it would wait
+    /// for all that comes behind it.
     async fn pause(&mut self) {
-        if self.turn.is_over() {
-            self.flush().await;
-            self.turn.end().await;
-        }
+        self.flush().await;
+        self.turn.end().await;
     }
 
     fn push(&mut self, member: &Subscriber, piece: &Arc<Piece>, write: Write) {
