@@ -10,7 +10,7 @@ use stompd::framing::Framing;
 use support::world::World;
 
 const CONNECTED: &str =
-    "CONNECTED|version:1.2|session:00000000000000c1|server:stompd/test|heart-beat:10000,10000";
+    "CONNECTED|version:1.2|session:00000000000000c1|server:stompd/test|heart-beat:1000,10000";
 
 const NO_COMMON_VERSION: &str =
     "< ERROR|message:no common version with \"*\"|version:1.0,1.1,1.2|content-type:text/plain||*
@@ -991,7 +991,34 @@ fn our_own_heart_beats_are_what_the_settings_say() {
         settings.ping = Duration::ZERO;
     });
     world.check(
-        "> CONNECT|accept-version:1.2|heart-beat:1000,1000
+        "> CONNECT|accept-version:1.2|heart-beat:1500,1000
+#[test]
+fn rule_10_a_client_that_beats_faster_is_taken_at_its_word() {
+    // What the client says, what CONNECTED says, when an EOL is due and when a Ping is.
+    for (client, ours, eol, ping) in [
+        ("1000,1000", "1000,1000", Some(1000), 1500),
+        ("500,500", "1000,1000", Some(1000), 1500),
+        ("4000,2500", "1000,4000", Some(2500), 6000),
+        ("10000,10000", "1000,10000", Some(10_000), 15_000),
+        ("20000,20000", "1000,10000", Some(20_000), 25_000),
+        ("0,0", "1000,10000", None, 25_000),
+    ] {
+        let mut world = World::websocket();
+        world.check(&format!(
+            "> CONNECT|accept-version:1.2|heart-beat:{client}
+             < CONNECTED|version:1.2|*|heart-beat:{ours}"
+        ));
+        world.pass(Duration::from_secs(26));
+        let log = world.log();
+        let first = |wanted: &str| {
+            let found = log.iter().find(|(_, line)| line == wanted);
+            found.map(|(at, _)| at.as_millis())
+        };
+        assert_eq!(first("! EOL"), eol, "{client}: {log:?}");
+        assert_eq!(first("! PING"), Some(ping), "{client}: {log:?}");
+    }
+}
+
          < CONNECTED|version:1.2|*|heart-beat:0,1500
          @ 2249ms
          @ 1ms

@@ -67,7 +67,7 @@ impl World {
     pub fn with(framing: Framing, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             server: "stompd/test".into(),
-            send: Duration::from_secs(10),
+            send: Duration::from_secs(1),
             want: Duration::from_secs(10),
             ping: Duration::from_secs(25),
             stall: Duration::from_secs(30),

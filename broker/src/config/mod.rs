@@ -71,7 +71,8 @@ pub struct HeartBeat {
     /// The broker offers to send something at least this often. Zero: it offers nothing.
     #[serde(with = "As::<Interval>")]
     pub send: Duration,
-    /// The broker asks clients to send something at least this often. Zero: it asks for nothing.
+    /// The broker asks clients to send something at least this often, and those that offer to send
+    /// more often to do that. Zero: it asks for nothing.
     #[serde(with = "As::<Interval>")]
     pub want: Duration,
     /// A WebSocket on which nothing was written, or nothing was read, for this long gets a Ping,
@@ -231,7 +232,7 @@ impl Default for Listen {
 impl Default for HeartBeat {
     fn default() -> Self {
         Self {
-            send: Duration::from_secs(10),
+            send: Duration::from_secs(1),
             want: Duration::from_secs(10),
             ping: Duration::from_secs(25),
         }

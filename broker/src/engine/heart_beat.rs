@@ -179,6 +179,22 @@ impl HeartBeat {
 }
 
 impl Intervals {
+    /// What to name in CONNECTED to a client that named `client`, where `self` is what the settings
+    /// say. A client that offers to send more often than we want is taken at its word, down to
+    /// [`FASTEST`]: it costs little, and it is found sooner when it has gone.
+    #[must_use]
+    pub fn answer(self, client: Self) -> Self {
+        let offered = if client.send == 0 {
+            u32::MAX
+        } else {
+            client.send.max(FASTEST)
+        };
+        Self {
+            want: self.want.min(offered),
+            ..self
+        }
+    }
+
     /// Reads the value of a `heart-beat` header: two whole numbers with a comma between them.
     pub fn parse(text: &str) -> Option<Self> {
         let (send, want) = text.split_once(',')?;
@@ -188,6 +204,9 @@ impl Intervals {
         })
     }
 }
+
+/// The shortest interval that a client can talk us into, in milliseconds.
+pub const FASTEST: u32 = 1000;
 
 fn milliseconds(text: &str) -> Option<u32> {
     // `parse` alone would take a sign.
@@ -313,6 +332,29 @@ mod tests {
         assert_eq!(interval(10, 0), Duration::ZERO);
         assert_eq!(interval(10, 20), Duration::from_millis(20));
         assert_eq!(interval(30, 20), Duration::from_millis(30));
+    }
+
+    #[test]
+    fn rule_10_a_client_that_offers_to_send_more_often_is_asked_to_down_to_a_second() {
+        let wanted = |own, offered| {
+            let own = Intervals { send: 7, want: own };
+            let client = Intervals {
+                send: offered,
+                want: 3,
+            };
+            let answer = own.answer(client);
+            assert_eq!(answer.send, 7);
+            answer.want
+        };
+        assert_eq!(wanted(10_000, 1000), 1000);
+        assert_eq!(wanted(10_000, 4000), 4000);
+        assert_eq!(wanted(10_000, 1), 1000);
+        assert_eq!(wanted(10_000, 10_000), 10_000);
+        assert_eq!(wanted(10_000, u32::MAX), 10_000);
+        // What offers nothing, and what we want even more often than a second, is left as it is.
+        assert_eq!(wanted(10_000, 0), 10_000);
+        assert_eq!(wanted(500, 1), 500);
+        assert_eq!(wanted(0, 1), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const TALK = [
   ['Ada', 'Point at this line'],
 ];
 
-const broker = await DemoBroker.start({ STOMPD__HEART_BEAT__SEND: '10s', STOMPD__HEART_BEAT__WANT: '10s' });
+const broker = await DemoBroker.start({ STOMPD__HEART_BEAT__SEND: '1s', STOMPD__HEART_BEAT__WANT: '10s' });
 const browser = await Browser.start(['--force-color-profile=srgb', '--font-render-hinting=none']);
 try {
   await take();

@@ -9,6 +9,9 @@ import { pass } from './support/time.js';
 
 const broker = await Broker.start();
 after(() => broker.stop());
+/** As a broker without a configuration. */
+const plain = await Broker.start({ STOMPD__HEART_BEAT__SEND: '1s', STOMPD__HEART_BEAT__WANT: '10s' });
+after(() => plain.stop());
 
 const INTERVAL = 1_000;
 const SHORT = 500;
@@ -30,6 +33,15 @@ describe('heart-beats', { concurrency: true }, () => {
     assert.ok(peer.beats.length >= 4, `${peer.beats.length} heart-beats in 5 intervals`);
     assert.equal(peer.closes.length, 0);
     await peer.publish({ destination: '/topic/alive', body: 'x' });
+  });
+
+  testEach('may come each second with the defaults', plain, { versions: BEATING }, async ({ connect }) => {
+    const peer = await connect(beating);
+    assert.equal(peer.connected.headers['heart-beat'], '1000,1000');
+    await pass(5 * INTERVAL);
+    assert.ok(peer.beats.length >= 4, `${peer.beats.length} heart-beats in 5 intervals`);
+    const slow = await connect({ heartbeatOutgoing: 10_000, heartbeatIncoming: 10_000 });
+    assert.equal(slow.connected.headers['heart-beat'], '1000,10000');
   });
 
   testEach('there are none at 1.0, and the client stays', broker, { versions: ['1.0'] }, async ({ connect }) => {

@@ -76,7 +76,8 @@ impl Session {
         let own = Intervals {
             send: milliseconds(self.settings.send),
             want: milliseconds(self.settings.want),
-        };
+        }
+        .answer(intervals);
         let mut connected = Frame::new(Command::Connected)
             .with_header("version", self.version.as_str())
             .with_header("session", &self.id.to_string())
