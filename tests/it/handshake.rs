@@ -304,6 +304,48 @@ async fn rule_53_a_request_that_does_not_end_in_time_is_answered_408() {
 }
 
 #[tokio::test]
+async fn a_request_names_its_host_once() {
+    let broker = TestBroker::start().await;
+    let good = upgrade("/ws", &[]);
+    let host = "Host: localhost\r\n";
+    for bad in [
+        "",
+        "Host:\r\n",
+        "Host: local host\r\n",
+        "Host: localhost/ws\r\n",
+        "Host: me@localhost\r\n",
+        "Host: localhost:ws\r\n",
+        "Host: caf\u{e9}\r\n",
+        "Host: localhost\r\nHost: localhost\r\n",
+        "Host: localhost\r\nhost: example.org\r\n",
+    ] {
+        for request in [
+            good.clone(),
+            request("GET", "/", &[]),
+            request("GET", "/no", &[]),
+        ] {
+            let refused = ask(broker.websocket(), &request.replace(host, bad)).await;
+            assert_eq!(refused.status, 400, "{bad:?}");
+            assert!(refused.body.contains("Host"), "{}", refused.body);
+        }
+    }
+    broker.await_refusals("handshake_host", 27).await;
+    for fine in ["Host: [::1]:15674\r\n", "host: example.org:443\r\n"] {
+        let opened = ask(broker.websocket(), &good.replace(host, fine)).await;
+        assert_eq!(opened.status, 101, "{fine:?}");
+    }
+    // HTTP/1.0 did not have it. A load balancer may ask like this whether somebody is here.
+    let old = ask(broker.websocket(), "GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(old.status, 200);
+    let old = ask(
+        broker.websocket(),
+        "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+    )
+    .await;
+    assert_eq!(old.status, 400);
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_answered_400() {
     let broker = TestBroker::with(quick).await;
     for garbage in [

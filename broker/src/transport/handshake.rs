@@ -2,13 +2,14 @@
 //! says why not (RFC 6455, section 4).
 
 use std::convert::Infallible;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
@@ -52,6 +53,8 @@ pub enum Refused {
     Body,
     /// 503: more connections than configured.
     Full,
+    /// 400: no `Host`, several, or one that names no host.
+    Host,
     /// The client went away, or what it sent is no HTTP.
     Http,
     /// 405: not GET.
@@ -146,6 +149,9 @@ fn decide(
     full: bool,
 ) -> Result<Decision, Refused> {
     let (path, headers) = (request.uri().path(), request.headers());
+    if !has_host(headers, request.version()) {
+        return Err(Refused::Host);
+    }
     if !settings.paths.iter().any(|known| known == path) {
         let page = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
         return if page {
@@ -181,6 +187,41 @@ fn decide(
     } else {
         Ok(Decision::Open(subprotocol))
     }
+}
+
+/// Whether a request says to which host it goes: once, and since HTTP/1.1 not less (RFC 9112,
+/// section 3.2). A proxy and a server that take different ones for valid can be played against
+/// each other.
+fn has_host(headers: &HeaderMap, version: Version) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => host.to_str().is_ok_and(is_host),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether it is a name or an address, and perhaps a port (RFC 3986, sections 3.2.2 and 3.2.3).
+fn is_host(text: &str) -> bool {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+    let (is_host, port) = if let Some((address, port)) = bracketed {
+        (address.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (is_name(name), port)
+    };
+    let port = port
+        .strip_prefix(':')
+        .or_else(|| port.is_empty().then_some(""));
+    is_host && port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+    !text.is_empty()
+        && text.bytes().all(is_allowed)
+        && escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
 /// The best of ours that the client offers, whatever the order or the number of its header lines;
@@ -271,10 +312,11 @@ fn text(status: StatusCode, kind: &'static str, text: String) -> Answer {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BadKey,
         Self::Body,
         Self::Full,
+        Self::Host,
         Self::Http,
         Self::Method,
         Self::Path,
@@ -290,6 +332,7 @@ impl Refused {
             Self::BadKey => "handshake_key",
             Self::Body => "handshake_body",
             Self::Full => "connections",
+            Self::Host => "handshake_host",
             Self::Http => "handshake_http",
             Self::Method => "handshake_method",
             Self::Path => "handshake_path",
@@ -314,6 +357,10 @@ impl Refused {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "There are as many connections as [limits] connections allows. Try again later."
                     .to_owned(),
+            ),
+            Self::Host => (
+                StatusCode::BAD_REQUEST,
+                "A request needs one Host header with a host, and no second one.".to_owned(),
             ),
             Self::Http => (
                 StatusCode::BAD_REQUEST,
@@ -406,6 +453,44 @@ mod tests {
         assert_eq!(offered(&[]), Ok(None));
         assert_eq!(offered(&["mqtt"]), Err(Refused::Subprotocol));
         assert_eq!(offered(&["V12.STOMP"]), Err(Refused::Subprotocol));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "localhost",
+            "localhost:15674",
+            "stomp.example.org:443",
+            "a_b-c.d",
+            "127.0.0.1:1",
+            "[::1]",
+            "[2001:db8::1]:15674",
+            "caf%C3%A9.example",
+            "example.org:",
+        ] {
+            assert!(is_host(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "a:b",
+            "a:80:80",
+            "a/b",
+            "user@a",
+            "a%2",
+            "a%zz",
+            "[::1",
+            "::1",
+            "[::1]80",
+            "[a]",
+            "[]",
+            "a?b",
+            "a#b",
+            "caf\u{e9}",
+        ] {
+            assert!(!is_host(bad), "{bad:?}");
+        }
     }
 
     #[test]
