@@ -1,7 +1,10 @@
 //! Publish and subscribe on topics, over both transports.
 
+use std::time::Duration;
+
 use support::broker::TestBroker;
 use support::peer::{Peer, Seen};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_message_reaches_its_subscribers_with_all_that_the_publisher_said() {
@@ -212,6 +215,22 @@ async fn frames_may_span_messages_and_share_one() {
         .await;
     for body in ["one", "two", "three"] {
         client.expect(&format!("MESSAGE\n*\n\n{body}")).await;
+    }
+}
+
+#[tokio::test]
+async fn after_disconnect_a_client_of_tcp_may_close_first() {
+    let broker = TestBroker::start().await;
+    for receipt in ["", "\nreceipt:bye"] {
+        let mut client = broker.connected_tcp().await;
+        client.subscribe("s", "/topic/a").await;
+        client.send(&format!("DISCONNECT{receipt}")).await;
+        if !receipt.is_empty() {
+            client.expect("RECEIPT\nreceipt-id:bye").await;
+        }
+        let early = timeout(Duration::from_millis(500), client.seen()).await;
+        assert!(early.is_err(), "closed within 0.5 s: {early:?}");
+        assert_eq!(client.seen().await, Seen::End);
     }
 }
 

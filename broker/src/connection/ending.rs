@@ -55,9 +55,9 @@ impl Connection {
         } else if closing.is_stop() {
             self.linger(Duration::ZERO, self.shared.stop_flush).await;
         } else {
-            // STOMP 1.2, "DISCONNECT": it is the client that closes when it has the RECEIPT, and
-            // some take it for a failure if it is not.
-            let asked = closing.code == CloseCode::Normal && closing.farewell.is_some();
+            // STOMP 1.2, "DISCONNECT": it is the client that closes, at once or when it has the
+            // RECEIPT, and some take it for a failure if it is not.
+            let asked = closing.code == CloseCode::Normal;
             let courtesy = if asked && !self.framing().is_websocket() {
                 COURTESY
             } else {
@@ -84,7 +84,7 @@ impl End {
     }
 }
 
-/// How long a client of TCP may take to close after the RECEIPT of its DISCONNECT.
+/// How long a client of TCP may take to close after its DISCONNECT.
 const COURTESY: Duration = Duration::from_secs(1);
 
 /// How long a client that was cut because it seemed absent may take to hear why.
