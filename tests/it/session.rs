@@ -506,6 +506,16 @@ fn each_version_has_its_own_header_for_the_id() {
          > NACK|subscription:a|message-id:00000000000000c1-1-8
          ! REQUEUE 1-8",
     );
+    // The id alone says which subscription it is.
+    consuming(Version::V1_1).check(
+        "> ACK|message-id:00000000000000c1-1-7|receipt:r
+         ! ACK 1-7
+         < RECEIPT|receipt-id:r
+         > NACK|message-id:00000000000000c1-1-8
+         ! REQUEUE 1-8
+         > ACK|message-id:undefined
+         ! IGNORE",
+    );
     consuming(Version::V1_2).check(
         "> ACK|id:00000000000000c1-1-7|receipt:r
          ! ACK 1-7
@@ -519,13 +529,12 @@ fn each_version_has_its_own_header_for_the_id() {
 fn an_ack_without_the_header_of_its_version_is_refused() {
     for (version, frame, header) in [
         (Version::V1_0, "ACK|id:undefined", "message-id"),
-        (Version::V1_1, "ACK|message-id:undefined", "subscription"),
         (
             Version::V1_1,
             "ACK|subscription:a|id:undefined",
             "message-id",
         ),
-        (Version::V1_1, "NACK|message-id:undefined", "subscription"),
+        (Version::V1_1, "NACK|id:undefined", "message-id"),
         (
             Version::V1_2,
             "ACK|message-id:undefined|subscription:a",
@@ -984,15 +993,6 @@ fn a_malformed_heart_beat_is_an_error() {
 }
 
 #[test]
-fn our_own_heart_beats_are_what_the_settings_say() {
-    let mut world = World::with(Framing::Text, |settings| {
-        settings.send = Duration::ZERO;
-        settings.want = Duration::from_millis(1500);
-        settings.ping = Duration::ZERO;
-    });
-    world.check(
-        "> CONNECT|accept-version:1.2|heart-beat:1500,1000
-#[test]
 fn rule_10_a_client_that_beats_faster_is_taken_at_its_word() {
     // What the client says, what CONNECTED says, when an EOL is due and when a Ping is.
     for (client, ours, eol, ping) in [
@@ -1019,6 +1019,15 @@ fn rule_10_a_client_that_beats_faster_is_taken_at_its_word() {
     }
 }
 
+#[test]
+fn our_own_heart_beats_are_what_the_settings_say() {
+    let mut world = World::with(Framing::Text, |settings| {
+        settings.send = Duration::ZERO;
+        settings.want = Duration::from_millis(1500);
+        settings.ping = Duration::ZERO;
+    });
+    world.check(
+        "> CONNECT|accept-version:1.2|heart-beat:1500,1000
          < CONNECTED|version:1.2|*|heart-beat:0,1500
          @ 2249ms
          @ 1ms

@@ -213,8 +213,8 @@ async fn rule_7_nack_does_not_exist_in_1_0_and_an_id_not_before_1_1() {
         "1.1",
         &[
             (
-                "NACK\nmessage-id:1",
-                "NACK without the header \"subscription\"",
+                "NACK\nsubscription:s",
+                "NACK without the header \"message-id\"",
                 "header_missing",
             ),
             (

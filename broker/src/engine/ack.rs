@@ -62,27 +62,21 @@ impl AckId {
         }))
     }
 
-    /// Reads the id of an ACK or NACK: `id` in STOMP 1.2, `message-id` before, in 1.1 with
-    /// `subscription` (STOMP 1.0, 1.1 and 1.2, "ACK").
+    /// Reads the id of an ACK or NACK: `id` in STOMP 1.2, `message-id` before (STOMP 1.0, 1.1 and
+    /// 1.2, "ACK"). In 1.1 `subscription` belongs to it, but the id alone says which one it is, and
+    /// some clients leave it out.
     ///
     /// # Errors
-    /// A header is missing, or the id is none.
+    /// The header is missing, or the id is none.
     pub fn of(frame: &Frame, version: Version) -> Result<Self, Refusal> {
-        let required = |header| {
-            frame.header(header).ok_or(Refusal::HeaderMissing {
-                command: frame.command,
-                header,
-            })
+        let header = match version {
+            Version::V1_0 | Version::V1_1 => "message-id",
+            Version::V1_2 => "id",
         };
-        let text = match version {
-            Version::V1_0 => required("message-id")?,
-            Version::V1_1 => {
-                // The id alone says which subscription it is.
-                required("subscription")?;
-                required("message-id")?
-            }
-            Version::V1_2 => required("id")?,
-        };
+        let text = frame.header(header).ok_or(Refusal::HeaderMissing {
+            command: frame.command,
+            header,
+        })?;
         Self::parse(text).ok_or_else(|| Refusal::AckMalformed(text.into()))
     }
 }
