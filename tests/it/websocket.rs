@@ -352,6 +352,47 @@ async fn rule_36_a_message_that_is_too_large_is_refused_before_its_payload_is_se
 }
 
 #[tokio::test]
+async fn eols_before_connect_do_not_count() {
+    let broker = TestBroker::start().await;
+    let eols = vec![b'\n'; 60_000];
+    let connect = b"CONNECT\naccept-version:1.2\n\n\0";
+    let before = [&eols[..], &b"\r\n"[..], &connect[..]].concat();
+    // In messages of their own, in frames of one message, and together with the CONNECT.
+    for octets in [
+        [
+            masked(FIN | TEXT, &eols).repeat(20),
+            masked(FIN | TEXT, connect),
+        ]
+        .concat(),
+        fragments(
+            TEXT,
+            &[&eols, &eols, &[], &eols, &connect[..9], &connect[9..]],
+        ),
+        fragments(TEXT, &[&eols, &eols, &before]),
+    ] {
+        let mut peer = broker.ws().await;
+        peer.raw(&octets).await;
+        peer.expect("CONNECTED\n*").await;
+    }
+    let mut peer = broker.tcp().await;
+    for _ in 0..20 {
+        peer.raw(&eols).await;
+    }
+    peer.raw(connect).await;
+    peer.expect("CONNECTED\n*").await;
+    // What comes behind them counts as before.
+    let mut peer = broker.ws().await;
+    let body = vec![b'x'; 60_000];
+    peer.raw(&fragments(
+        TEXT,
+        &[&eols, b"\nCONNECT\n\n", &body, &body[..5530]],
+    ))
+    .await;
+    peer.expect_refusal("WebSocket: a message of more than 65536 octets", 1009)
+        .await;
+}
+
+#[tokio::test]
 async fn rule_36_before_connect_a_message_has_at_most_64_kib() {
     let broker = TestBroker::start().await;
     let mut peer = broker.ws().await;

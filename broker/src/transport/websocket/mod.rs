@@ -40,6 +40,9 @@ pub struct WebSocket {
     message: Option<Message>,
     /// Whether the client's first message was binary; `None` before it.
     binary: Option<bool>,
+    /// Whether nothing but EOLs came in messages. Clients whose timers do not wait send them before
+    /// their CONNECT, and they do not count towards the limit.
+    blank: bool,
     /// Whether a Pong came that nobody was told of.
     pong: bool,
     /// After it nothing is read.
@@ -59,7 +62,8 @@ struct Payload {
 /// A message in its frames.
 #[derive(Debug)]
 struct Message {
-    /// The octets of all frames up to the one that is being read.
+    /// The octets of all frames up to the one that is being read, but for those of a blank
+    /// beginning.
     octets: u64,
     /// What is checked of a text.
     text: Option<Utf8>,
@@ -83,6 +87,7 @@ impl WebSocket {
             payload: None,
             message: None,
             binary: None,
+            blank: true,
             pong: false,
             end: None,
             output: Vec::new(),
@@ -247,6 +252,7 @@ impl WebSocket {
     /// Takes note of the next part of a payload. `false` if it is not what it should be.
     fn take_part(&mut self, part: &[u8]) -> bool {
         let last = self.end_payload();
+        self.pass_blank(part);
         let text = self
             .message
             .as_mut()
@@ -259,6 +265,19 @@ impl WebSocket {
             self.end = Some(End::Fault(WebSocketFault::InvalidUtf8));
         }
         good
+    }
+
+    /// Takes EOLs before the first frame of STOMP out of the account of their message.
+    fn pass_blank(&mut self, part: &[u8]) {
+        if !self.blank {
+            return;
+        }
+        let is_frame = |octet: &u8| !b"\n\r\0".contains(octet);
+        let eols = part.iter().position(is_frame);
+        self.blank = eols.is_none();
+        if let Some(message) = &mut self.message {
+            message.octets -= eols.unwrap_or(part.len()) as u64;
+        }
     }
 
     /// Ends the payload if all of it is read. Says whether the message ends with it.
