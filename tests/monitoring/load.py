@@ -6,19 +6,25 @@ import traceback
 from processes import Broker
 from stomp import Tcp, WebSocket
 
+# Little makes a client slow.
+SMALL = {
+    "STOMPD__LIMITS__BODY": "64KiB",
+    "STOMPD__LIMITS__HEADER_BYTES": "16KiB",
+    "STOMPD__LIMITS__OUTBOX_BYTES": "80KiB",
+}
 # The first broker cuts slow consumers and is nearly full of clients; the second one drops what they do not read, its
 # queues are short, and it is nearly out of files.
 CUTTING = {
     "STOMPD__STOP__SPREAD": "200ms",
     "STOMPD__LIMITS__CONNECTIONS": "80",
-    "STOMPD__LIMITS__OUTBOX_BYTES": "64KiB",
+    **SMALL,
     "STOMPD__HEART_BEAT__PING": "500ms",
     "STOMPD__QUEUE__METRICS": "true",
 }
 DROPPING = {
     "STOMPD__STOP__SPREAD": "200ms",
     "STOMPD__LIMITS__SLOW_CONSUMER": "drop-oldest",
-    "STOMPD__LIMITS__OUTBOX_BYTES": "64KiB",
+    **SMALL,
     "STOMPD__HEART_BEAT__SEND": "100ms",
     "STOMPD__HEART_BEAT__WANT": "100ms",
     "STOMPD__QUEUE__MAX_LENGTH": "5",

@@ -66,7 +66,7 @@ Examples:
   stompd --websocket 0.0.0.0:15674 --tcp \"\"   WebSocket for every interface, no TCP
   stompd default-config > broker.toml         start a configuration
   stompd check-config -c broker.toml          check it
-  STOMPD__LIMITS__BODY=16MiB stompd           one setting from the environment
+  STOMPD__LIMITS__BODY=2MiB stompd            one setting from the environment
   stompd sub '/topic/chat.*'                  print messages as they come
   stompd pub /topic/chat.hello Hello          send one
 

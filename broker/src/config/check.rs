@@ -11,6 +11,11 @@ pub(super) struct Fault {
     pub(super) reason: String,
 }
 
+/// The largest body and the largest header block. Positions in what is encoded have 32 bits, and a
+/// frame of both has to fit with room to spare.
+const LARGEST_BODY: usize = 1024 * 1024 * 1024;
+const LARGEST_HEADERS: usize = 16 * 1024 * 1024;
+
 /// More threads than any machine has cores; it catches a value meant for another key.
 const MOST_WORKERS: usize = 1024;
 
@@ -28,12 +33,36 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), Fault> {
         self.listen.check()?;
         self.limits.check()?;
+        self.check_room()?;
         let workers = self.runtime.workers;
         if workers > MOST_WORKERS {
             let reason = format!(
                 "{workers} threads are too many; allowed: up to {MOST_WORKERS}, or 0 for one per core"
             );
             return Err(Fault::new(&["runtime.workers"], reason));
+        }
+        Ok(())
+    }
+
+    /// A client that has one of the largest messages on its way has no room for more, so the next
+    /// one would cut it.
+    fn check_room(&self) -> Result<(), Fault> {
+        let frame = self.limits.body + self.limits.header_bytes;
+        for (key, room) in [
+            ("limits.outbox_bytes", self.limits.outbox_bytes),
+            ("queue.prefetch_bytes", self.queue.prefetch_bytes),
+        ] {
+            if frame > room {
+                let reason = format!(
+                    "a message may have {frame} bytes (limits.body and limits.header_bytes), \
+                     more than the {room} of {key}; raise {key} to {frame} or more, \
+                     or lower limits.body"
+                );
+                return Err(Fault::new(
+                    &["limits.body", "limits.header_bytes", key],
+                    reason,
+                ));
+            }
         }
         Ok(())
     }
@@ -74,6 +103,21 @@ fn is_path(path: &str) -> bool {
 
 impl Limits {
     fn check(&self) -> Result<(), Fault> {
+        let largest = [
+            ("limits.body", self.body, LARGEST_BODY, "1GiB"),
+            (
+                "limits.header_bytes",
+                self.header_bytes,
+                LARGEST_HEADERS,
+                "16MiB",
+            ),
+        ];
+        for (key, bytes, most, text) in largest {
+            if bytes > most {
+                let reason = format!("{bytes} bytes are too many; allowed: up to \"{text}\"");
+                return Err(Fault::new(&[key], reason));
+            }
+        }
         if self.header_line <= self.header_bytes {
             return Ok(());
         }

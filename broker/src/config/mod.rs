@@ -85,7 +85,8 @@ pub struct HeartBeat {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a frame's body; a larger frame ends the connection.
+    /// Bytes of a frame's body, up to 1 GiB; a larger frame ends the connection. Together with
+    /// `header_bytes` never more than `outbox_bytes` or the `prefetch_bytes` of queues.
     #[serde(with = "As::<Positive<Size>>")]
     pub body: usize,
     /// Header lines of a frame; one more ends the connection.
@@ -94,7 +95,7 @@ pub struct Limits {
     /// Bytes of one header line; never more than `header_bytes`.
     #[serde(with = "As::<Positive<Size>>")]
     pub header_line: usize,
-    /// Bytes of all header lines of a frame together.
+    /// Bytes of all header lines of a frame together, up to 16 MiB.
     #[serde(with = "As::<Positive<Size>>")]
     pub header_bytes: usize,
     /// Time from accept until CONNECT is complete; whoever takes longer is cut.

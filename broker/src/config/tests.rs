@@ -359,6 +359,40 @@ fn settings_do_not_contradict_each_other() {
             ),
         );
     }
+    // One of the largest messages has to fit into an outbox, and on its way from a queue.
+    let more = 8 * 1024 * 1024 - 64 * 1024 + 1;
+    for (key, table) in [
+        ("limits.outbox_bytes", ""),
+        ("queue.prefetch_bytes", "outbox_bytes = \"1GiB\""),
+    ] {
+        refuse(
+            &format!("[limits]\nbody = {more}\n{table}"),
+            &format!(
+                "broker.toml: limits.body, limits.header_bytes, {key}: a message may have 8388609 bytes (limits.body \
+                 and limits.header_bytes), more than the 8388608 of {key}; raise {key} to 8388609 or more, or lower \
+                 limits.body"
+            ),
+        );
+    }
+    accept(&format!("[limits]\nbody = {}", more - 1), |config| {
+        config.limits.body = more - 1;
+    });
+    refuse(
+        "[limits]\nbody = 1073741825\noutbox_bytes = \"4GiB\"\n[queue]\nprefetch_bytes = \"4GiB\"",
+        "broker.toml: limits.body: 1073741825 bytes are too many; allowed: up to \"1GiB\"",
+    );
+    refuse(
+        "[limits]\nheader_bytes = \"17MiB\"",
+        "broker.toml: limits.header_bytes: 17825792 bytes are too many; allowed: up to \"16MiB\"",
+    );
+    let largest = "[limits]\nbody = \"1GiB\"\nheader_bytes = \"16MiB\"\noutbox_bytes = \"2GiB\"\n\
+                   [queue]\nprefetch_bytes = \"2GiB\"";
+    accept(largest, |config| {
+        config.limits.body = 1 << 30;
+        config.limits.header_bytes = 16 << 20;
+        config.limits.outbox_bytes = 2 << 30;
+        config.queue.prefetch_bytes = 2 << 30;
+    });
     refuse(
         "[runtime]\nworkers = 1025",
         "broker.toml: runtime.workers: 1025 threads are too many; allowed: up to 1024, or 0 for one per core",
