@@ -92,7 +92,7 @@ test('headers of a SEND without effect are passed on', async (t) => {
     expires: '1',
     persistent: 'true',
     priority: '9',
-    'reply-to': '/temp-queue/x',
+    'reply-to': '/topic/replies.7f3a',
     transformation: 'jms-map-json',
     type: 'order',
   };

@@ -693,6 +693,141 @@ fn the_names_of_a_queue_are_one() {
     );
 }
 
+// --- Refusals of a SEND ------------------------------------------------------------------------
+
+/// A client of STOMP 1.2 that lives with refusals.
+fn living_with_refusals() -> World {
+    let mut world = World::websocket();
+    world.check(
+        "> CONNECT|accept-version:1.2|x-refusals:true
+         < CONNECTED|version:1.2|*",
+    );
+    world
+}
+
+#[test]
+fn a_send_whose_answer_could_go_nowhere_is_refused() {
+    for (reply_to, why) in [
+        ("/topic/*", "SEND to the wildcard *"),
+        ("/topic/a.#", "SEND to the wildcard *"),
+        (
+            "/temp-queue/x",
+            "destination \"/temp-queue/x\" is not supported yet",
+        ),
+        (
+            "/user/queue/x",
+            "destination \"/user/queue/x\" is not supported yet",
+        ),
+        ("/queue/", "destination \"/queue/\" has no name"),
+        ("", "destination \"\" has no name"),
+        ("#", "pattern \"#\" begins with a wildcard"),
+        (
+            &format!("/topic/{}", "x".repeat(1020)),
+            "destination of 1027 octets*",
+        ),
+    ] {
+        refused(
+            &format!("SEND|destination:/topic/a|reply-to:{reply_to}||x"),
+            &format!("reply-to cannot be sent to: {why}"),
+            "1002 reply_to",
+        );
+    }
+    for reply_to in ["/topic/a", "/queue/answers.1", "/amq/queue/a", "answers"] {
+        ready().check(&format!(
+            "> SEND|destination:/topic/a|reply-to:{reply_to}||x
+             ! PUBLISH /topic/a x"
+        ));
+    }
+}
+
+#[test]
+fn rule_6_a_send_that_can_go_nowhere_is_a_refusal_like_any_other() {
+    let mut world = living_with_refusals();
+    for (headers, reason) in [
+        ("destination:/topic/*", "wildcard"),
+        ("destination:*.eu", "wildcard"),
+        ("destination:/temp-queue/x", "reserved_destination"),
+        ("destination:/queue/", "destination"),
+        (
+            &format!("destination:/topic/{}", "x".repeat(1020)),
+            "destination",
+        ),
+        (
+            &format!("destination:/topic{}", "/x".repeat(64)),
+            "destination",
+        ),
+        ("destination:/topic/#.#.#.#.#", "destination"),
+        ("destination:/topic/a|reply-to:/topic/*", "reply_to"),
+    ] {
+        world.check(&format!(
+            "> SEND|{headers}|receipt:r||x
+             < MESSAGE|destination:/stompd/refusals|subscription:/stompd/refusals|message-id:*|reason:{reason}|receipt-id:r|*
+             > SEND|{headers}||x
+             < MESSAGE|destination:/stompd/refusals|*|reason:{reason}|content-type:text/plain|*
+             > SEND|destination:/topic/a|receipt:s||x
+             ! PUBLISH /topic/a x
+             < RECEIPT|receipt-id:s"
+        ));
+    }
+    // What is wrong in another way than with where it goes ends the connection as before.
+    for (frame, message, end) in [
+        (
+            "SEND||x",
+            "SEND without the header *",
+            "1002 header_missing",
+        ),
+        (
+            "SEND|destination:/topic/*|transaction:none||x",
+            "transaction \"none\" is not open",
+            "1002 transaction_unknown",
+        ),
+        (
+            "SUBSCRIBE|id:1|destination:/temp-queue/x",
+            "*",
+            "1002 reserved_destination",
+        ),
+    ] {
+        living_with_refusals().check(&format!(
+            "> {frame}
+             < ERROR|message:{message}|content-type:text/plain||*
+             ! CLOSE {end}"
+        ));
+    }
+}
+
+#[test]
+fn rule_6_a_transaction_that_lacks_a_refused_send_is_refused_and_aborted() {
+    for bad in [
+        "destination:/topic/*",
+        "destination:/topic/a|reply-to:/topic/*",
+    ] {
+        living_with_refusals().check(&format!(
+            "> BEGIN|transaction:t
+             > BEGIN|transaction:u
+             > SEND|destination:/topic/a|transaction:t||one
+             > SEND|{bad}|transaction:t|receipt:1||two
+             < MESSAGE|destination:/stompd/refusals|*|receipt-id:1|*
+             > SEND|destination:/topic/a|transaction:t|receipt:2||three
+             < RECEIPT|receipt-id:2
+             > SEND|destination:/topic/a|transaction:u||four
+             > COMMIT|transaction:t|receipt:3
+             ! ABORT 1, /topic/a one, /topic/a three
+             < MESSAGE|destination:/stompd/refusals|*|reason:transaction_broken|receipt-id:3|*
+             > COMMIT|transaction:u
+             ! COMMIT 2, /topic/a four
+             > BEGIN|transaction:t
+             > SEND|{bad}|transaction:t||five
+             < MESSAGE|destination:/stompd/refusals|*
+             > ABORT|transaction:t|receipt:4
+             ! ABORT 3
+             < RECEIPT|receipt-id:4
+             > BEGIN|transaction:t
+             > COMMIT|transaction:t
+             ! COMMIT 4"
+        ));
+    }
+}
+
 // --- Transactions ------------------------------------------------------------------------------
 
 #[test]

@@ -3,7 +3,7 @@
 use stompd::config::Config;
 use support::broker::TestBroker;
 use support::peer::Peer;
-use support::script::{self, header, wire};
+use support::script::{self, body, header, wire};
 
 #[tokio::test]
 async fn rule_29_a_receipt_says_held_and_only_that_of_commit_says_done() {
@@ -587,6 +587,67 @@ async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
         other.expect_messages(&["1 again", "2 again"]).await;
         other.unsubscribe("s").await;
     }
+}
+
+#[tokio::test]
+async fn rule_35_refusals_stand_in_their_place_among_the_sends_of_one_read() {
+    let broker = TestBroker::start().await;
+    for mut client in [broker.ws().await, broker.tcp().await] {
+        client
+            .connect_with("accept-version:1.2\nx-refusals:true")
+            .await;
+        client.subscribe("s", "/queue/a").await;
+        let batch = [
+            wire("SEND\ndestination:/queue/a\nreceipt:1\n\none"),
+            wire("SEND\ndestination:/queue/*\nreceipt:2\n\nbad"),
+            wire("SEND\ndestination:/queue/a\nreceipt:3\n\ntwo"),
+            wire("SEND\ndestination:/queue/a\nreceipt:4\nreply-to:/topic/*\n\nbad"),
+            wire("BEGIN\ntransaction:t"),
+            wire("SEND\ndestination:/queue/a\ntransaction:t\nreceipt:5\n\nheld"),
+            wire("SEND\ndestination:/user/a\ntransaction:t\nreceipt:6\n\nbad"),
+            wire("SEND\ndestination:/queue/a\nreceipt:7\n\nthree"),
+            wire("COMMIT\ntransaction:t\nreceipt:8"),
+            wire("SEND\ndestination:/queue/a\nreceipt:9\n\nfour"),
+        ];
+        client.send_octets(&batch.concat()).await;
+        let (mut answers, mut bodies) = (Vec::new(), Vec::new());
+        while answers.len() < 9 || bodies.len() < 4 {
+            let frame = client.frame().await;
+            match header(&frame, "receipt-id") {
+                Some(id) => answers.push(match header(&frame, "reason") {
+                    Some(reason) => format!("{id} {reason}"),
+                    None => id.to_owned(),
+                }),
+                None => bodies.push(body(&frame).to_owned()),
+            }
+        }
+        assert_eq!(
+            answers,
+            [
+                "1",
+                "2 wildcard",
+                "3",
+                "4 reply_to",
+                "5",
+                "6 reserved_destination",
+                "7",
+                "8 transaction_broken",
+                "9"
+            ]
+        );
+        assert_eq!(bodies, ["one", "two", "three", "four"]);
+        client.unsubscribe("s").await;
+    }
+    for reason in ["wildcard", "reply_to", "transaction_broken"] {
+        assert_eq!(broker.refusals(reason).await, 2, "{reason}");
+    }
+    // Without asking for it, it is the end.
+    let mut client = broker.connected_tcp().await;
+    client
+        .send("SEND\ndestination:/topic/a\nreply-to:/topic/*\nreceipt:r")
+        .await;
+    let text = "reply-to cannot be sent to: SEND to the wildcard \"/topic/*\"";
+    client.expect_refusal(text, 1002).await;
 }
 
 #[tokio::test]

@@ -303,6 +303,15 @@ impl World {
                     self.note(ended("ABORT", &transaction));
                     self.reply(receipt.as_deref());
                 }
+                Action::Refuse(refusal, receipt) => {
+                    let receipt = receipt
+                        .as_ref()
+                        .and_then(|frame| frame.header("receipt-id"));
+                    match self.session.on_refused(&refusal, receipt) {
+                        Ok(message) => self.reply(Some(&message)),
+                        Err(closing) => self.close(&closing),
+                    }
+                }
                 Action::Reply(frame) => self.reply(Some(&frame)),
                 Action::Beat => {
                     self.note("! EOL".to_owned());

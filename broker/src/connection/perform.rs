@@ -49,6 +49,7 @@ impl Connection {
                         .abort(&transaction, |number| self.members.held(number));
                     self.reply_if_any(receipt);
                 }
+                Action::Refuse(refusal, receipt) => self.refuse(&refusal, receipt.as_deref())?,
                 Action::Reply(frame) => self.reply(&frame),
                 Action::Beat => self.beat(),
                 Action::Ping => self.ping(),

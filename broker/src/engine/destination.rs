@@ -60,11 +60,16 @@ impl Destination {
     /// kept for a kind of destination that this broker does not have (yet).
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = canonical(text);
-        let shape = Shape::check(&text)?;
-        if shape.wildcards > 0 {
-            return Err(Refusal::WildcardInSend(text.into()));
-        }
+        check_for_send(&text)?;
         Ok(Self(text.into_owned().into()))
+    }
+
+    /// Checks that a SEND could go to this destination, and does not keep it.
+    ///
+    /// # Errors
+    /// As [`Destination::parse`].
+    pub fn check(text: &str) -> Result<(), Refusal> {
+        check_for_send(&canonical(text))
     }
 
     /// The text, as it stands in the `destination` header of a MESSAGE.
@@ -153,6 +158,13 @@ pub fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
         rest = end.map(|at| &current[at + 1..]);
         Some(segment)
     })
+}
+
+fn check_for_send(text: &str) -> Result<(), Refusal> {
+    if Shape::check(text)?.wildcards > 0 {
+        return Err(Refusal::WildcardInSend(text.into()));
+    }
+    Ok(())
 }
 
 /// What a check of the text finds.

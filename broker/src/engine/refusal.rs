@@ -84,6 +84,8 @@ pub enum Refusal {
     PrefetchMalformed(Box<str>),
     /// A queue has no room for a SEND or a COMMIT.
     QueueFull(Destination),
+    /// The `reply-to` of a SEND is no destination that can be sent to; why not.
+    ReplyTo(Box<Self>),
     /// A prefix that is kept for a kind of destination that this broker does not have (yet).
     ReservedDestination(Box<str>),
     /// A second CONNECT.
@@ -119,6 +121,8 @@ pub enum Refusal {
         /// Their number.
         wildcards: usize,
     },
+    /// COMMIT of a transaction of which a SEND was refused.
+    TransactionBroken(Box<str>),
     /// BEGIN of a transaction that is open.
     TransactionOpen(Box<str>),
     /// A transaction holds more than [`transaction::MAX_FRAMES`], or all of the session more than
@@ -173,6 +177,7 @@ impl Refusal {
             Self::NotSupported(_) => "not_supported",
             Self::PrefetchMalformed(_) => "prefetch_malformed",
             Self::QueueFull(_) => "queue_full",
+            Self::ReplyTo(_) => "reply_to",
             Self::ReservedDestination(_) => "reserved_destination",
             Self::SecondConnect => "second_connect",
             Self::ServerFrame(_) => "server_frame",
@@ -183,6 +188,7 @@ impl Refusal {
             Self::TooManyConnections(_) => "connections",
             Self::TooManySubscriptions(_) => "subscriptions",
             Self::TooManyTransactions => "transactions",
+            Self::TransactionBroken(_) => "transaction_broken",
             Self::TransactionOpen(_) => "transaction_open",
             Self::TransactionTooBig => "transaction_too_big",
             Self::TransactionUnknown(_) => "transaction_unknown",
@@ -226,9 +232,22 @@ impl Refusal {
         )
     }
 
-    /// Whether a publisher that asked for it may go on after this: it concerns one SEND or COMMIT.
+    /// Whether a publisher that asked for it may go on after a SEND or a COMMIT was refused for this:
+    /// it concerns that one alone.
     pub const fn is_survivable(&self) -> bool {
-        matches!(self, Self::QueueFull(_))
+        matches!(
+            self,
+            Self::DestinationTooLong { .. }
+                | Self::NoName(_)
+                | Self::QueueFull(_)
+                | Self::ReplyTo(_)
+                | Self::ReservedDestination(_)
+                | Self::TooManySegments { .. }
+                | Self::TooManyWildcards { .. }
+                | Self::TransactionBroken(_)
+                | Self::WildcardFirst(_)
+                | Self::WildcardInSend(_)
+        )
     }
 
     /// What the client's developer can do about it, for the body of the ERROR.
@@ -273,6 +292,10 @@ impl Refusal {
                 "The limits are [queue] max_length and max_bytes. With x-refusals:true in CONNECT \
                  a refusal like this one is told in a MESSAGE and the connection stays."
             }
+            Self::ReplyTo(_) => {
+                "The service sends its answer to this destination and would be refused; name one \
+                 destination without wildcards, such as /topic/replies.7f3a."
+            }
             Self::ReservedDestination(_) => {
                 "This prefix is kept for a kind of destination that this version of the broker \
                  does not have. Use /topic/..."
@@ -302,6 +325,10 @@ impl Refusal {
                  instead of many."
             }
             Self::TooManyTransactions => "At most 16 transactions are open on one connection.",
+            Self::TransactionBroken(_) => {
+                "One of its SENDs was refused. A transaction is done as a whole or not at all: it is \
+                 aborted; BEGIN it again."
+            }
             Self::TransactionOpen(_) => "COMMIT or ABORT ends it; then its id can be used again.",
             Self::TransactionTooBig => {
                 "A transaction holds at most 1024 frames, and all of a connection 16 MiB."
@@ -359,6 +386,7 @@ impl fmt::Display for Refusal {
             Self::NoCommonVersion(offered) => write!(out, "no common version with {offered:?}"),
             Self::PrefetchMalformed(text) => write!(out, "malformed prefetch {text:?}"),
             Self::QueueFull(queue) => write!(out, "queue is full: {queue}"),
+            Self::ReplyTo(why) => write!(out, "reply-to cannot be sent to: {why}"),
             Self::ReservedDestination(text) => {
                 write!(out, "destination {text:?} is not supported yet")
             }
@@ -396,6 +424,9 @@ impl fmt::Display for Refusal {
             ),
             Self::TooManyTransactions => {
                 write!(out, "more than {} open transactions", transaction::MAX_OPEN)
+            }
+            Self::TransactionBroken(id) => {
+                write!(out, "transaction {id:?} lacks a SEND that was refused")
             }
             Self::TransactionOpen(id) => write!(out, "transaction {id:?} is open already"),
             Self::TransactionTooBig => out.write_str("the transaction holds too much"),

@@ -23,6 +23,7 @@ pub struct Transaction {
     pub deliveries: Vec<(u32, Vec<u64>)>,
     frames: usize,
     octets: usize,
+    broken: bool,
 }
 
 /// The open transactions of a session.
@@ -31,6 +32,13 @@ pub struct Transactions {
     open: HashMap<Box<str>, Transaction>,
     last: u32,
     octets: usize,
+}
+
+impl Transaction {
+    /// Whether a SEND of it was refused, so that it cannot be done as a whole.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
 }
 
 impl Transactions {
@@ -73,6 +81,18 @@ impl Transactions {
         let octets = message.octets();
         let transaction = self.hold(id, octets)?;
         transaction.messages.push(message.compact());
+        Ok(())
+    }
+
+    /// A SEND of it was refused, and so will be its COMMIT.
+    ///
+    /// # Errors
+    /// The transaction is not open.
+    pub fn break_off(&mut self, id: &str) -> Result<(), Refusal> {
+        let transaction = self.open.get_mut(id);
+        transaction
+            .ok_or_else(|| Refusal::TransactionUnknown(id.into()))?
+            .broken = true;
         Ok(())
     }
 

@@ -90,6 +90,27 @@ testEach('x-refusals: a refusal stands in the place of the RECEIPT', broker, {},
   );
 });
 
+testEach('x-refusals: a SEND that can go nowhere is refused', broker, {}, async ({ connect }) => {
+  const destination = unique('/queue/');
+  const { publisher, refusals } = await resilient(connect);
+  publisher.client.publish({ destination: '/queue/*', body: 'x' });
+  assert.equal((await refusals.next()).headers.reason, 'wildcard');
+  publisher.client.publish({ destination, body: 'x', headers: { 'reply-to': '/temp-queue/x' } });
+  assert.equal((await refusals.next()).headers.reason, 'reply_to');
+
+  const tx = publisher.client.begin();
+  const transaction = { transaction: tx.id };
+  publisher.client.publish({ destination, body: 'never', headers: transaction });
+  publisher.client.publish({ destination: '/queue/*', body: 'x', headers: transaction });
+  assert.equal((await refusals.next()).headers.reason, 'wildcard');
+  tx.commit();
+  assert.equal((await refusals.next()).headers.reason, 'transaction_broken');
+
+  await publisher.publish({ destination, body: 'later' });
+  assert.deepEqual(await left(connect, destination, 1), ['later']);
+  assert.equal(publisher.errors.length, 0);
+});
+
 testEach('x-refusals: a COMMIT is refused as a whole', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const topic = unique();
@@ -142,7 +163,7 @@ testEach('a COMMIT to a full queue is an ERROR and closes with 1013', broker, {}
 
 testEach('x-refusals: a mistake is an ERROR as ever', broker, {}, async ({ connect }) => {
   const { publisher, refusals } = await resilient(connect);
-  publisher.client.publish({ destination: '/queue/*', body: 'x' });
+  publisher.client.subscribe('/queue/*', () => {});
   assert.ok((await publisher.errors.next()).headers.message);
   assert.equal((await publisher.closes.next()).code, 1002);
   assert.equal(refusals.length, 0);

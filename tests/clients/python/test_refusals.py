@@ -114,8 +114,21 @@ def test_a_commit_to_a_full_queue_is_an_error_and_the_end(connect, left, queue):
     assert left(queue, 1) == ["there"]
 
 
+def test_a_send_that_can_go_nowhere_is_refused(connect, resilient, queue):
+    resilient.connection.send("/queue/*", "x", receipt="mine")
+    resilient.connection.send(queue, "x", headers={"reply-to": "/temp-queue/x"})
+    wildcard, reply_to = resilient.messages(2)
+    assert (wildcard.headers["reason"], wildcard.headers["receipt-id"]) == ("wildcard", "mine")
+    assert reply_to.headers["reason"] == "reply_to"
+    resilient.send(queue, "later")
+    consumer = connect()
+    consumer.subscribe(queue, id="1")
+    assert consumer.bodies(1) == ["later"]
+    assert resilient.inbox.errors.empty()
+
+
 def test_a_mistake_is_an_error_as_ever(resilient):
-    resilient.connection.send("/queue/*", "x")
+    resilient.connection.subscribe("/queue/*", id="1")
     assert resilient.error().headers["message"]
     resilient.ended()
     assert resilient.inbox.messages.empty()

@@ -81,6 +81,9 @@ pub enum Action {
     Commit(Transaction, Option<Receipt>),
     /// Give up what a transaction holds.
     Abort(Transaction, Option<Receipt>),
+    /// A SEND or a COMMIT is refused, and the client lives with that. Send what
+    /// [`Session::on_refused`](super::Session::on_refused) returns in the place of the RECEIPT.
+    Refuse(Box<Refusal>, Option<Receipt>),
     /// Send a frame.
     Reply(Box<Frame>),
     /// Send a heart-beat: one EOL.

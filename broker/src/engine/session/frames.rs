@@ -28,7 +28,10 @@ impl Session {
 
     pub(super) fn on_next_frame(&mut self, frame: &mut Frame) -> Result<(), Refusal> {
         match frame.command {
-            Command::Send => self.on_send(frame),
+            Command::Send => {
+                let sent = self.on_send(frame);
+                sent.or_else(|refusal| self.on_refused_send(refusal, frame))
+            }
             Command::Subscribe => self.on_subscribe(frame),
             Command::Unsubscribe => self.on_unsubscribe(frame),
             Command::Disconnect => {
@@ -104,6 +107,10 @@ impl Session {
                 .insert(Destination::parse(text)?)
                 .clone(),
         };
+        if let Some(reply_to) = frame.header("reply-to") {
+            let checked = Destination::check(reply_to);
+            checked.map_err(|refusal| Refusal::ReplyTo(Box::new(refusal)))?;
+        }
         let receipt = receipt(frame);
         if let Some(transaction) = frame.header("transaction") {
             let message = Message {
@@ -122,6 +129,20 @@ impl Session {
             let publication = Publication { message, receipt };
             self.actions.push_back(Action::Publish(publication));
         }
+        Ok(())
+    }
+
+    /// A SEND cannot be taken. A client that lives with that goes on; but the transaction that was to
+    /// hold it can only be refused, as it would not be done as a whole.
+    fn on_refused_send(&mut self, refusal: Refusal, frame: &Frame) -> Result<(), Refusal> {
+        if !self.lives_with_refusals || !refusal.is_survivable() {
+            return Err(refusal);
+        }
+        if let Some(transaction) = frame.header("transaction") {
+            self.transactions.break_off(transaction)?;
+        }
+        self.actions
+            .push_back(Action::Refuse(Box::new(refusal), receipt(frame)));
         Ok(())
     }
 
@@ -162,9 +183,17 @@ impl Session {
     }
 
     fn on_commit(&mut self, frame: &Frame) -> Result<(), Refusal> {
-        let transaction = self.transactions.end(required(frame, "transaction")?)?;
-        self.actions
-            .push_back(Action::Commit(transaction, receipt(frame)));
+        let id = required(frame, "transaction")?;
+        let transaction = self.transactions.end(id)?;
+        if transaction.is_broken() {
+            let refusal = Refusal::TransactionBroken(id.into());
+            self.actions.push_back(Action::Abort(transaction, None));
+            self.actions
+                .push_back(Action::Refuse(Box::new(refusal), receipt(frame)));
+        } else {
+            self.actions
+                .push_back(Action::Commit(transaction, receipt(frame)));
+        }
         Ok(())
     }
 
