@@ -80,6 +80,8 @@ pub enum Refusal {
     NoCommonVersion(Box<str>),
     /// A header asks for what this broker does not have yet, and to ignore it would be wrong.
     NotSupported(&'static str),
+    /// A connection has had 2^32 - 1 subscriptions or transactions, and numbers are not used again.
+    NumbersUsedUp,
     /// `prefetch-count` or `activemq.prefetchSize` of a SUBSCRIBE is not a number.
     PrefetchMalformed(Box<str>),
     /// A queue has no room for a SEND or a COMMIT.
@@ -175,6 +177,7 @@ impl Refusal {
             Self::NackIn10 => "nack_in_1_0",
             Self::NoCommonVersion(_) => "no_common_version",
             Self::NotSupported(_) => "not_supported",
+            Self::NumbersUsedUp => "numbers_used_up",
             Self::PrefetchMalformed(_) => "prefetch_malformed",
             Self::QueueFull(_) => "queue_full",
             Self::ReplyTo(_) => "reply_to",
@@ -210,7 +213,8 @@ impl Refusal {
             },
             Self::HeartBeatMissed(_) => CloseCode::HeartBeat,
             Self::SlowConsumer | Self::Stalled(_) => CloseCode::SlowConsumer,
-            Self::QueueFull(_)
+            Self::NumbersUsedUp
+            | Self::QueueFull(_)
             | Self::ShapesUsedUp { .. }
             | Self::SubscriptionsTooBig(_)
             | Self::TooManyConnections(_)
@@ -287,6 +291,7 @@ impl Refusal {
             Self::NackIn10 => "Connect with accept-version:1.1,1.2 to use NACK.",
             Self::NoName(_) => "A destination looks like /topic/prices.eu or /topic/chat/room-1.",
             Self::NoCommonVersion(_) => "Offer at least one of 1.0, 1.1, 1.2 in accept-version.",
+            Self::NumbersUsedUp => "Reconnect: a new connection counts from 1.",
             Self::PrefetchMalformed(_) => "A prefetch is a whole number of messages.",
             Self::QueueFull(_) => {
                 "The limits are [queue] max_length and max_bytes. With x-refusals:true in CONNECT \
@@ -384,6 +389,9 @@ impl fmt::Display for Refusal {
             Self::NackIn10 => out.write_str("NACK does not exist in STOMP 1.0"),
             Self::NoName(text) => write!(out, "destination {text:?} has no name"),
             Self::NoCommonVersion(offered) => write!(out, "no common version with {offered:?}"),
+            Self::NumbersUsedUp => {
+                out.write_str("this connection has had 4294967295 subscriptions or transactions")
+            }
             Self::PrefetchMalformed(text) => write!(out, "malformed prefetch {text:?}"),
             Self::QueueFull(queue) => write!(out, "queue is full: {queue}"),
             Self::ReplyTo(why) => write!(out, "reply-to cannot be sent to: {why}"),

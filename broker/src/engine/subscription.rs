@@ -113,6 +113,7 @@ impl Subscriptions {
         if bytes > limits.bytes {
             return Err(Refusal::SubscriptionsTooBig(limits.bytes));
         }
+        let number = self.last.checked_add(1).ok_or(Refusal::NumbersUsedUp)?;
         if let Pattern::Wild(wild) = pattern {
             let arrangement = Arrangement::of(wild);
             let cost = arrangement.cost();
@@ -123,14 +124,23 @@ impl Subscriptions {
             self.shapes += if is_new { cost } else { 0 };
             *self.arrangements.entry(arrangement).or_default() += 1;
         }
-        self.last += 1;
+        self.last = number;
         self.bytes = bytes;
         let known = Known {
-            number: self.last,
+            number,
             pattern: pattern.clone(),
         };
         self.known.insert(key, known);
-        Ok(self.last)
+        Ok(number)
+    }
+
+    /// Subscriptions of which this number was given last.
+    #[cfg(test)]
+    fn after(last: u32) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
     }
 
     /// Whether a number was ever given.
@@ -192,3 +202,25 @@ const PATTERN: usize = 500;
 
 /// Room in a table that is not worth giving back.
 const SPARE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_no_number_twice() {
+        let mut subscriptions = Subscriptions::after(u32::MAX - 1);
+        let limits = Limits {
+            count: 10,
+            bytes: 10_000,
+            shapes: 10,
+        };
+        let pattern = Pattern::parse("/topic/a").expect("valid");
+        let mut add = |id: &str| subscriptions.add(Key::Id(id.into()), &pattern, &limits);
+        assert_eq!(add("last"), Ok(u32::MAX));
+        assert_eq!(add("beyond"), Err(Refusal::NumbersUsedUp));
+        subscriptions.remove(&Key::Id("last".into()));
+        assert_eq!(subscriptions.remove(&Key::Id("beyond".into())), None);
+        assert!(subscriptions.was_given(u32::MAX));
+    }
+}

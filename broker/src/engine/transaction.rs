@@ -45,7 +45,7 @@ impl Transactions {
     /// BEGIN.
     ///
     /// # Errors
-    /// It is open already, or too many are.
+    /// It is open already, too many are, or all numbers were given.
     pub fn begin(&mut self, id: &str) -> Result<(), Refusal> {
         if self.open.contains_key(id) {
             return Err(Refusal::TransactionOpen(id.into()));
@@ -53,7 +53,7 @@ impl Transactions {
         if self.open.len() >= MAX_OPEN {
             return Err(Refusal::TooManyTransactions);
         }
-        self.last += 1;
+        self.last = self.last.checked_add(1).ok_or(Refusal::NumbersUsedUp)?;
         let transaction = Transaction {
             number: self.last,
             ..Transaction::default()
@@ -121,6 +121,15 @@ impl Transactions {
         self.octets
     }
 
+    /// Transactions of which this number was given last.
+    #[cfg(test)]
+    fn after(last: u32) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
+    }
+
     /// Checks that a transaction is open.
     ///
     /// # Errors
@@ -145,5 +154,22 @@ impl Transactions {
         transaction.octets += octets;
         self.octets += octets;
         Ok(transaction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_no_number_twice() {
+        let mut transactions = Transactions::after(u32::MAX - 1);
+        assert_eq!(transactions.begin("last"), Ok(()));
+        assert_eq!(
+            transactions.end("last").map(|last| last.number),
+            Ok(u32::MAX)
+        );
+        assert_eq!(transactions.begin("beyond"), Err(Refusal::NumbersUsedUp));
+        assert!(transactions.check("beyond").is_err());
     }
 }
