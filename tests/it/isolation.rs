@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -117,7 +117,7 @@ fn turns<F: Future>(future: F, mut each: impl FnMut(usize)) -> usize {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     let mut turns = 0;
-    while let Poll::Pending = future.as_mut().poll(&mut context) {
+    while future.as_mut().poll(&mut context).is_pending() {
         turns += 1;
         each(turns);
     }
@@ -150,7 +150,7 @@ fn a_message_does_not_wait_for_a_large_audience_behind_it_in_the_same_read() {
     let mut pressure = Pressure::default();
     let publish = hub.publish(&batch, SessionId(0), &mut pressure, Instant::now());
     let all = turns(publish, |_| {
-        assert!(!wire.is_empty(), "it was written in the first turn")
+        assert!(!wire.is_empty(), "it was written in the first turn");
     });
     assert!(all > 10);
 }
@@ -391,12 +391,10 @@ async fn a_pattern_beyond_the_limits_is_refused_and_the_receipt_is_not_sent() {
         .await;
     client.expect_close(1013).await;
     let mut others = Vec::new();
-    for (number, pattern) in ["/topic/#", "/topic/*/a"].iter().enumerate() {
+    for (pattern, shapes) in [("/topic/#", 1), ("/topic/*/a", 2)] {
         let mut other = broker.connected_tcp().await;
         other.subscribe("1", pattern).await;
-        broker
-            .expect_metric("stompd_pattern_shapes", number as u32 + 1)
-            .await;
+        broker.expect_metric("stompd_pattern_shapes", shapes).await;
         others.push(other);
     }
     let mut late = broker.connected_tcp().await;

@@ -409,8 +409,8 @@ fn ended(how: &str, transaction: &Transaction) -> String {
         let body = String::from_utf8_lossy(&message.body);
         write!(line, ", {} {body}", message.destination).unwrap();
     }
-    for (subscription, numbers) in &transaction.deliveries {
-        write!(line, ", of {subscription}: {numbers:?}").unwrap();
+    for subscription in &transaction.subscriptions {
+        write!(line, ", of {subscription}").unwrap();
     }
     line
 }

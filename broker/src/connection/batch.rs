@@ -100,7 +100,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let held = |number| self.members.held(number);
         let done = shared.hub.commit(&transaction, held, now());
-        for (subscription, _) in &transaction.deliveries {
+        for subscription in &transaction.subscriptions {
             self.members.forget_if_done(*subscription);
         }
         if let Err(refusal) = done {

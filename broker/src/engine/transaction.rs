@@ -1,6 +1,6 @@
 //! The transactions of one session: what they hold until COMMIT, and how much they may hold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::message::Message;
 use super::refusal::Refusal;
@@ -19,8 +19,9 @@ pub struct Transaction {
     pub number: u32,
     /// What is to be published.
     pub messages: Vec<Message>,
-    /// The deliveries that its ACKs and NACKs name, by the number of their subscription.
-    pub deliveries: Vec<(u32, Vec<u64>)>,
+    /// The numbers of the subscriptions of which it holds ACKs and NACKs. What these are about, the
+    /// queues know.
+    pub subscriptions: BTreeSet<u32>,
     frames: usize,
     octets: usize,
     broken: bool,
@@ -96,23 +97,13 @@ impl Transactions {
         Ok(())
     }
 
-    /// Holds an ACK or NACK. Returns the number of the transaction.
+    /// Holds an ACK or NACK for a delivery of a subscription. Returns the number of the transaction.
     ///
     /// # Errors
     /// As [`Transactions::hold_message`].
-    pub fn hold_delivery(
-        &mut self,
-        id: &str,
-        subscription: u32,
-        number: u64,
-    ) -> Result<u32, Refusal> {
+    pub fn hold_delivery(&mut self, id: &str, subscription: u32) -> Result<u32, Refusal> {
         let transaction = self.hold(id, 0)?;
-        let deliveries = &mut transaction.deliveries;
-        let known = deliveries.iter_mut().find(|(of, _)| *of == subscription);
-        match known {
-            Some((_, numbers)) => numbers.push(number),
-            None => deliveries.push((subscription, vec![number])),
-        }
+        transaction.subscriptions.insert(subscription);
         Ok(transaction.number)
     }
 

@@ -167,28 +167,35 @@ impl Queues {
         }
     }
 
-    /// Settles what a transaction held; `held` finds the queue of a subscription.
+    /// Settles what a transaction held; `held` finds the queue of a subscription. Returns how many
+    /// messages.
     pub fn commit<'a>(
         &self,
         transaction: &Transaction,
         held: impl Fn(u32) -> Option<Held<'a>>,
         now: Instant,
-    ) {
-        for (subscription, numbers) in &transaction.deliveries {
+    ) -> usize {
+        let mut settled = 0;
+        for subscription in &transaction.subscriptions {
             if let Some((subscriber, queue)) = held(*subscription) {
-                queue.commit(subscriber, transaction.number, numbers);
+                settled += queue.commit(subscriber, transaction.number);
                 queue.dispatch(now);
             }
         }
+        settled
     }
 
     /// Makes what a transaction held unacknowledged again; `held` finds the queue of a subscription.
-    pub fn abort<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
-        for (subscription, numbers) in &transaction.deliveries {
-            if let Some((subscriber, queue)) = held(*subscription) {
-                queue.abort(subscriber, transaction.number, numbers);
-            }
-        }
+    /// Returns how many messages.
+    pub fn abort<'a>(
+        &self,
+        transaction: &Transaction,
+        held: impl Fn(u32) -> Option<Held<'a>>,
+    ) -> usize {
+        let queues = transaction.subscriptions.iter().copied().filter_map(held);
+        queues
+            .map(|(subscriber, queue)| queue.abort(subscriber, transaction.number))
+            .sum()
     }
 
     /// Counts an ACK or NACK that means nothing.

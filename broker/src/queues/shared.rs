@@ -265,30 +265,21 @@ impl SharedQueue {
     }
 
     /// Settles what a transaction held. What that makes room for is handed over by
-    /// [`SharedQueue::dispatch`].
-    pub(super) fn commit(
-        self: &Arc<Self>,
-        subscriber: &Subscriber,
-        transaction: u32,
-        numbers: &[u64],
-    ) {
-        let counts = self
-            .lock()
-            .queue
-            .commit(subscriber.id(), transaction, numbers);
+    /// [`SharedQueue::dispatch`]. Returns how many messages.
+    pub(super) fn commit(self: &Arc<Self>, subscriber: &Subscriber, transaction: u32) -> usize {
+        let counts = self.lock().queue.commit(subscriber.id(), transaction);
         for verdict in [Verdict::Ack, Verdict::Requeue, Verdict::Drop] {
             self.common
                 .metrics
                 .count_settled(verdict, counts[verdict as usize]);
         }
         self.remove_if_unused();
+        counts.iter().sum()
     }
 
-    /// Lets go what a transaction held.
-    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32, numbers: &[u64]) {
-        self.lock()
-            .queue
-            .abort(subscriber.id(), transaction, numbers);
+    /// Lets go what a transaction held. Returns how many messages.
+    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32) -> usize {
+        self.lock().queue.abort(subscriber.id(), transaction)
     }
 
     /// The outbox of a consumer in mode `auto` has written some of its deliveries.

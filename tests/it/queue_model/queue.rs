@@ -95,7 +95,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 /// How many transactions each consumer has open.
-const TRANSACTIONS: usize = 2;
+const TRANSACTIONS: usize = 4;
 
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -139,8 +139,8 @@ struct Consumer {
     told: bool,
     /// Who was served since this one can take something, or was served itself.
     passed_by: Vec<usize>,
-    /// The numbers of its open transactions, and the deliveries they name.
-    transactions: [(u32, Vec<u64>); TRANSACTIONS],
+    /// The numbers of its open transactions.
+    transactions: [u32; TRANSACTIONS],
 }
 
 #[derive(Debug)]
@@ -296,10 +296,13 @@ impl Model {
             .map(|verdict| held.iter().filter(|(_, other)| *other == verdict).count())
     }
 
-    fn abort(&mut self, of: usize, transaction: u32) {
-        for (at, _) in self.held(of, transaction) {
+    /// How many are unacknowledged again.
+    fn abort(&mut self, of: usize, transaction: u32) -> usize {
+        let held = self.held(of, transaction);
+        for &(at, _) in &held {
             self.consumers[of].given[at].state = State::Out;
         }
+        held.len()
     }
 
     fn written(&mut self, of: usize, number: u64) -> usize {
@@ -493,11 +496,7 @@ impl World {
             }
             Step::Settle(_, number, verdict, transaction) => {
                 let number = consumer.number(*number);
-                let hold = transaction.map(|at| {
-                    let (transaction, numbers) = &mut consumer.transactions[at];
-                    numbers.push(number);
-                    *transaction
-                });
+                let hold = transaction.map(|at| consumer.transactions[at]);
                 let settled = queue.settle(id, number, *verdict, hold);
                 assert_eq!(settled, model.settle(of, number, *verdict, hold));
             }
@@ -508,14 +507,14 @@ impl World {
                 }
             }
             Step::Commit(_, at) => {
-                let (transaction, numbers) = self.end_transaction(of, *at);
-                let settled = self.queue.commit(id, transaction, &numbers);
+                let transaction = self.end_transaction(of, *at);
+                let settled = self.queue.commit(id, transaction);
                 assert_eq!(settled, self.model.commit(of, transaction));
             }
             Step::Abort(_, at) => {
-                let (transaction, numbers) = self.end_transaction(of, *at);
-                self.queue.abort(id, transaction, &numbers);
-                self.model.abort(of, transaction);
+                let transaction = self.end_transaction(of, *at);
+                let released = self.queue.abort(id, transaction);
+                assert_eq!(released, self.model.abort(of, transaction));
             }
             Step::Written(_, number) if consumer.mode == AckMode::Auto => {
                 let number = consumer.number(*number).min(consumer.given.len() as u64);
@@ -594,7 +593,7 @@ impl World {
         let place = self.model.consumers.len();
         // Some are of one session.
         let id = (SessionId(place as u64 / 2), u32::try_from(place).unwrap());
-        let transactions = [(); TRANSACTIONS].map(|()| (self.next_transaction(), Vec::new()));
+        let transactions = [(); TRANSACTIONS].map(|()| self.next_transaction());
         self.queue.subscribe(id, mode, prefetch, place);
         self.model.consumers.push(Consumer {
             id,
@@ -616,8 +615,8 @@ impl World {
         self.last_transaction
     }
 
-    fn end_transaction(&mut self, of: usize, at: usize) -> (u32, Vec<u64>) {
-        let next = (self.next_transaction(), Vec::new());
+    fn end_transaction(&mut self, of: usize, at: usize) -> u32 {
+        let next = self.next_transaction();
         std::mem::replace(&mut self.model.consumers[of].transactions[at], next)
     }
 

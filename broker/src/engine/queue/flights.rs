@@ -1,6 +1,6 @@
 //! What one consumer has been given and not settled, by the number of the delivery.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Entry, Load, Verdict};
 
@@ -16,10 +16,33 @@ pub(super) struct Flights {
     last: u64,
     /// Gaps in the line.
     gaps: usize,
-    /// All deliveries up to this number were covered by a cumulative ACK or NACK.
+    /// All deliveries up to this number were covered by a cumulative ACK or NACK: they are settled or
+    /// held, but for those in `released`.
     covered: u64,
+    /// What was covered and was let go by a transaction again: the first number of each range, and
+    /// the last. They neither meet nor reach `covered`, or they would be one with it.
+    released: BTreeMap<u64, u64>,
+    /// What each transaction holds, so that its end visits nothing else.
+    notes: Vec<Notes>,
     /// What counts against the credit: all but what is held.
     out: Load,
+    /// How many places were looked at for an ACK, a NACK or the end of a transaction.
+    #[cfg(test)]
+    visited: usize,
+}
+
+/// Numbers from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: u64,
+    last: u64,
+}
+
+/// What a transaction holds.
+#[derive(Debug)]
+struct Notes {
+    transaction: u32,
+    ranges: Vec<Range>,
 }
 
 #[derive(Debug)]
@@ -66,7 +89,7 @@ impl Flights {
     }
 
     /// Takes out the delivery of this number or, if `cumulative`, all up to it; what is held stays.
-    /// Returns how many.
+    /// Returns how many; no others are visited.
     pub(super) fn settle(
         &mut self,
         number: u64,
@@ -74,21 +97,28 @@ impl Flights {
         mut settle: impl FnMut(Entry),
     ) -> usize {
         let mut settled = 0;
-        for at in self.affected(number, cumulative) {
-            if self.line[at].hold.is_none()
-                && let Some(entry) = self.line[at].entry.take()
-            {
-                self.gaps += 1;
-                self.out.remove(&entry);
-                settled += 1;
-                settle(entry);
+        while let Some(range) = self.next_free(number, cumulative) {
+            for at in self.places(range) {
+                let flight = &mut self.line[at];
+                if flight.hold.is_none()
+                    && let Some(entry) = flight.entry.take()
+                {
+                    self.gaps += 1;
+                    self.out.remove(&entry);
+                    settled += 1;
+                    settle(entry);
+                }
+            }
+            if !cumulative {
+                break;
             }
         }
         self.tidy();
         settled
     }
 
-    /// Holds for a transaction what [`Flights::settle`] would take out. Returns how many.
+    /// Holds for a transaction what [`Flights::settle`] would take out. Returns how many; no others
+    /// are visited.
     pub(super) fn hold(
         &mut self,
         number: u64,
@@ -97,54 +127,65 @@ impl Flights {
         verdict: Verdict,
     ) -> usize {
         let mut held = 0;
-        for at in self.affected(number, cumulative) {
-            let flight = &mut self.line[at];
-            if let (Some(entry), None) = (&flight.entry, flight.hold) {
-                flight.hold = Some(Hold {
-                    transaction,
-                    verdict,
-                });
-                self.out.remove(entry);
-                held += 1;
+        while let Some(range) = self.next_free(number, cumulative) {
+            let before = held;
+            for at in self.places(range) {
+                let flight = &mut self.line[at];
+                if let (Some(entry), None) = (&flight.entry, flight.hold) {
+                    flight.hold = Some(Hold {
+                        transaction,
+                        verdict,
+                    });
+                    self.out.remove(entry);
+                    held += 1;
+                }
+            }
+            if held > before {
+                self.note(transaction, range);
+            }
+            if !cumulative {
+                break;
             }
         }
         held
     }
 
-    /// Takes out what a transaction held by these numbers.
-    pub(super) fn commit(
-        &mut self,
-        numbers: &[u64],
-        cumulative: bool,
-        transaction: u32,
-        mut settle: impl FnMut(Entry, Verdict),
-    ) {
-        for at in self.held(numbers, cumulative) {
-            let flight = &mut self.line[at];
-            if let Some(hold) = flight.hold.filter(|hold| hold.transaction == transaction)
-                && let Some(entry) = flight.entry.take()
-            {
-                self.gaps += 1;
-                settle(entry, hold.verdict);
+    /// Takes out what a transaction held. Nothing else is visited.
+    pub(super) fn commit(&mut self, transaction: u32, mut settle: impl FnMut(Entry, Verdict)) {
+        for range in self.take_notes(transaction) {
+            for at in self.places(range) {
+                let flight = &mut self.line[at];
+                if let Some(hold) = flight.hold.filter(|hold| hold.transaction == transaction)
+                    && let Some(entry) = flight.entry.take()
+                {
+                    self.gaps += 1;
+                    settle(entry, hold.verdict);
+                }
             }
         }
         self.tidy();
     }
 
-    /// Lets go what a transaction held by these numbers.
-    pub(super) fn release(&mut self, numbers: &[u64], cumulative: bool, transaction: u32) {
-        for at in self.held(numbers, cumulative) {
-            let is_its = |hold: Hold| hold.transaction == transaction;
-            if self.line[at].hold.is_some_and(is_its) {
-                self.release_at(at);
+    /// Lets go what a transaction held. Returns how many; no others are visited.
+    pub(super) fn release(&mut self, transaction: u32) -> usize {
+        let mut released = 0;
+        for range in self.take_notes(transaction) {
+            for at in self.places(range) {
+                let flight = &mut self.line[at];
+                if let (Some(entry), Some(_)) = (&flight.entry, flight.hold.take()) {
+                    self.out.add(entry);
+                    released += 1;
+                }
             }
+            self.uncover(range);
         }
+        released
     }
 
     /// Lets go all that any transaction held.
     pub(super) fn release_all(&mut self) {
-        for at in 0..self.line.len() {
-            self.release_at(at);
+        while let Some(notes) = self.notes.last() {
+            self.release(notes.transaction);
         }
     }
 
@@ -162,37 +203,37 @@ impl Flights {
                 None => self.gaps -= 1,
             }
         }
+        self.released.split_off(&first);
         self.tidy();
     }
 
-    /// The places that an ACK or NACK is about.
-    fn affected(&mut self, number: u64, cumulative: bool) -> std::ops::Range<usize> {
+    /// What an ACK or NACK is about, one range after the other; if not `cumulative` always the same.
+    /// A cumulative one leaves nothing behind that another one would visit again.
+    fn next_free(&mut self, number: u64, cumulative: bool) -> Option<Range> {
         if !cumulative {
-            return self.find(number).map_or(0..0, |at| at..at + 1);
+            return Some(Range {
+                first: number,
+                last: number,
+            });
         }
-        // Below `covered` there is only what is settled or held.
-        let begin = self.lower_bound(self.covered + 1);
-        let end = self.lower_bound(number + 1);
-        self.covered = self.covered.max(number);
-        begin..end.max(begin)
-    }
-
-    /// The places at which a transaction may hold something.
-    fn held(&self, numbers: &[u64], cumulative: bool) -> impl Iterator<Item = usize> + use<> {
-        let (all, some) = if cumulative {
-            let last = numbers.iter().copied().max().unwrap_or_default();
-            (0..self.lower_bound(last + 1), Vec::new())
-        } else {
-            let found = numbers.iter().filter_map(|number| self.find(*number));
-            (0..0, found.collect())
-        };
-        all.chain(some)
-    }
-
-    fn find(&self, number: u64) -> Option<usize> {
-        let at = self.lower_bound(number);
-        let flight = self.line.get(at)?;
-        (flight.number == number).then_some(at)
+        if let Some(hole) = self.released.first_entry()
+            && *hole.key() <= number
+        {
+            let (first, last) = hole.remove_entry();
+            if last > number {
+                self.released.insert(number + 1, last);
+            }
+            let last = last.min(number);
+            return Some(Range { first, last });
+        }
+        let first = self.covered + 1;
+        (first <= number).then(|| {
+            self.covered = number;
+            Range {
+                first,
+                last: number,
+            }
+        })
     }
 
     /// The place of the first delivery of at least this number.
@@ -210,11 +251,79 @@ impl Flights {
         }
     }
 
-    fn release_at(&mut self, at: usize) {
-        let flight = &mut self.line[at];
-        if let (Some(entry), Some(_)) = (&flight.entry, flight.hold.take()) {
-            self.out.add(entry);
-            self.covered = self.covered.min(flight.number - 1);
+    /// The places of these numbers.
+    fn places(&mut self, range: Range) -> std::ops::Range<usize> {
+        let begin = self.lower_bound(range.first);
+        let end = if range.first == range.last {
+            begin + usize::from(self.is_at(begin, range.first))
+        } else {
+            self.lower_bound(range.last + 1).max(begin)
+        };
+        #[cfg(test)]
+        {
+            self.visited += end - begin;
+        }
+        begin..end
+    }
+
+    fn is_at(&self, at: usize, number: u64) -> bool {
+        self.line
+            .get(at)
+            .is_some_and(|flight| flight.number == number)
+    }
+
+    /// A transaction holds what has these numbers.
+    fn note(&mut self, transaction: u32, range: Range) {
+        let known = self
+            .notes
+            .iter_mut()
+            .find(|notes| notes.transaction == transaction);
+        let Some(notes) = known else {
+            return self.notes.push(Notes {
+                transaction,
+                ranges: vec![range],
+            });
+        };
+        match notes.ranges.last_mut() {
+            Some(last) if last.last + 1 == range.first => last.last = range.last,
+            _ => notes.ranges.push(range),
+        }
+    }
+
+    /// What a transaction holds; it is forgotten.
+    fn take_notes(&mut self, transaction: u32) -> Vec<Range> {
+        let at = self
+            .notes
+            .iter()
+            .position(|notes| notes.transaction == transaction);
+        at.map(|at| self.notes.swap_remove(at).ranges)
+            .unwrap_or_default()
+    }
+
+    /// What was covered is so no longer.
+    fn uncover(&mut self, range: Range) {
+        if range.last > self.covered {
+            // Only cumulative ones cover.
+            return;
+        }
+        let Range {
+            mut first,
+            mut last,
+        } = range;
+        let before = self.released.range(..first).next_back();
+        if let Some((&start, &end)) = before
+            && end + 1 == first
+        {
+            self.released.remove(&start);
+            first = start;
+        }
+        if let Some(end) = self.released.remove(&(last + 1)) {
+            last = end;
+        }
+        if last == self.covered {
+            self.covered = first - 1;
+        } else {
+            self.released.insert(first, last);
         }
     }
 
@@ -251,3 +360,134 @@ impl Load {
 
 /// So many gaps are not worth closing.
 const FEW: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use stomp_codec::Headers;
+
+    use super::*;
+    use crate::engine::destination::Destination;
+    use crate::engine::message::Message;
+
+    const MANY: u64 = 60_000;
+
+    /// Deliveries from 1 to [`MANY`].
+    fn many() -> Flights {
+        let message = Arc::new(Message {
+            destination: Destination::parse("/queue/a").unwrap(),
+            headers: Headers::new(),
+            body: "x".into(),
+        });
+        let mut flights = Flights::default();
+        for id in 1..=MANY {
+            let number = flights.add(Entry {
+                message: Arc::clone(&message),
+                id,
+                redelivered: false,
+                position: id,
+                octets: 1,
+            });
+            assert_eq!(number, id);
+        }
+        flights
+    }
+
+    /// How many flights something visits, and how many it affects.
+    fn visits(flights: &mut Flights, what: impl FnOnce(&mut Flights) -> usize) -> (usize, usize) {
+        flights.visited = 0;
+        let affected = what(flights);
+        (flights.visited, affected)
+    }
+
+    fn commit(flights: &mut Flights, transaction: u32) -> usize {
+        let mut count = 0;
+        flights.commit(transaction, |_, _| count += 1);
+        count
+    }
+
+    #[test]
+    fn a_transaction_visits_what_it_holds() {
+        for cumulative in [true, false] {
+            let mut flights = many();
+            let hold = |number, transaction| {
+                move |flights: &mut Flights| {
+                    flights.hold(number, cumulative, transaction, Verdict::Ack)
+                }
+            };
+            // The first of many, then one in the middle of what is held already.
+            assert_eq!(visits(&mut flights, hold(1, 1)), (1, 1));
+            let range = if cumulative { 29_999 } else { 1 };
+            assert_eq!(visits(&mut flights, hold(30_000, 2)), (range, range));
+            assert_eq!(visits(&mut flights, hold(30_001, 3)), (1, 1));
+            // Each alone, whatever others hold or what lies before and behind.
+            assert_eq!(visits(&mut flights, |flights| flights.release(1)), (1, 1));
+            assert_eq!(visits(&mut flights, hold(1, 4)), (1, 1));
+            assert_eq!(visits(&mut flights, |flights| commit(flights, 4)), (1, 1));
+            assert_eq!(visits(&mut flights, |flights| flights.release(3)), (1, 1));
+            assert_eq!(
+                visits(&mut flights, |flights| flights.release(2)),
+                (range, range)
+            );
+            assert_eq!(flights.out().messages, 59_999);
+            assert_eq!(flights.len(), 59_999);
+        }
+    }
+
+    #[test]
+    fn begin_ack_and_abort_again_and_again_visit_one_each() {
+        let mut flights = many();
+        assert_eq!(flights.hold(20_000, true, 1, Verdict::Ack), 20_000);
+        for transaction in 2..1000 {
+            let turn = |flights: &mut Flights| {
+                flights.hold(20_001, true, transaction, Verdict::Requeue)
+                    + flights.release(transaction)
+            };
+            assert_eq!(visits(&mut flights, turn), (2, 2));
+        }
+        assert!(flights.released.is_empty() && flights.notes.len() == 1);
+    }
+
+    #[test]
+    fn what_was_let_go_is_covered_again_and_only_that_is_visited() {
+        let mut flights = many();
+        for transaction in 1..=6 {
+            let number = u64::from(transaction) * 10_000;
+            assert_eq!(
+                flights.hold(number, true, transaction, Verdict::Ack),
+                10_000
+            );
+        }
+        for transaction in [2, 4, 3] {
+            assert_eq!(flights.release(transaction), 10_000);
+        }
+        // What was let go side by side is one range.
+        assert_eq!(flights.released, BTreeMap::from([(10_001, 40_000)]));
+        let ack = |number| move |flights: &mut Flights| flights.settle(number, true, |_| ());
+        assert_eq!(visits(&mut flights, ack(9000)), (0, 0));
+        assert_eq!(visits(&mut flights, ack(10_010)), (10, 10));
+        assert_eq!(visits(&mut flights, ack(10_010)), (0, 0));
+        assert_eq!(visits(&mut flights, ack(60_000)), (29_990, 29_990));
+        assert!(flights.released.is_empty());
+        // The last one lets go what nothing is covered behind.
+        assert_eq!(flights.release(6), 10_000);
+        assert_eq!(flights.covered, 50_000);
+        flights.release_all();
+        assert_eq!((flights.covered, flights.out().messages), (40_000, 30_000));
+    }
+
+    #[test]
+    fn what_a_transaction_held_may_be_gone_when_it_ends() {
+        let mut flights = many();
+        assert_eq!(flights.hold(10, true, 1, Verdict::Ack), 10);
+        assert_eq!(flights.hold(60_000, true, 2, Verdict::Ack), 59_990);
+        let mut taken = 0;
+        flights.take_from(6, |_| taken += 1);
+        assert_eq!((taken, flights.len()), (59_995, 5));
+        assert_eq!(flights.release(2), 0);
+        assert_eq!(flights.release(1), 5);
+        assert_eq!(flights.settle(60_000, true, |_| ()), 5);
+        assert_eq!(flights.len(), 0);
+    }
+}

@@ -68,7 +68,8 @@ pub enum Verdict {
 /// What an ACK or NACK did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// So many messages were settled, or held for a transaction.
+    /// The number of messages that were settled, or held for a transaction. It is also the number of
+    /// deliveries that were visited.
     Done(usize),
     /// None: what it names was settled before, or is held by a transaction.
     Ignored,
@@ -316,16 +317,15 @@ impl<H: Clone> Queue<H> {
         Settled::Done(done)
     }
 
-    /// Settles what was held by a transaction with ACKs and NACKs for these deliveries. Returns how
-    /// many messages were acknowledged, returned and dropped.
-    pub fn commit(&mut self, id: ConsumerId, transaction: u32, numbers: &[u64]) -> [usize; 3] {
+    /// Settles what was held by a transaction. Returns how many messages were acknowledged, returned
+    /// and dropped. No other deliveries are visited.
+    pub fn commit(&mut self, id: ConsumerId, transaction: u32) -> [usize; 3] {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return [0; 3];
         };
-        let cumulative = consumer.mode == AckMode::Client;
         let mut counts = [0; 3];
         let flights = &mut consumer.flights;
-        flights.commit(numbers, cumulative, transaction, |entry, verdict| {
+        flights.commit(transaction, |entry, verdict| {
             counts[verdict as usize] += 1;
             self.line.dispose(entry, verdict);
         });
@@ -333,12 +333,11 @@ impl<H: Clone> Queue<H> {
         counts
     }
 
-    /// Makes what was held by a transaction unacknowledged again.
-    pub fn abort(&mut self, id: ConsumerId, transaction: u32, numbers: &[u64]) {
-        if let Some(consumer) = self.consumers.get_mut(&id) {
-            let cumulative = consumer.mode == AckMode::Client;
-            consumer.flights.release(numbers, cumulative, transaction);
-        }
+    /// Makes what was held by a transaction unacknowledged again. Returns how many messages. No other
+    /// deliveries are visited.
+    pub fn abort(&mut self, id: ConsumerId, transaction: u32) -> usize {
+        let consumer = self.consumers.get_mut(&id);
+        consumer.map_or(0, |consumer| consumer.flights.release(transaction))
     }
 
     /// In mode `auto` the kernel has the deliveries up to this number. Returns how many that

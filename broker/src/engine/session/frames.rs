@@ -163,10 +163,7 @@ impl Session {
         if !self.subscriptions.was_given(delivery.subscription) {
             return Err(Refusal::AckUnknown(delivery));
         }
-        let hold = |id| {
-            self.transactions
-                .hold_delivery(id, delivery.subscription, delivery.number)
-        };
+        let hold = |id| self.transactions.hold_delivery(id, delivery.subscription);
         self.actions.push_back(Action::Settle(Acknowledgement {
             delivery,
             verdict,
