@@ -29,9 +29,12 @@ DROPPING = {
     "STOMPD__HEART_BEAT__WANT": "100ms",
     "STOMPD__QUEUE__MAX_LENGTH": "5",
     "STOMPD__QUEUE__METRICS": "true",
+    "STOMPD__ADMIN__CONNECTIONS": "4",
 }
-IDLE_CLIENTS = 68
-FILES = 96
+# How many do nothing at the first and at the second broker. The second one keeps files in reserve, so it needs many
+# to be nearly out of them.
+IDLE_CLIENTS = (68, 140)
+FILES = 196
 BIG = "x" * 65_000
 
 
@@ -70,8 +73,8 @@ class Load:
             self.failure = traceback.format_exc()
 
     def _prepare(self):
-        for broker in self.brokers:
-            for _ in range(IDLE_CLIENTS):
+        for broker, clients in zip(self.brokers, IDLE_CLIENTS):
+            for _ in range(clients):
                 self._tcp(broker)
         self._cut_slow_consumers()
         self._drop_for_a_slow_consumer()

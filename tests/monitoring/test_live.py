@@ -14,7 +14,7 @@ from processes import ROOT, Prometheus, wait_for
 RULES = ROOT / "docker/prometheus/alerts.yml"
 
 # What needs more than a minute, or a machine that is out of memory or CPU. The unit tests of the rules have these.
-NOT_PROVOKED = {"StompdConsumersStarved", "StompdMemoryNearLimit", "StompdPublishToWriteSlow"}
+NOT_PROVOKED = {"StompdAcceptErrors", "StompdConsumersStarved", "StompdMemoryNearLimit", "StompdPublishToWriteSlow"}
 AT_THE_END = {"StompdDown", "StompdRestartLoop"}
 # What gives nothing but zeros here, and when something restarts.
 ZERO = {"Starved consumers, A"}
