@@ -3,6 +3,7 @@
 
 mod acks;
 mod audience;
+mod admin;
 mod client;
 mod demo;
 mod fairness;

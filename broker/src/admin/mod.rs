@@ -8,6 +8,7 @@
 //! | `/demo/` | a page that shows the broker at work, unless `[admin] demo` is off; `/` leads there |
 
 mod demo;
+mod desk;
 
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
 
 pub use self::demo::Demo;
+pub use self::desk::{Desk, Settings};
 use crate::metrics::Registry;
 
 /// Whether clients are welcome.
@@ -38,34 +40,44 @@ pub enum Readiness {
 struct Sources {
     registry: Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
+    /// Whose turn it is to read the metrics.
+    turn: Arc<Semaphore>,
 }
 
-/// Answers operators, and readers of the demo page if there is one, until the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    registry: Arc<Registry>,
+/// What answers operators, and readers of the demo page if there is one.
+pub fn desk(
+    settings: Settings,
+    registry: &Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
     demo: Option<Demo>,
-) {
+) -> Desk {
     let app = demo
         .map_or_else(Router::new, Demo::routes)
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(Sources {
-            registry,
+            registry: Arc::clone(registry),
             readiness,
+            turn: Arc::new(Semaphore::new(1)),
         });
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::error!(%error, "the admin port does not answer any more");
-    }
+    Desk::new(app, settings, registry)
 }
 
-async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        sources.registry.text(),
-    )
+/// Asks very many queues how much they hold, so it is not done by a thread that serves clients. One
+/// at a time, or readers would take one thread each.
+async fn metrics(State(sources): State<Sources>) -> Result<impl IntoResponse, StatusCode> {
+    let Sources { registry, turn, .. } = sources;
+    let turn = turn.acquire_owned().await.map_err(|_| FAILED)?;
+    let text = spawn_blocking(move || {
+        let text = registry.text();
+        // Also if the reader has left meanwhile.
+        drop(turn);
+        text
+    });
+    let text = text.await.map_err(|_| FAILED)?;
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], text))
 }
 
 async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
@@ -81,3 +93,6 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
         ),
     }
 }
+
+/// A panic while the metrics were read.
+const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;

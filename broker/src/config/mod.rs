@@ -36,7 +36,7 @@ pub struct Config {
     pub limits: Limits,
     /// How much queues hold.
     pub queue: Queue,
-    /// What the admin port offers besides metrics and health.
+    /// What the admin port offers besides metrics and health, and to how many.
     pub admin: Admin,
     /// How the broker leaves.
     pub stop: Stop,
@@ -165,13 +165,20 @@ pub struct Queue {
     pub metrics: bool,
 }
 
-/// `[admin]`: what the admin port offers besides metrics and health.
+/// `[admin]`: what the admin port offers besides metrics and health, and to how many.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Whether `/demo/` is a page that shows the broker at work.
     #[serde(with = "As::<Switch>")]
     pub demo: bool,
+    /// Connections to the admin port at the same time; one more takes the place of the one that has
+    /// been silent longest.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub connections: usize,
+    /// Time in which a request must be complete; also how long a connection may stay without one.
+    #[serde(with = "As::<Positive<Interval>>")]
+    pub timeout: Duration,
 }
 
 /// `[stop]`: how the broker leaves after SIGTERM. The sum of the three is the longest it takes.
@@ -276,7 +283,11 @@ impl Default for Queue {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { demo: true }
+        Self {
+            demo: true,
+            connections: 64,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What happens to a fresh connection until it is a client.
 
-use std::net::SocketAddr;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use stomp_codec::Version;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -19,13 +21,15 @@ use crate::engine::session;
 use crate::transport::handshake::{self, Refused};
 use crate::transport::{self, Socket, Transport, WebSocket};
 
+use super::files::Shares;
+
 /// Lets connections in, as many as there may be.
 #[derive(Debug)]
 pub(super) struct Doorman {
     shared: Arc<Shared>,
     /// One permit for each connection there may be.
     room: Arc<Semaphore>,
-    /// So many connections that find no room are told so at the same time.
+    /// One permit for each connection that found no room and gets time to read so.
     lobby: Arc<Semaphore>,
     connections: usize,
     connect_timeout: Duration,
@@ -38,13 +42,14 @@ impl Doorman {
     pub(super) fn new(
         shared: Arc<Shared>,
         config: &Config,
+        places: Shares,
         handshake: handshake::Settings,
     ) -> Self {
         Self {
             shared,
-            room: Arc::new(Semaphore::new(config.limits.connections)),
-            lobby: Arc::new(Semaphore::new(LOBBY)),
-            connections: config.limits.connections,
+            room: Arc::new(Semaphore::new(places.connections)),
+            lobby: Arc::new(Semaphore::new(places.lobby)),
+            connections: places.connections,
             connect_timeout: config.limits.connect_timeout,
             handshake: Arc::new(handshake),
             stopping: watch::Sender::new(false),
@@ -66,7 +71,8 @@ impl Doorman {
     /// A connection for WebSocket: first the handshake, then the client.
     pub(super) fn websocket(&self, stream: TcpStream, peer: SocketAddr) {
         let Some((permit, full)) = self.admit() else {
-            return;
+            self.shared.metrics.refuse(Refused::Full.label());
+            return turn_away_at_once(&stream, FULL);
         };
         let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.handshake));
         let accepted = Instant::now();
@@ -106,19 +112,23 @@ impl Doorman {
 
     /// A connection for TCP: a client at once.
     pub(super) fn tcp(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some((permit, full)) = self.admit() else {
-            return;
-        };
         let shared = Arc::clone(&self.shared);
-        if full {
-            let refusal = Refusal::TooManyConnections(self.connections);
-            tokio::spawn(async move {
+        let permit = match self.admit() {
+            Some((permit, false)) => permit,
+            refused => {
+                let refusal = Refusal::TooManyConnections(self.connections);
                 shared.metrics.refuse(refusal.label());
-                turn_away(&stream, &refusal).await;
-                drop(permit);
-            });
-            return;
-        }
+                let error = session::error_frame(&refusal, None).encode(Version::V1_0);
+                let Some((permit, _)) = refused else {
+                    return turn_away_at_once(&stream, &error);
+                };
+                tokio::spawn(async move {
+                    turn_away(&stream, &error).await;
+                    drop(permit);
+                });
+                return;
+            }
+        };
         let arrival = arrive(
             stream,
             peer,
@@ -133,19 +143,13 @@ impl Doorman {
         });
     }
 
-    /// A permit to stay, or with `true` one to be told that there is no room. `None` if so many
-    /// are being told that this one is dropped unheard.
+    /// A permit to stay, or with `true` one to be refused in peace. `None` if so many are being
+    /// refused that this one gets its answer and no time to read it.
     fn admit(&self) -> Option<(OwnedSemaphorePermit, bool)> {
         let permit = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
         permit(&self.room)
             .map(|permit| (permit, false))
-            .or_else(|| {
-                let told = permit(&self.lobby).map(|permit| (permit, true));
-                if told.is_none() {
-                    self.shared.metrics.refuse(Refused::Full.label());
-                }
-                told
-            })
+            .or_else(|| permit(&self.lobby).map(|permit| (permit, true)))
     }
 }
 
@@ -177,11 +181,22 @@ fn arrive(
     }
 }
 
-/// Says to a client of TCP why it cannot stay.
-async fn turn_away(stream: &TcpStream, refusal: &Refusal) {
-    let error = session::error_frame(refusal, None).encode(Version::V1_0);
-    if stream.writable().await.is_ok() && stream.try_write(&error).is_ok() {
+/// Says to a client why it cannot stay, and waits until it has read that.
+async fn turn_away(stream: &TcpStream, answer: &[u8]) {
+    if stream.writable().await.is_ok() && stream.try_write(answer).is_ok() {
         transport::drain(stream, Instant::now() + transport::DRAIN_TIME).await;
+    }
+}
+
+/// The same without waiting, for one more than can be waited for: it holds its descriptor for an
+/// instant only. What it has sent by now is read, since the kernel resets a connection that is
+/// closed with unread input.
+fn turn_away_at_once(stream: &TcpStream, answer: &[u8]) {
+    let socket = SockRef::from(stream);
+    // A fresh socket takes this much. If it does not, the client has left.
+    if socket.send(answer).is_ok() && socket.shutdown(Shutdown::Write).is_ok() {
+        let mut input = [MaybeUninit::uninit(); 4096];
+        let _ = socket.recv(&mut input);
     }
 }
 
@@ -194,4 +209,9 @@ pub(super) fn random() -> u64 {
     getrandom::u64().expect("random numbers from the operating system")
 }
 
-const LOBBY: usize = 256;
+/// What a WebSocket client is answered before its request was read.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    connection: close\r\n\
+    retry-after: 5\r\n\r\n\
+    There are as many connections as [limits] connections allows. Try again later.\n";

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::error::Error;
+use crate::metrics::{Counter, Counters, Registry};
+use crate::transport::{TCP, WEBSOCKET};
 
 /// Opens a listener at `address`; `None` if there is none to open.
 ///
@@ -36,19 +38,86 @@ pub(super) fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())
 }
 
-/// Gives each connection to `serve`, for ever.
-pub(super) async fn accept(listener: TcpListener, serve: impl Fn(TcpStream, SocketAddr)) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => serve(stream, peer),
-            // The client was faster than we: nothing is wrong here.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                warn!(%error, "cannot accept a connection; is the limit of open files (nofile) too low?");
-                sleep(PAUSE).await;
+/// Accepts connections of one listener, for ever, and counts what fails.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    /// The label in metrics and logs.
+    name: &'static str,
+    errors: Counter,
+    unsaid: Unsaid,
+}
+
+/// Failures that the log has not told yet. Each line stands for all since the one before, so that a
+/// condition that lasts does not fill the log.
+#[derive(Debug, Default)]
+struct Unsaid {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, name: &'static str, errors: &Counters) -> Self {
+        Self {
+            listener,
+            name,
+            errors: errors.with(name),
+            unsaid: Unsaid::default(),
+        }
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                // The client was faster than we: nothing is wrong here.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    self.errors.inc();
+                    if let Some(failures) = self.unsaid.add(Instant::now()) {
+                        warn!(
+                            listener = self.name, failures, %error,
+                            "cannot accept connections; is the limit of open files (LimitNOFILE, \
+                             ulimit -n) too low?"
+                        );
+                    }
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
+
+    /// Gives each connection to `serve`, for ever.
+    pub(super) async fn serve(mut self, serve: impl Fn(TcpStream, SocketAddr)) {
+        loop {
+            let (stream, peer) = self.accept().await;
+            serve(stream, peer);
+        }
+    }
+}
+
+impl Unsaid {
+    /// One more failure. Says of how many the log is to tell now, if it is its time.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        let is_due = |said| now.duration_since(said) >= QUIET;
+        if !self.said.is_none_or(is_due) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+/// The counters of failures, one for each listener.
+pub(super) fn errors(registry: &Registry) -> Counters {
+    registry.counters(
+        "stompd_accept_errors_total",
+        "Connections that could not be accepted.",
+        "listener",
+        [WEBSOCKET, TCP, ADMIN],
+    )
 }
 
 async fn open(address: &str) -> io::Result<TcpListener> {
@@ -78,3 +147,27 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 const BACKLOG: u32 = 16 * 1024;
 
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The log tells of failures at most once in this time.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// The admin port in metrics and logs.
+pub(super) const ADMIN: &str = "admin";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_of_failures_once_a_minute_and_of_how_many() {
+        let begin = Instant::now();
+        let mut unsaid = Unsaid::default();
+        let mut told = Vec::new();
+        // Ten failures a second, as a lasting lack of files gives.
+        for failure in 0..1300 {
+            let now = begin + Duration::from_millis(failure * 100);
+            told.extend(unsaid.add(now));
+        }
+        assert_eq!(told, [1, 600, 600]);
+    }
+}

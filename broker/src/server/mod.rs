@@ -1,6 +1,7 @@
 //! Puts the parts together: the only file that knows all of them.
 
 mod accept;
+mod files;
 mod listen;
 
 use std::net::SocketAddr;
@@ -16,7 +17,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use self::accept::Doorman;
-use crate::admin::{self, Demo, Readiness};
+use self::files::Shares;
+use self::listen::{ADMIN, Acceptor};
+use crate::admin::{self, Demo, Desk, Readiness};
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded};
 use crate::connection::{Metrics, Shared};
@@ -28,7 +31,7 @@ use crate::hub::{self, Hub};
 use crate::metrics::{Registry, number};
 use crate::outbox::{Bounds, PIECE, Policy};
 use crate::queues;
-use crate::transport::handshake;
+use crate::transport::{TCP, WEBSOCKET, handshake};
 
 /// Runs the broker until a signal stops it.
 ///
@@ -43,7 +46,7 @@ pub fn serve(loaded: Loaded) -> Result<(), Error> {
     let runtime = builder.enable_all().build().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
         info!("stompd {} with {origin}", env!("CARGO_PKG_VERSION"));
-        raise_file_limit(config.limits.connections);
+        files::raise();
         let mut signals = Signals::new()?;
         let broker = Broker::start(&config).await?;
         broker.introduce();
@@ -83,12 +86,7 @@ impl Broker {
     pub async fn start(config: &Config) -> Result<Self, Error> {
         let registry = Arc::new(Registry::new());
         registry.add_process();
-        registry
-            .gauge(
-                "stompd_connections_limit",
-                "The most clients there may be: [limits] connections.",
-            )
-            .set(number(config.limits.connections));
+        let places = share_files(config, &registry);
         let shared = Arc::new(share(config, &registry));
         let listen = &config.listen;
         let websocket = listen::bind("STOMP over WebSocket", listen.websocket.as_deref()).await?;
@@ -97,12 +95,14 @@ impl Broker {
         let doorman = Arc::new(Doorman::new(
             Arc::clone(&shared),
             config,
+            places,
             handshake_settings(config),
         ));
         let demo = config.admin.demo.then(|| Demo {
             port: listen::address(websocket.as_ref()).map(|address| address.port()),
             path: listen.paths.first().cloned().unwrap_or_default(),
         });
+        let errors = listen::errors(&registry);
         let (readiness, watched) = watch::channel(Readiness::Starting);
         observe(watched.clone(), &registry);
         let mut broker = Self {
@@ -115,19 +115,23 @@ impl Broker {
             readiness,
             accepting: Vec::new(),
             tending: tokio::spawn(tend(Arc::clone(&shared))),
-            answering: admin
-                .map(|listener| tokio::spawn(admin::serve(listener, registry, watched, demo))),
+            answering: admin.map(|listener| {
+                let settings = admin::Settings {
+                    connections: places.admin,
+                    timeout: config.admin.timeout,
+                };
+                let desk = admin::desk(settings, &registry, watched, demo);
+                tokio::spawn(answer(Acceptor::new(listener, ADMIN, &errors), desk))
+            }),
         };
         broker.accepting.extend(websocket.map(|listener| {
             let doorman = Arc::clone(&doorman);
-            tokio::spawn(listen::accept(listener, move |stream, peer| {
-                doorman.websocket(stream, peer);
-            }))
+            let acceptor = Acceptor::new(listener, WEBSOCKET, &errors);
+            tokio::spawn(acceptor.serve(move |stream, peer| doorman.websocket(stream, peer)))
         }));
         broker.accepting.extend(tcp.map(|listener| {
-            tokio::spawn(listen::accept(listener, move |stream, peer| {
-                doorman.tcp(stream, peer);
-            }))
+            let acceptor = Acceptor::new(listener, TCP, &errors);
+            tokio::spawn(acceptor.serve(move |stream, peer| doorman.tcp(stream, peer)))
         }));
         broker.readiness.send_replace(Readiness::Ready);
         Ok(broker)
@@ -288,6 +292,14 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     }
 }
 
+/// Answers operators.
+async fn answer(mut acceptor: Acceptor, mut desk: Desk) {
+    loop {
+        let (stream, _) = acceptor.accept().await;
+        desk.admit(stream).await;
+    }
+}
+
 /// Tells what `/readyz` says whenever metrics are read.
 fn observe(readiness: watch::Receiver<Readiness>, registry: &Registry) {
     let ready = registry.gauge("stompd_ready", "1 while clients are welcome, else 0.");
@@ -318,22 +330,26 @@ fn handshake_settings(config: &Config) -> handshake::Settings {
     }
 }
 
-/// Each client needs a file descriptor. Says so if there are fewer than clients allowed.
-fn raise_file_limit(connections: usize) {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) if files < connections as u64 + SPARE_FILES => {
-            info!(
-                files,
-                "[limits] connections is {connections}, but the limit of open files (nofile) allows fewer"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => warn!(%error, "the limit of open files (nofile) cannot be raised"),
+/// Shares out the file descriptors. Says so if clients get fewer than the settings allow.
+fn share_files(config: &Config, registry: &Registry) -> Shares {
+    let wanted = config.limits.connections;
+    let files = files::limit();
+    let shares = Shares::of(files, wanted, config.admin.connections);
+    if shares.connections < wanted {
+        warn!(
+            "[limits] connections is {wanted}, but {files} open files leave room for {}: raise the \
+             hard limit (LimitNOFILE of systemd, ulimits of Docker, ulimit -n), or lower the setting",
+            shares.connections
+        );
     }
+    registry
+        .gauge(
+            "stompd_connections_limit",
+            "The most clients there may be: [limits] connections, or fewer if files are few.",
+        )
+        .set(number(shares.connections));
+    shares
 }
 
 /// So often the broker looks after itself.
 const TEND: Duration = Duration::from_secs(5);
-
-/// File descriptors that are not clients.
-const SPARE_FILES: u64 = 64;

@@ -7,6 +7,7 @@
 
 mod bench;
 mod config;
+mod files;
 mod healthcheck;
 mod pages;
 mod publish_subscribe;

@@ -21,6 +21,11 @@ pub(crate) fn directory(name: &str, broker_toml: Option<&str>) -> PathBuf {
 pub(crate) fn stompd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stompd"));
     command.args(arguments).stdin(Stdio::null());
+    without_settings(command)
+}
+
+/// Without settings of whoever runs the tests.
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STOMPD_") {
             command.env_remove(name);
@@ -107,6 +112,8 @@ pub(crate) struct Broker {
     pub(crate) tcp: String,
     /// `host:port`, if that listener is on.
     pub(crate) admin: String,
+    /// What it has logged before it listened.
+    pub(crate) begin: String,
     /// Reads what it logs once it listens.
     log: Option<JoinHandle<String>>,
 }
@@ -119,15 +126,28 @@ impl Broker {
 
     /// The same with environment variables.
     pub(crate) fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = stompd(&["serve"]);
+        command.args(arguments);
+        Self::launch(command, environment)
+    }
+
+    /// The same with no more than so many open files.
+    pub(crate) fn with_files(files: u32, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" serve");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_stompd")]);
+        Self::launch(without_settings(command), environment)
+    }
+
+    fn launch(mut command: Command, environment: &[(&str, &str)]) -> Self {
         let free = [
             ("STOMPD__LISTEN__WEBSOCKET", "127.0.0.1:0"),
             ("STOMPD__LISTEN__TCP", "127.0.0.1:0"),
             ("STOMPD__LISTEN__ADMIN", "127.0.0.1:0"),
             ("STOMPD__STOP__SPREAD", "0s"),
         ];
-        let mut command = stompd(&["serve"]);
         command
-            .args(arguments)
+            .stdin(Stdio::null())
             .current_dir(directory("broker", None))
             .envs(free)
             .envs(environment.iter().copied())
@@ -139,10 +159,12 @@ impl Broker {
             websocket: String::new(),
             tcp: String::new(),
             admin: String::new(),
+            begin: String::new(),
             log: None,
         };
         for line in lines.by_ref() {
             let line = line.unwrap();
+            broker.begin += &line;
             let told = |what: &str| {
                 let (_, rest) = line.split_once(what)?;
                 Some(rest.split(' ').next().unwrap_or_default().to_owned())
@@ -186,12 +208,21 @@ impl Broker {
         }
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    /// What a path of the admin port answers.
+    pub(crate) fn ask(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// The value of a metric; 0 if there is none.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.ask("/metrics");
         let value = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
