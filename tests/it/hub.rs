@@ -66,7 +66,8 @@ fn hub() -> Hub {
             messages: 1000,
             octets: 1 << 20,
         },
-        metrics: false,
+        queues: usize::MAX,
+        named: None,
     };
     let settings = hub::Settings {
         policy: policy(),

@@ -391,6 +391,98 @@ async fn max_bytes_counts_what_consumers_have_too() {
 }
 
 #[tokio::test]
+async fn a_send_or_commit_that_would_make_one_queue_too_many_is_refused() {
+    let broker = TestBroker::with(|config| config.queue.max_queues = 3).await;
+    broker.expect_metric("stompd_queues_limit", 3).await;
+    for mut client in [broker.ws().await, broker.tcp().await] {
+        client
+            .connect_with("accept-version:1.2\nx-refusals:true")
+            .await;
+        for name in ["/queue/a", "/queue/b", "/queue/c"] {
+            client.publish(name, &["x"]).await;
+        }
+        client
+            .send("SEND\ndestination:/queue/d\nreceipt:r\n\nx")
+            .await;
+        let refusal = "MESSAGE\ndestination:/stompd/refusals\n*reason:queues\nreceipt-id:r\n*";
+        client.expect(refusal).await;
+        client.send("BEGIN\ntransaction:t").await;
+        for name in ["/queue/a", "/queue/e"] {
+            client
+                .send(&format!("SEND\ndestination:{name}\ntransaction:t\n\nx"))
+                .await;
+        }
+        client.send("COMMIT\ntransaction:t\nreceipt:r").await;
+        client.expect(refusal).await;
+        // Of the transaction nothing was done.
+        client.subscribe("a", "/queue/a").await;
+        client.expect_messages(&["x"]).await;
+        client.expect_nothing().await;
+        client.unsubscribe("a").await;
+        // The queue that is empty is gone, which makes room for another one.
+        client.publish("/queue/d", &["x"]).await;
+        broker.expect_metric("stompd_queues", 3).await;
+        for (id, name) in [("b", "/queue/b"), ("c", "/queue/c"), ("d", "/queue/d")] {
+            client.subscribe(id, name).await;
+            client.expect_messages(&["x"]).await;
+        }
+        client.send("DISCONNECT").await;
+        broker.wait_for("stompd_queues", 0.0).await;
+    }
+    assert_eq!(broker.refusals("queues").await, 4);
+}
+
+#[tokio::test]
+async fn a_subscribe_that_would_make_one_queue_too_many_is_refused() {
+    let broker = TestBroker::with(|config| config.queue.max_queues = 2).await;
+    let mut other = broker.connected_tcp().await;
+    other.subscribe("b", "/queue/b").await;
+    for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
+        for name in ["/queue/a", "/queue/b", "/topic/t"] {
+            client.subscribe(name, name).await;
+        }
+        client
+            .send("SUBSCRIBE\nid:c\ndestination:/queue/c\nreceipt:r")
+            .await;
+        let error = client.expect_refusal("more than 2 queues", 1013).await;
+        assert!(error.contains("\nreceipt-id:r\n"), "{error}");
+        drop(client);
+        broker.wait_for("stompd_subscriptions", 1.0).await;
+    }
+    broker.expect_metric("stompd_queues", 1).await;
+}
+
+#[tokio::test]
+async fn queues_with_the_most_messages_are_named_and_the_others_counted() {
+    let broker = TestBroker::with(|config| {
+        config.queue.metrics = true;
+        config.queue.metrics_limit = 3;
+    })
+    .await;
+    let mut client = broker.connected_tcp().await;
+    for number in 0..10 {
+        let name = format!("/queue/{number}");
+        let messages = if number == 7 { 2 } else { 1 };
+        client.publish(&name, &["x", "x"][..messages]).await;
+    }
+    let (_, text) = broker.admin("/metrics").await;
+    let lines = text.lines();
+    let named: Vec<_> = lines
+        .filter_map(|line| line.strip_prefix("stompd_each_queue_messages_ready"))
+        .collect();
+    let expected = [
+        "{queue=\"/queue/0\"} 1",
+        "{queue=\"/queue/1\"} 1",
+        "{queue=\"/queue/7\"} 2",
+    ];
+    assert_eq!(named, expected);
+    broker.expect_metric("stompd_queues_unnamed", 7).await;
+    broker
+        .expect_metric("stompd_queue_messages_ready", 11)
+        .await;
+}
+
+#[tokio::test]
 async fn a_single_message_fits_an_empty_queue_whatever_max_bytes() {
     let broker = TestBroker::with(|config| config.queue.max_bytes = 100).await;
     let mut client = broker.connected_tcp().await;
@@ -729,7 +821,8 @@ fn hub() -> Hub {
             messages: 2,
             octets: 1 << 20,
         },
-        metrics: false,
+        queues: usize::MAX,
+        named: None,
     };
     let hub = hub::Settings {
         policy: policy(),

@@ -300,7 +300,8 @@ fn hub() -> Hub {
             messages: MESSAGES,
             octets: 1 << 20,
         },
-        metrics: false,
+        queues: usize::MAX,
+        named: None,
     };
     let settings = hub::Settings {
         policy: policy(),

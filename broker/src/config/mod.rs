@@ -157,12 +157,19 @@ pub struct Queue {
     /// Messages in a queue that wait for a consumer; one more is refused.
     #[serde(with = "As::<Positive<Count>>")]
     pub max_length: usize,
-    /// Bytes of all messages of a queue, with those that consumers have; one message may be larger.
+    /// Memory of all messages of a queue, with those that consumers have: text and what each costs
+    /// beside it. One message may be larger.
     #[serde(with = "As::<Positive<Size>>")]
     pub max_bytes: usize,
-    /// Whether `/metrics` names each queue. Clients choose the names: there can be many.
+    /// Queues that may exist; what would make one more is refused.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub max_queues: usize,
+    /// Whether `/metrics` names queues. Clients choose the names: there can be many.
     #[serde(with = "As::<Switch>")]
     pub metrics: bool,
+    /// Queues that it names at most: those with the most messages.
+    #[serde(with = "As::<Positive<Count>>")]
+    pub metrics_limit: usize,
 }
 
 /// `[admin]`: what the admin port offers besides metrics and health, and to how many.
@@ -276,7 +283,9 @@ impl Default for Queue {
             prefetch_bytes: 8 * MIB,
             max_length: 100_000,
             max_bytes: 256 * MIB,
+            max_queues: 100_000,
             metrics: false,
+            metrics_limit: 1000,
         }
     }
 }

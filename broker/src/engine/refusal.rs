@@ -112,6 +112,8 @@ pub enum Refusal {
         /// Their number.
         segments: usize,
     },
+    /// A SEND, COMMIT or SUBSCRIBE would make one more queue than configured.
+    TooManyQueues(usize),
     /// More arrangements of wildcards in the subscriptions of one connection than configured.
     TooManyShapes(usize),
     /// More subscriptions on one connection than configured.
@@ -189,6 +191,7 @@ impl Refusal {
             Self::SubscriptionsTooBig(_) => "subscription_bytes",
             Self::Stalled(_) => "stalled",
             Self::TooManyConnections(_) => "connections",
+            Self::TooManyQueues(_) => "queues",
             Self::TooManySubscriptions(_) => "subscriptions",
             Self::TooManyTransactions => "transactions",
             Self::TransactionBroken(_) => "transaction_broken",
@@ -218,6 +221,7 @@ impl Refusal {
             | Self::ShapesUsedUp { .. }
             | Self::SubscriptionsTooBig(_)
             | Self::TooManyConnections(_)
+            | Self::TooManyQueues(_)
             | Self::TooManyShapes(_)
             | Self::TooManySubscriptions(_)
             | Self::TooManyTransactions
@@ -246,6 +250,7 @@ impl Refusal {
                 | Self::QueueFull(_)
                 | Self::ReplyTo(_)
                 | Self::ReservedDestination(_)
+                | Self::TooManyQueues(_)
                 | Self::TooManySegments { .. }
                 | Self::TooManyWildcards { .. }
                 | Self::TransactionBroken(_)
@@ -325,6 +330,10 @@ impl Refusal {
                  fewer subscriptions; a wildcard may serve instead of many."
             }
             Self::TooManyConnections(_) => "The limit is [limits] connections. Try again later.",
+            Self::TooManyQueues(_) => {
+                "The limit is [queue] max_queues. A queue is gone when it is empty and nobody \
+                 subscribes to it. A publisher that says x-refusals:true in CONNECT stays connected."
+            }
             Self::TooManySubscriptions(_) => {
                 "The limit is [limits] subscriptions for each connection; a wildcard may serve \
                  instead of many."
@@ -420,6 +429,7 @@ impl fmt::Display for Refusal {
                 "destination of {segments} segments, more than {}",
                 destination::MAX_SEGMENTS
             ),
+            Self::TooManyQueues(limit) => write!(out, "more than {limit} queues"),
             Self::TooManyShapes(limit) => write!(
                 out,
                 "subscriptions with more than {limit} arrangements of wildcards"

@@ -155,8 +155,10 @@ impl Hub {
     /// Takes a place for a subscription, so that nothing can refuse it any more.
     ///
     /// # Errors
-    /// The patterns of all subscriptions have too many arrangements of wildcards.
+    /// The patterns of all subscriptions have too many arrangements of wildcards, or there are too
+    /// many queues.
     pub fn take_place(&self, pattern: &Pattern) -> Result<Place, Refusal> {
+        self.queues.prepare(pattern)?;
         let Pattern::Wild(pattern) = pattern else {
             return Ok(Place(None));
         };
@@ -317,7 +319,8 @@ impl Hub {
         self.metrics.published.inc_by(messages.len() as u64);
     }
 
-    /// Looks after what no client's frames touch.
+    /// Looks after what no client's frames touch. Visits all queues, so a thread that serves clients
+    /// is not the one to do it.
     pub fn tend(&self, now: Instant) {
         self.queues.tend(now, PATIENCE);
         self.wildcards.tidy();
@@ -364,12 +367,12 @@ impl Hub {
                 self.queues.push_reserved(run, number, now);
                 delivery.work(run.len(), 0).await;
             } else {
-                let taken = self.queues.push(run, number, now);
+                let pushed = self.queues.push(run, number, now);
                 delivery.work(run.len(), 0).await;
-                if taken < run.len() {
+                if let Err((taken, refusal)) = pushed {
                     refused = Some(Refused {
                         accepted: done + taken,
-                        refusal: Refusal::QueueFull(destination.clone()),
+                        refusal,
                     });
                     break;
                 }

@@ -1,12 +1,15 @@
 //! What queues count, and what is asked of them when metrics are read.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use crate::engine::destination::Destination;
 use crate::engine::queue::{Depth, Verdict};
 use crate::metrics::{Counter, Gauge, Gauges, Registry, number};
 
-use super::Common;
+use super::{Common, Settings};
 
 /// What queues count.
 #[derive(Debug)]
@@ -56,9 +59,14 @@ impl Metrics {
     }
 }
 
-/// Asks all queues how much they hold whenever metrics are read, and each by its name if `each`.
-pub(super) fn observe(common: &Arc<Common>, each: bool, registry: &Registry) {
+/// Asks all queues how much they hold whenever metrics are read, and tells of some by name.
+pub(super) fn observe(common: &Arc<Common>, settings: Settings, registry: &Registry) {
     let gauge = |name, help| registry.gauge(name, help);
+    gauge(
+        "stompd_queues_limit",
+        "The most queues there may be: [queue] max_queues.",
+    )
+    .set(number(settings.queues));
     let total = Total {
         queues: gauge("stompd_queues", "Queues that clients have named."),
         ready: gauge(
@@ -78,7 +86,7 @@ pub(super) fn observe(common: &Arc<Common>, each: bool, registry: &Registry) {
             "Consumers of queues, and subscriptions to topics with acknowledgement.",
         ),
     };
-    let by_name = each.then(|| ByName::new(registry));
+    let by_name = settings.named.map(|most| ByName::new(most, registry));
     let common = Arc::downgrade(common);
     registry.before_reading(move || read(&common, &total, by_name.as_ref()));
 }
@@ -91,16 +99,25 @@ struct Total {
     consumers: Gauge,
 }
 
+/// Only so many queues are told of by name, those with the most messages: clients choose the names,
+/// and each makes three lines of text.
 struct ByName {
+    most: usize,
+    unnamed: Gauge,
     ready: Gauges,
     unacknowledged: Gauges,
     consumers: Gauges,
 }
 
 impl ByName {
-    fn new(registry: &Registry) -> Self {
+    fn new(most: usize, registry: &Registry) -> Self {
         let gauges = |name, help| registry.gauges(name, help, "queue", []);
         Self {
+            most,
+            unnamed: registry.gauge(
+                "stompd_queues_unnamed",
+                "Queues beyond [queue] metrics_limit, which stompd_each_queue_... leaves out.",
+            ),
             ready: gauges(
                 "stompd_each_queue_messages_ready",
                 "As stompd_queue_messages_ready, by queue.",
@@ -116,9 +133,13 @@ impl ByName {
         }
     }
 
-    fn clear(&self) {
+    fn set_all(&self, fullest: Fullest) {
         for gauges in [&self.ready, &self.unacknowledged, &self.consumers] {
             gauges.clear();
+        }
+        self.unnamed.set(number(fullest.left_out));
+        for Reverse((_, Reverse(name), depth)) in fullest.heap {
+            self.set(&name, &depth);
         }
     }
 
@@ -136,21 +157,43 @@ fn read(common: &Weak<Common>, total: &Total, by_name: Option<&ByName>) {
     let Some(common) = common.upgrade() else {
         return;
     };
-    by_name.inspect(|by_name| by_name.clear());
+    let mut fullest = Fullest::default();
     let mut sum = Depth::default();
-    for queue in common.all() {
+    common.visit(|queue| {
         let depth = queue.depth();
         sum.ready += depth.ready;
         sum.unacknowledged += depth.unacknowledged;
         sum.octets += depth.octets;
         sum.consumers += depth.consumers;
         if let (Some(by_name), Some(name)) = (by_name, queue.name()) {
-            by_name.set(name, &depth);
+            fullest.add(name, depth, by_name.most);
         }
-    }
-    total.queues.set(number(common.named.len()));
+    });
+    total
+        .queues
+        .set(number(common.count.load(Ordering::Relaxed)));
     total.ready.set(number(sum.ready));
     total.unacknowledged.set(number(sum.unacknowledged));
     total.octets.set(number(sum.octets));
     total.consumers.set(number(sum.consumers));
+    by_name.inspect(|by_name| by_name.set_all(fullest));
+}
+
+/// The queues with the most messages; of those with as many, the first by name.
+#[derive(Default)]
+struct Fullest {
+    heap: BinaryHeap<Reverse<(usize, Reverse<Destination>, Depth)>>,
+    left_out: usize,
+}
+
+impl Fullest {
+    fn add(&mut self, name: &Destination, depth: Depth, most: usize) {
+        let messages = depth.ready + depth.unacknowledged;
+        let name = Reverse(name.clone());
+        self.heap.push(Reverse((messages, name, depth)));
+        if self.heap.len() > most {
+            self.heap.pop();
+            self.left_out += 1;
+        }
+    }
 }

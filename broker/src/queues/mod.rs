@@ -3,14 +3,17 @@
 mod metrics;
 mod shared;
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use tracing::warn;
 
 use crate::config::SlowConsumer;
-use crate::engine::destination::Destination;
+use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
 use crate::engine::queue::Bounds;
 use crate::engine::refusal::Refusal;
@@ -27,8 +30,10 @@ pub use self::shared::SharedQueue;
 pub struct Settings {
     /// How much a queue may hold.
     pub bounds: Bounds,
-    /// Whether each queue has metrics of its own.
-    pub metrics: bool,
+    /// How many queues there may be.
+    pub queues: usize,
+    /// How many queues have metrics of their own: those with the most messages.
+    pub named: Option<usize>,
 }
 
 /// All queues.
@@ -41,8 +46,12 @@ pub struct Queues {
 #[derive(Debug)]
 struct Common {
     named: DashMap<Destination, Arc<SharedQueue>>,
+    /// How many are named, which the table says only by asking each of its shards.
+    count: AtomicUsize,
     private: DashMap<SubscriberId, Arc<SharedQueue>>,
     bounds: Bounds,
+    /// How many queues there may be.
+    most: usize,
     /// Begins the id of each message, see [`crate::hub::Hub::new`].
     prefix: Arc<str>,
     delivered: Counter,
@@ -61,29 +70,47 @@ impl Queues {
         registry: &Registry,
     ) -> Self {
         let common = Arc::new(Common {
-            named: DashMap::new(),
-            private: DashMap::new(),
+            named: DashMap::with_shard_amount(SHARDS),
+            count: AtomicUsize::new(0),
+            private: DashMap::with_shard_amount(SHARDS),
             bounds: settings.bounds,
+            most: settings.queues,
             prefix: Arc::clone(prefix),
             delivered,
             metrics: Metrics::new(registry),
         });
-        metrics::observe(&common, settings.metrics, registry);
+        metrics::observe(&common, settings, registry);
         Self { common }
     }
 
-    /// Makes a subscription a consumer of the queue it names.
+    /// Makes the queue that a SUBSCRIBE names, if there is none; it is to be subscribed to at once.
+    ///
+    /// # Errors
+    /// There are too many queues.
+    pub fn prepare(&self, pattern: &Pattern) -> Result<(), Refusal> {
+        match pattern {
+            Pattern::Exact(name) if name.is_queue() => self.with(name, |_| Ok(())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a subscription a consumer of the queue it names. [`Queues::prepare`] has asked whether
+    /// there may be that queue.
     pub fn subscribe(
         &self,
         name: &Destination,
         subscriber: &Arc<Subscriber>,
         now: Instant,
     ) -> Arc<SharedQueue> {
-        let queue = self.with(name, |queue| {
-            queue.subscribe(subscriber).map(|()| Arc::clone(queue))
-        });
-        queue.dispatch(now);
-        queue
+        loop {
+            // It may have gone since it was prepared. Then there may be one more for a moment.
+            let queue = self.get(name).unwrap_or_else(|| self.make(name));
+            if queue.subscribe(subscriber).is_ok() {
+                queue.dispatch(now);
+                return queue;
+            }
+            self.common.forget(name, &queue);
+        }
     }
 
     /// Gives a subscription to topics a queue of its own.
@@ -131,39 +158,54 @@ impl Queues {
         removed.map_or(0, |_| queue.close(subscriber))
     }
 
-    /// Appends messages to the queue they are all sent to. Returns how many it took.
-    pub fn push(&self, messages: &[Message], first: u64, now: Instant) -> usize {
+    /// Appends messages to the queue they are all sent to.
+    ///
+    /// # Errors
+    /// How many it took, and why not the next one.
+    pub fn push(
+        &self,
+        messages: &[Message],
+        first: u64,
+        now: Instant,
+    ) -> Result<(), (usize, Refusal)> {
         let mut taken = 0;
-        self.with(&messages[0].destination, |queue| {
-            queue.push(messages, &mut taken, first, now)
-        });
-        taken
+        let name = &messages[0].destination;
+        let pushed = self.with(name, |queue| queue.push(messages, &mut taken, first, now));
+        match pushed {
+            Ok(()) if taken == messages.len() => Ok(()),
+            Ok(()) => Err((taken, Refusal::QueueFull(name.clone()))),
+            Err(refusal) => Err((taken, refusal)),
+        }
     }
 
     /// Keeps room for all messages of a transaction that go to queues.
     ///
     /// # Errors
-    /// A queue is full; then no room is kept anywhere.
+    /// A queue is full, or there are too many; then no room is kept anywhere.
     pub fn reserve(&self, transaction: &Transaction, now: Instant) -> Result<(), Refusal> {
-        let mut done: Vec<Reservation<'_>> = Vec::new();
-        for one in reservations(&transaction.messages) {
-            let reserve = |queue: &Arc<SharedQueue>| queue.reserve(one.messages, one.octets, now);
-            if !self.with(one.queue, reserve) {
-                for one in &done {
-                    self.unreserve(one);
-                }
-                return Err(Refusal::QueueFull(one.queue.clone()));
+        let all = reservations(&transaction.messages);
+        for (done, one) in all.iter().enumerate() {
+            let reserved = self.with(one.queue, |queue| {
+                queue.reserve(one.messages, one.octets, now)
+            });
+            let refusal = match reserved {
+                Ok(true) => continue,
+                Ok(false) => Refusal::QueueFull(one.queue.clone()),
+                Err(refusal) => refusal,
+            };
+            for one in &all[..done] {
+                self.unreserve(one);
             }
-            done.push(one);
+            return Err(refusal);
         }
         Ok(())
     }
 
     /// Appends messages for which [`Queues::reserve`] has kept room, all to one queue.
     pub fn push_reserved(&self, messages: &[Message], first: u64, now: Instant) {
-        let compact: Vec<_> = messages.iter().cloned().map(Arc::new).collect();
         if let Some(queue) = self.get(&messages[0].destination) {
-            queue.push_reserved(&compact, first, now);
+            let copies: Vec<_> = messages.iter().cloned().map(Arc::new).collect();
+            queue.push_reserved(&copies, first, now);
         }
     }
 
@@ -204,21 +246,37 @@ impl Queues {
     }
 
     /// Looks for consumers that an operator should know of: those that have had no credit and
-    /// settled nothing for `patience`.
+    /// settled nothing for `patience`. Visits all queues, so a thread that serves clients is not the
+    /// one to do it.
     pub fn tend(&self, now: Instant, patience: Duration) {
-        for queue in self.common.all() {
+        let mut unnamed = 0;
+        let mut lines = 0;
+        self.common.visit(|queue| {
             let starved = queue.starved(now, patience);
-            if starved > 0 {
-                self.common.metrics.starved.inc_by(starved as u64);
-                let name = queue.name().map_or("(a topic)", Destination::as_str);
-                warn!(
-                    queue = name,
-                    consumers = starved,
-                    "consumers have acknowledged nothing for {} s and get nothing more",
-                    patience.as_secs()
-                );
+            if starved == 0 {
+                return;
             }
+            self.common.metrics.starved.inc_by(starved as u64);
+            lines += 1;
+            if lines > LINES {
+                unnamed += starved;
+                return;
+            }
+            let name = queue.name().map_or("(a topic)", Destination::as_str);
+            warn!(
+                queue = name,
+                consumers = starved,
+                "consumers have acknowledged nothing for {} s and get nothing more",
+                patience.as_secs()
+            );
+        });
+        if unnamed > 0 {
+            warn!(
+                consumers = unnamed,
+                "the same for more queues than the log names"
+            );
         }
+        self.common.shrink();
     }
 
     fn unreserve(&self, one: &Reservation<'_>) {
@@ -234,20 +292,31 @@ impl Queues {
             .map(|entry| Arc::clone(entry.value()))
     }
 
-    /// Does something with the queue of this name, which is made if there is none.
+    /// The queue of this name, which is made if there is none.
+    fn make(&self, name: &Destination) -> Arc<SharedQueue> {
+        let made = || {
+            self.common.count.fetch_add(1, Ordering::Relaxed);
+            SharedQueue::named(name.clone(), &self.common)
+        };
+        let entry = self.common.named.entry(name.clone()).or_insert_with(made);
+        Arc::clone(entry.value())
+    }
+
+    /// Does something with the queue of this name, which is made if there is none and there are
+    /// room for one more. Threads that make one at the same time may exceed the limit by one each.
     fn with<T>(
         &self,
         name: &Destination,
         mut act: impl FnMut(&Arc<SharedQueue>) -> Result<T, Gone>,
-    ) -> T {
+    ) -> Result<T, Refusal> {
         loop {
-            let queue = self.get(name).unwrap_or_else(|| {
-                let made = || SharedQueue::named(name.clone(), &self.common);
-                let entry = self.common.named.entry(name.clone()).or_insert_with(made);
-                Arc::clone(entry.value())
-            });
+            let queue = match self.get(name) {
+                Some(queue) => queue,
+                None if self.common.has_room() => self.make(name),
+                None => return Err(Refusal::TooManyQueues(self.common.most)),
+            };
             if let Ok(done) = act(&queue) {
-                return done;
+                return Ok(done);
             }
             // Whoever made it gone is about to do the same.
             self.common.forget(name, &queue);
@@ -258,8 +327,32 @@ impl Queues {
 impl Common {
     /// Takes a queue that is gone out of the table, unless there is another one of its name.
     fn forget(&self, name: &Destination, gone: &Arc<SharedQueue>) {
-        self.named
-            .remove_if(name, |_, queue| Arc::ptr_eq(queue, gone));
+        let is_it = |_: &_, queue: &_| Arc::ptr_eq(queue, gone);
+        if self.named.remove_if(name, is_it).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.count.load(Ordering::Relaxed) < self.most
+    }
+
+    /// Shows each queue. Lets other threads have the processor in between.
+    fn visit(&self, mut show: impl FnMut(&Arc<SharedQueue>)) {
+        for some in self.all().chunks(VISITS) {
+            some.iter().for_each(&mut show);
+            thread::yield_now();
+        }
+    }
+
+    /// Gives back what the tables keep when they were large.
+    fn shrink(&self) {
+        if self.named.capacity() > FEW && self.named.len() < self.named.capacity() / 8 {
+            self.named.shrink_to_fit();
+        }
+        if self.private.capacity() > FEW && self.private.len() < self.private.capacity() / 8 {
+            self.private.shrink_to_fit();
+        }
     }
 
     fn all(&self) -> Vec<Arc<SharedQueue>> {
@@ -278,23 +371,22 @@ struct Reservation<'a> {
 
 fn reservations(messages: &[Message]) -> Vec<Reservation<'_>> {
     let mut all: Vec<Reservation<'_>> = Vec::new();
+    let mut places = HashMap::new();
     for message in messages {
         let queue = &message.destination;
         if !queue.is_queue() {
             continue;
         }
-        let octets = message.octets();
-        match all.iter_mut().find(|one| one.queue == queue) {
-            Some(one) => {
-                one.messages += 1;
-                one.octets += octets;
-            }
-            None => all.push(Reservation {
+        let place = *places.entry(queue).or_insert_with(|| {
+            all.push(Reservation {
                 queue,
-                messages: 1,
-                octets,
-            }),
-        }
+                messages: 0,
+                octets: 0,
+            });
+            all.len() - 1
+        });
+        all[place].messages += 1;
+        all[place].octets += message.octets();
     }
     all
 }
@@ -305,4 +397,64 @@ pub fn compact(messages: &[Message]) -> Vec<Arc<Message>> {
         .iter()
         .map(|message| Arc::new(message.compact()))
         .collect()
+}
+
+/// Shards of a table of queues. Many, so that the one that grows holds others up for a few
+/// microseconds.
+const SHARDS: usize = 256;
+
+/// So many queues are visited before others have their turn.
+const VISITS: usize = 256;
+
+/// Tables with room for so many queues are not worth shrinking.
+const FEW: usize = 16 * 1024;
+
+/// The log names so many queues at a time.
+const LINES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use stomp_codec::Headers;
+
+    use super::*;
+
+    fn message(name: &str) -> Message {
+        Message {
+            destination: Destination::parse(name).expect("valid"),
+            headers: Headers::new(),
+            body: Bytes::from_static(b"body"),
+        }
+    }
+
+    #[test]
+    fn a_transaction_keeps_room_once_for_each_queue() {
+        let names = ["/queue/a", "/topic/a", "/queue/b", "/queue/a"];
+        let messages = names.map(message);
+        let all = reservations(&messages);
+        let held = messages[0].octets();
+        let found: Vec<_> = all
+            .iter()
+            .map(|one| (one.queue.as_str(), one.messages, one.octets))
+            .collect();
+        assert_eq!(found, [("/queue/a", 2, 2 * held), ("/queue/b", 1, held)]);
+    }
+
+    #[test]
+    fn as_many_queues_as_messages_cost_no_more_than_one_for_all() {
+        let time = |queues: usize| {
+            let messages: Vec<_> = (0..50_000)
+                .map(|number| message(&format!("/queue/{}", number % queues)))
+                .collect();
+            let begin = Instant::now();
+            assert_eq!(reservations(&messages).len(), queues);
+            begin.elapsed()
+        };
+        let (one, each) = (time(1), time(50_000));
+        // A search through all of them took a thousand times as long.
+        assert!(
+            each < 50 * one.max(Duration::from_millis(1)),
+            "{one:?}, {each:?}"
+        );
+    }
 }

@@ -12,9 +12,9 @@ use stomp_codec::{Limits, Version};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::accept::Doorman;
 use self::files::Shares;
@@ -250,7 +250,8 @@ fn share(config: &Config, registry: &Registry) -> Shared {
             messages: queue.max_length,
             octets: queue.max_bytes,
         },
-        metrics: queue.metrics,
+        queues: queue.max_queues,
+        named: queue.metrics.then_some(queue.metrics_limit),
     };
     Shared {
         hub: Hub::new(
@@ -313,7 +314,12 @@ async fn tend(shared: Arc<Shared>) {
     let mut turns = tokio::time::interval(TEND);
     loop {
         let now = turns.tick().await;
-        shared.hub.tend(now.into_std());
+        let shared = Arc::clone(&shared);
+        // It visits all queues, which would hold up the clients of a worker.
+        let tended = spawn_blocking(move || shared.hub.tend(now.into_std()));
+        if let Err(error) = tended.await {
+            error!(%error, "the queues cannot be looked after");
+        }
     }
 }
 

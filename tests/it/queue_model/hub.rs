@@ -137,7 +137,8 @@ impl<'a> World<'a> {
         let registry = Registry::new();
         let settings = queues::Settings {
             bounds,
-            metrics: false,
+            queues: usize::MAX,
+            named: None,
         };
         let hub_settings = hub::Settings {
             policy,

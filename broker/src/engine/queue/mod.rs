@@ -91,7 +91,7 @@ pub struct Grant<H> {
 }
 
 /// What is to be known of a queue by operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Depth {
     /// Messages that wait for a consumer.
     pub ready: usize,
