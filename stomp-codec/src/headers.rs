@@ -104,6 +104,16 @@ impl Headers {
         self.block.as_str().len()
     }
 
+    /// How many bytes a copy of the places of the headers takes outside of this value. Zero for up to
+    /// eight headers.
+    pub fn spilled(&self) -> usize {
+        if self.lines.len() > self.lines.inline_size() {
+            self.lines.len().next_power_of_two() * size_of::<Line>()
+        } else {
+            0
+        }
+    }
+
     fn find(&self, name: &str) -> Option<&Line> {
         let block = self.block.as_str().as_bytes();
         self.lines
@@ -249,6 +259,21 @@ mod tests {
         let mut headers = Headers::from_block(block, Lines::from_slice(&[Line::new(0, 1, 3)]));
         headers.push("b", "2");
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+    }
+
+    #[test]
+    fn the_ninth_header_takes_memory_of_its_own() {
+        let headers = |count: usize| -> Headers {
+            let name = |number: usize| (format!("h{number}"), "v");
+            (0..count).map(name).collect()
+        };
+        assert_eq!(headers(8).spilled(), 0);
+        for count in [9, 16, 17, 100] {
+            let headers = headers(count);
+            // What a copy takes, which has no other room than it needs.
+            let copy = headers.clone();
+            assert_eq!(headers.spilled(), copy.lines.capacity() * size_of::<Line>());
+        }
     }
 
     #[test]

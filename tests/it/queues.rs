@@ -320,7 +320,10 @@ async fn metrics_say_what_queues_hold_and_what_became_of_their_messages() {
     broker
         .expect_metric("stompd_messages_acknowledged_total", 6)
         .await;
-    broker.expect_metric("stompd_queue_bytes", 0).await;
+    // The queues themselves take something, until nobody subscribes to them.
+    assert!(broker.metric("stompd_queue_bytes").await > 0.0);
+    drop(publisher);
+    broker.wait_for("stompd_queue_bytes", 0.0).await;
 }
 
 #[tokio::test]
@@ -369,7 +372,7 @@ async fn max_length_counts_what_waits_and_not_what_consumers_have() {
 
 #[tokio::test]
 async fn max_bytes_counts_what_consumers_have_too() {
-    let broker = TestBroker::with(|config| config.queue.max_bytes = 3500).await;
+    let broker = TestBroker::with(|config| config.queue.max_bytes = 4500).await;
     let mut publisher = broker.tcp().await;
     publisher
         .connect_with("accept-version:1.2\nx-refusals:true")
@@ -388,6 +391,52 @@ async fn max_bytes_counts_what_consumers_have_too() {
     consumer.sync().await;
     publisher.publish("/queue/a", &[&large]).await;
     consumer.expect_messages(&[&large]).await;
+}
+
+#[tokio::test]
+async fn max_bytes_counts_what_messages_cost_beside_their_text() {
+    let broker = TestBroker::with(|config| config.queue.max_bytes = 100 * 1024).await;
+    let mut publisher = broker.tcp().await;
+    publisher
+        .connect_with("accept-version:1.2\nx-refusals:true")
+        .await;
+    // By their text there would be room for more than 4,000.
+    let batch = wire("SEND\ndestination:/queue/a\n\n").repeat(1000);
+    publisher.send_octets(&batch).await;
+    publisher.expect("MESSAGE\n*reason:queue_full\n*").await;
+    let taken = broker.metric("stompd_queue_messages_ready").await;
+    assert!((150.0..400.0).contains(&taken), "{taken}");
+    let held = broker.metric("stompd_queue_bytes").await;
+    assert!((80_000.0..130_000.0).contains(&held), "{held}");
+}
+
+#[tokio::test]
+async fn a_queue_that_was_long_keeps_no_memory() {
+    let broker = TestBroker::start().await;
+    let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_tcp().await);
+    client.subscribe("s", "/queue/a").await;
+    // So that the broker says what an empty queue with a consumer takes.
+    publisher.publish("/queue/a", &["1"]).await;
+    client.expect_messages(&["1"]).await;
+    broker
+        .wait_for("stompd_messages_acknowledged_total", 1.0)
+        .await;
+    let empty = broker.metric("stompd_queue_bytes").await;
+    assert!((500.0..10_000.0).contains(&empty), "{empty}");
+    client.unsubscribe("s").await;
+    let bodies = vec![""; 20_000];
+    publisher.publish("/queue/a", &bodies).await;
+    let full = broker.metric("stompd_queue_bytes").await;
+    assert!(full > 200.0 * 20_000.0, "{full}");
+    client
+        .subscribe_with("s", "/queue/a", "ack:client\nprefetch-count:30000")
+        .await;
+    let frames = client.expect_messages(&bodies).await;
+    client.settle("ACK", &frames[frames.len() - 1], "").await;
+    client.sync().await;
+    // A few places are kept.
+    let after = broker.metric("stompd_queue_bytes").await;
+    assert!(after < empty + 4096.0, "{after}, and {empty} before");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use stomp_codec::Headers;
 
 use super::destination::Destination;
+use super::memory::allocated;
 
 /// A message that was accepted from a publisher.
 ///
@@ -23,17 +24,43 @@ impl Message {
     /// messages that stay; what is large lies in a buffer of about its own size and is not copied.
     #[must_use]
     pub fn compact(&self) -> Self {
-        let mut compact = self.clone();
-        compact.headers.detach();
-        compact.body = Bytes::copy_from_slice(&compact.body);
-        compact
+        self.compact_to(&self.destination)
     }
 
-    /// How much it takes, as limits count it: octets of body and headers.
+    /// As [`Message::compact`], with an equal destination whose text many messages share.
+    #[must_use]
+    pub fn compact_to(&self, destination: &Destination) -> Self {
+        let mut headers = self.headers.clone();
+        headers.detach();
+        Self {
+            destination: destination.clone(),
+            headers,
+            body: Bytes::copy_from_slice(&self.body),
+        }
+    }
+
+    /// How much text it is: bytes of body and headers.
     pub fn octets(&self) -> usize {
         self.body.len() + self.headers.octets()
     }
+
+    /// How much memory it takes while a queue or a transaction keeps it: what [`Message::compact`]
+    /// allocates, and its place there.
+    pub fn held(&self) -> usize {
+        allocated(size_of::<Self>() + COUNTS)
+            + allocated(self.headers.octets())
+            + allocated(self.headers.spilled())
+            + allocated(self.body.len())
+            + PLACE
+    }
 }
+
+/// The counters of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+
+/// The place of a message in a queue, ready or in flight. The lines in which they lie grow by
+/// doubling, so a place takes once to twice its size: this is between the two for both kinds.
+pub(super) const PLACE: usize = 64;
 
 /// Whether a header of a SEND is passed on to subscribers. The others belong to the server, so
 /// that no publisher can forge them, or are a publisher's secret.
@@ -80,6 +107,22 @@ mod tests {
             assert_eq!(compact.body, message.body);
             assert_ne!(compact.body.as_ptr(), message.body.as_ptr());
         }
+    }
+
+    #[test]
+    fn what_is_held_counts_more_than_the_text() {
+        let message = |headers: usize, body: usize| Message {
+            destination: Destination::parse("/queue/a").expect("a queue"),
+            headers: (0..headers).map(|_| ("name", "value")).collect(),
+            body: vec![b'x'; body].into(),
+        };
+        let empty = message(0, 0).held();
+        assert!((200..400).contains(&empty), "{empty}");
+        let large = message(0, 1 << 20).held() - empty;
+        assert!((1 << 20..(1 << 20) + 64).contains(&large), "{large}");
+        // Eight header lines lie within, the ninth moves all of them out.
+        let ninth = message(9, 0).held() - message(8, 0).held();
+        assert!(ninth > 16 * 12, "{ninth}");
     }
 
     #[test]

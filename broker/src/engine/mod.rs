@@ -15,12 +15,14 @@
 //! | [`destination`] | what a destination and a pattern are |
 //! | [`patterns`] | the trie that finds the patterns a destination matches |
 //! | [`message`] | what a SEND becomes, and which of its headers are passed on |
+//! | [`memory`] | what keeping something costs beyond its text |
 //! | [`refusal`] | every reason to refuse or cut a client: text, metric label, close code |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod ack;
 pub mod destination;
 pub mod heart_beat;
+pub mod memory;
 pub mod message;
 pub mod patterns;
 pub mod queue;

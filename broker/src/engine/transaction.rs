@@ -9,7 +9,8 @@ use super::refusal::Refusal;
 pub const MAX_OPEN: usize = 16;
 /// The most frames that one transaction holds.
 pub const MAX_FRAMES: usize = 1024;
-/// The most octets that all transactions of one session hold.
+/// The most memory that the messages of all transactions of one session hold: their text, and what
+/// each costs beside it.
 pub const MAX_OCTETS: usize = 16 * 1024 * 1024;
 
 /// What a transaction holds, in the order of its frames.
@@ -79,7 +80,7 @@ impl Transactions {
     /// # Errors
     /// The transaction is not open, or it or all of them hold too much.
     pub fn hold_message(&mut self, id: &str, message: &Message) -> Result<(), Refusal> {
-        let octets = message.octets();
+        let octets = message.held();
         let transaction = self.hold(id, octets)?;
         transaction.messages.push(message.compact());
         Ok(())
@@ -107,7 +108,7 @@ impl Transactions {
         Ok(transaction.number)
     }
 
-    /// The octets of all messages that are held.
+    /// What all messages that are held take, see [`Message::held`].
     pub fn octets(&self) -> usize {
         self.octets
     }

@@ -107,7 +107,7 @@ impl<'a> Delivery<'a> {
                 }
                 Cohort::Queued(queues) => {
                     for queue in queues {
-                        let compact = compact.get_or_insert_with(|| queues::compact(run));
+                        let compact = compact.get_or_insert_with(|| queues::compact(run, &run[0].destination));
                         self.queue(queue, compact, first);
                         if self.turn.is_over() {
                             self.pause().await;

@@ -79,7 +79,7 @@ pub(super) fn observe(common: &Arc<Common>, settings: Settings, registry: &Regis
         ),
         octets: gauge(
             "stompd_queue_bytes",
-            "Octets of the messages that wait or are not settled, of queues and of topics.",
+            "Memory of the messages that wait or are not settled and of their queues, of queues and of topics.",
         ),
         consumers: gauge(
             "stompd_queue_consumers",

@@ -204,8 +204,7 @@ impl Queues {
     /// Appends messages for which [`Queues::reserve`] has kept room, all to one queue.
     pub fn push_reserved(&self, messages: &[Message], first: u64, now: Instant) {
         if let Some(queue) = self.get(&messages[0].destination) {
-            let copies: Vec<_> = messages.iter().cloned().map(Arc::new).collect();
-            queue.push_reserved(&copies, first, now);
+            queue.push_reserved(messages, first, now);
         }
     }
 
@@ -386,16 +385,17 @@ fn reservations(messages: &[Message]) -> Vec<Reservation<'_>> {
             all.len() - 1
         });
         all[place].messages += 1;
-        all[place].octets += message.octets();
+        all[place].octets += message.held();
     }
     all
 }
 
-/// Messages as queues keep them, so that they keep no read buffer alive.
-pub fn compact(messages: &[Message]) -> Vec<Arc<Message>> {
+/// Messages of one destination as queues keep them, so that they keep no read buffer alive. They
+/// share the text of `destination`.
+pub fn compact(messages: &[Message], destination: &Destination) -> Vec<Arc<Message>> {
     messages
         .iter()
-        .map(|message| Arc::new(message.compact()))
+        .map(|message| Arc::new(message.compact_to(destination)))
         .collect()
 }
 
@@ -432,7 +432,7 @@ mod tests {
         let names = ["/queue/a", "/topic/a", "/queue/b", "/queue/a"];
         let messages = names.map(message);
         let all = reservations(&messages);
-        let held = messages[0].octets();
+        let held = messages[0].held();
         let found: Vec<_> = all
             .iter()
             .map(|one| (one.queue.as_str(), one.messages, one.octets))

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use crate::config::SlowConsumer;
 use crate::encoding::{Names, Piece};
 use crate::engine::destination::Destination;
+use crate::engine::memory::allocated;
 use crate::engine::message::Message;
 use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled, Verdict};
 use crate::engine::subscription::AckMode;
-use crate::outbox::{Signal, Track};
+use crate::outbox::{Progress, Signal, Track};
 use crate::subscriber::Subscriber;
 
 use super::{Common, compact};
@@ -102,7 +103,20 @@ impl SharedQueue {
 
     /// How much there is.
     pub fn depth(&self) -> Depth {
-        self.lock().queue.depth()
+        let mut depth = self.lock().queue.depth();
+        depth.octets += self.fixed() + depth.consumers * CONSUMER;
+        depth
+    }
+
+    /// What a queue takes with nothing in it: itself, its name, its place in the table.
+    fn fixed(&self) -> usize {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        // A table of the library is about two thirds full.
+        const PLACE: usize = (size_of::<(Destination, Arc<SharedQueue>)>() + 1) * 3 / 2;
+        let name = self.name().map_or(0, |name| name.as_str().len());
+        // The text, and what counts who shares it.
+        let text = allocated(name) + allocated(3 * size_of::<usize>());
+        allocated(size_of::<Self>() + COUNTS) + PLACE + text
     }
 
     pub(super) fn subscribe(&self, subscriber: &Arc<Subscriber>) -> Result<(), Gone> {
@@ -135,7 +149,11 @@ impl SharedQueue {
             let rest = &messages[*taken..];
             // Only what fits is copied, or a run that is refused one by one would be copied as often.
             let fitting = self.lock().queue.fitting(rest);
-            let done = self.append(&compact(&rest[..fitting]), first + *taken as u64)?;
+            let copies = compact(
+                &rest[..fitting],
+                self.name().unwrap_or(&rest[0].destination),
+            );
+            let done = self.append(&copies, first + *taken as u64)?;
             *taken += done;
             self.dispatch(now);
             // If it was full its consumers may have made room just now.
@@ -191,15 +209,24 @@ impl SharedQueue {
     }
 
     /// Appends messages for which room was reserved.
-    pub(super) fn push_reserved(
-        self: &Arc<Self>,
-        messages: &[Arc<Message>],
-        first: u64,
-        now: Instant,
-    ) {
+    pub(super) fn push_reserved(self: &Arc<Self>, messages: &[Message], first: u64, now: Instant) {
+        let name = self.name().unwrap_or(&messages[0].destination);
+        let copies: Vec<_> = messages
+            .iter()
+            .map(|message| {
+                // A transaction has copied it already. Sharing that copy costs an allocation or two,
+                // which counts for what is small.
+                let is_large = message.octets() > LARGE;
+                Arc::new(if is_large {
+                    message.clone()
+                } else {
+                    message.compact_to(name)
+                })
+            })
+            .collect();
         {
             let mut state = self.lock();
-            for (message, id) in messages.iter().zip(first..) {
+            for (message, id) in copies.iter().zip(first..) {
                 state.queue.push_reserved(message, id);
             }
         }
@@ -476,3 +503,10 @@ const BUDGET: Bounds = Bounds {
 
 /// So often a client's task hands over for others before it leaves that to a task of its own.
 const ROUNDS: usize = 8;
+
+/// What a consumer takes beside its place in the queue.
+const CONSUMER: usize = allocated(size_of::<Subscriber>() + 2 * size_of::<usize>())
+    + allocated(size_of::<Progress>() + 2 * size_of::<usize>());
+
+/// A message with more text is shared with the transaction that brought it.
+const LARGE: usize = 4096;

@@ -9,6 +9,7 @@ mod bench;
 mod config;
 mod files;
 mod healthcheck;
+mod memory;
 mod pages;
 mod publish_subscribe;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::super::memory;
 use super::{Entry, Load, Verdict};
 
 /// The deliveries of one consumer that are not settled, first to last.
@@ -64,6 +65,11 @@ impl Flights {
     /// How many are not settled, held ones included.
     pub(super) fn len(&self) -> usize {
         self.line.len() - self.gaps
+    }
+
+    /// What its line takes.
+    pub(super) fn lines(&self) -> usize {
+        memory::line(&self.line)
     }
 
     /// What counts against the credit.
@@ -337,6 +343,7 @@ impl Flights {
             self.line.retain(|flight| !flight.is_gap());
             self.gaps = 0;
         }
+        memory::shrink(&mut self.line);
     }
 }
 

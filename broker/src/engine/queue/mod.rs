@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SessionId;
-use super::message::Message;
+use super::memory;
+use super::message::{Message, PLACE};
 use super::subscription::{AckMode, Prefetch};
 
 use self::flights::Flights;
@@ -37,7 +38,8 @@ pub type ConsumerId = (SessionId, u32);
 pub struct Bounds {
     /// Messages that are ready, so not those that consumers have.
     pub messages: usize,
-    /// Octets of bodies and headers of all messages, ready or with a consumer.
+    /// What all messages hold, ready or with a consumer (see [`Message::held`]). For a grant: bytes of
+    /// bodies and headers.
     pub octets: usize,
 }
 
@@ -51,7 +53,10 @@ pub struct Entry {
     /// Whether a consumer may have seen it before.
     pub redelivered: bool,
     position: u64,
+    /// How much text it is: that is what a consumer gets.
     octets: usize,
+    /// What it holds beyond its text. It fits: the number of header lines is limited.
+    overhead: u32,
 }
 
 /// What becomes of a message that a consumer had.
@@ -97,7 +102,7 @@ pub struct Depth {
     pub ready: usize,
     /// Messages that consumers have and have not settled.
     pub unacknowledged: usize,
-    /// Octets of all these messages.
+    /// Memory that all these messages, the consumers and the queue itself take.
     pub octets: usize,
     /// Consumers, those whose subscription has ended left out.
     pub consumers: usize,
@@ -125,16 +130,19 @@ struct Line {
     /// What was taken and came back. All of it goes before what is fresh.
     returned: BTreeMap<u64, Entry>,
     next_position: u64,
-    /// Octets of what is in it.
+    /// What is held by what is in it.
     ready: usize,
-    /// Octets of all messages, also of those in flight.
-    octets: usize,
+    /// What all messages hold, also those in flight.
+    held: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    messages: usize,
-    octets: usize,
+/// A number of messages, and their bytes: of text where credit is counted, else what they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Their number.
+    pub messages: usize,
+    /// Their bytes.
+    pub octets: usize,
 }
 
 #[derive(Debug)]
@@ -174,13 +182,13 @@ impl<H: Clone> Queue<H> {
     /// Appends a message that was accepted under the number `id`. `false` if there is no room for
     /// it; one message always fits an empty queue.
     pub fn push(&mut self, message: &Arc<Message>, id: u64) -> bool {
-        let octets = message.octets();
+        let held = message.held();
         let fits = self.fits(Load {
             messages: 1,
-            octets,
+            octets: held,
         });
         if fits {
-            self.line.append(message, id, octets);
+            self.line.append(message, id, held);
         }
         fits
     }
@@ -190,13 +198,14 @@ impl<H: Clone> Queue<H> {
         let mut load = Load::default();
         let mut fits = |message: &&Message| {
             load.messages += 1;
-            load.octets = load.octets.saturating_add(message.octets());
+            load.octets = load.octets.saturating_add(message.held());
             self.fits(load)
         };
         messages.iter().take_while(|message| fits(message)).count()
     }
 
-    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `false` if there is none.
+    /// Keeps room for messages that [`Queue::push_reserved`] will bring, and that hold so much
+    /// together; `false` if there is none.
     pub fn reserve(&mut self, messages: usize, octets: usize) -> bool {
         let load = Load { messages, octets };
         let fits = self.fits(load);
@@ -215,23 +224,23 @@ impl<H: Clone> Queue<H> {
 
     /// Appends a message for which room was reserved.
     pub fn push_reserved(&mut self, message: &Arc<Message>, id: u64) {
-        let octets = message.octets();
-        self.unreserve(1, octets);
-        self.line.append(message, id, octets);
+        let held = message.held();
+        self.unreserve(1, held);
+        self.line.append(message, id, held);
     }
 
     /// Takes out the oldest message that is ready.
     pub fn drop_oldest(&mut self) -> bool {
         let oldest = self.line.next();
-        self.line.octets -= oldest.as_ref().map_or(0, |entry| entry.octets);
+        self.line.held -= oldest.as_ref().map_or(0, Entry::held);
         oldest.is_some()
     }
 
     /// As [`Queue::drop_oldest`], if a message would fit once all that is ready is gone.
     pub fn drop_oldest_for(&mut self, message: &Message) -> bool {
-        let in_flight = self.line.octets - self.line.ready + self.reserved.octets;
+        let in_flight = self.line.held - self.line.ready + self.reserved.octets;
         let could_fit =
-            in_flight == 0 || in_flight.saturating_add(message.octets()) <= self.bounds.octets;
+            in_flight == 0 || in_flight.saturating_add(message.held()) <= self.bounds.octets;
         could_fit && self.drop_oldest()
     }
 
@@ -274,6 +283,7 @@ impl<H: Clone> Queue<H> {
         let Some(mut consumer) = self.consumers.remove(&id) else {
             return 0;
         };
+        memory::shrink_table(&mut self.consumers);
         let count = consumer.flights.len();
         consumer
             .flights
@@ -444,15 +454,27 @@ impl<H: Clone> Queue<H> {
 
     /// How much there is.
     pub fn depth(&self) -> Depth {
-        let consumers = self.consumers.values();
-        Depth {
+        let mut depth = Depth {
             ready: self.line.len(),
-            unacknowledged: consumers
-                .clone()
-                .map(|consumer| consumer.flights.len())
-                .sum(),
-            octets: self.line.octets,
-            consumers: consumers.filter(|consumer| !consumer.retired).count(),
+            octets: memory::table(&self.consumers) + memory::line(&self.ring),
+            ..Depth::default()
+        };
+        for consumer in self.consumers.values() {
+            depth.unacknowledged += consumer.flights.len();
+            depth.octets += consumer.flights.lines();
+            depth.consumers += usize::from(!consumer.retired);
+        }
+        let messages = depth.ready + depth.unacknowledged;
+        // The lines are counted as they are, so the places of the messages are not.
+        depth.octets += self.line.held - messages * PLACE + self.line.lines();
+        depth
+    }
+
+    /// How many messages are ready, and what all messages hold: what [`Bounds`] bound.
+    pub fn load(&self) -> Load {
+        Load {
+            messages: self.line.len(),
+            octets: self.line.held,
         }
     }
 
@@ -479,7 +501,7 @@ impl<H: Clone> Queue<H> {
 
     fn fits(&self, load: Load) -> bool {
         let messages = self.line.len() + self.reserved.messages;
-        let octets = self.line.octets + self.reserved.octets;
+        let octets = self.line.held + self.reserved.octets;
         (octets == 0 && load.messages <= 1)
             || (messages + load.messages <= self.bounds.messages
                 && octets.saturating_add(load.octets) <= self.bounds.octets)
@@ -527,8 +549,8 @@ impl<H: Clone> Queue<H> {
             .consumers
             .get(&id)
             .is_none_or(|consumer| consumer.retired && consumer.flights.len() == 0);
-        if done {
-            self.consumers.remove(&id);
+        if done && self.consumers.remove(&id).is_some() {
+            memory::shrink_table(&mut self.consumers);
         }
         done
     }
@@ -550,6 +572,7 @@ impl<H: Clone> Queue<H> {
                 let consumer = self.consumers.get(id);
                 consumer.is_some_and(|consumer| !consumer.retired)
             });
+            memory::shrink(&mut self.ring);
             self.gone = 0;
         }
     }
@@ -564,15 +587,17 @@ impl Line {
         self.len() == 0
     }
 
-    fn append(&mut self, message: &Arc<Message>, id: u64, octets: usize) {
-        self.octets += octets;
-        self.ready += octets;
+    fn append(&mut self, message: &Arc<Message>, id: u64, held: usize) {
+        self.held += held;
+        self.ready += held;
+        let octets = message.octets();
         self.fresh.push_back(Entry {
             message: Arc::clone(message),
             id,
             redelivered: false,
             position: self.next_position,
             octets,
+            overhead: u32::try_from(held - octets).unwrap_or(u32::MAX),
         });
         self.next_position += 1;
     }
@@ -582,21 +607,37 @@ impl Line {
             Some((_, entry)) => Some(entry),
             None => self.fresh.pop_front(),
         }?;
-        self.ready -= entry.octets;
+        memory::shrink(&mut self.fresh);
+        self.ready -= entry.held();
         Some(entry)
     }
 
     fn dispose(&mut self, entry: Entry, verdict: Verdict) {
         match verdict {
-            Verdict::Ack | Verdict::Drop => self.octets -= entry.octets,
+            Verdict::Ack | Verdict::Drop => self.held -= entry.held(),
             Verdict::Requeue => self.put_back(entry, true),
         }
     }
 
     fn put_back(&mut self, mut entry: Entry, seen: bool) {
         entry.redelivered |= seen;
-        self.ready += entry.octets;
+        self.ready += entry.held();
         self.returned.insert(entry.position, entry);
+    }
+
+    /// What the lines themselves take.
+    fn lines(&self) -> usize {
+        memory::line(&self.fresh) + self.returned.len() * RETURNED
+    }
+}
+
+/// A place among what has returned: the nodes of the map are about two thirds full.
+const RETURNED: usize = size_of::<(u64, Entry)>() * 3 / 2;
+
+impl Entry {
+    /// What it holds, see [`Message::held`].
+    fn held(&self) -> usize {
+        self.octets + self.overhead as usize
     }
 }
 
@@ -605,7 +646,7 @@ impl<H> Consumer<H> {
         !self.paused && !self.retired && self.has_room()
     }
 
-    /// The limit of octets is passed by the message that reaches it, so that one message is always
+    /// Credit counts text: that is what a consumer gets. The limit is passed by the message that reaches it, so that one message is always
     /// granted when nothing is in flight.
     fn has_room(&self) -> bool {
         let out = self.flights.out();
