@@ -722,6 +722,62 @@ async fn a_private_queue_drops_nothing_for_a_message_that_would_not_fit_then_eit
 }
 
 #[tokio::test]
+async fn the_private_queues_of_a_client_are_bounded_together() {
+    let broker = TestBroker::with(|config| {
+        config.limits.outbox_bytes = 64 * 1024;
+        config.limits.slow_consumer = SlowConsumer::DropOldest;
+        config.queue.prefetch_bytes = 64 * 1024;
+    })
+    .await;
+    let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_ws().await);
+    let mut other = broker.connected_ws().await;
+    for number in 0..40 {
+        let name = format!("/topic/{number}");
+        let headers = "ack:client\nprefetch-count:1";
+        client.subscribe_with(&name, &name, headers).await;
+    }
+    other.subscribe_with("s", "/topic/39", "ack:client").await;
+    // Each of them would fit its own queue.
+    let body = "x".repeat(10 * 1024);
+    for number in 0..40 {
+        publisher
+            .publish(&format!("/topic/{number}"), &[body.as_str(); 5])
+            .await;
+    }
+    let held = broker.metric("stompd_queue_bytes").await;
+    // Two clients; what the 41 queues take themselves is counted as well.
+    assert!(held < 2.0 * 128.0 * 1024.0 + 41.0 * 4096.0, "{held}");
+    // Another client's are another matter.
+    other.expect_messages(&[body.as_str(); 5]).await;
+    // What is settled makes room.
+    let dropped = "stompd_messages_dropped_total{reason=\"slow_consumer\"}";
+    let mut left = 200.0 - broker.metric(dropped).await;
+    assert!((5.0..15.0).contains(&left), "{left}");
+    while left > 0.0 {
+        let frame = client.frame().await;
+        client.settle("ACK", &frame, "").await;
+        left -= 1.0;
+    }
+    publisher.publish("/topic/39", &["at last"]).await;
+    client.expect_messages(&["at last"]).await;
+}
+
+#[tokio::test]
+async fn a_client_whose_private_queues_hold_too_much_together_is_cut() {
+    let broker = TestBroker::with(|config| config.limits.outbox_messages = 10).await;
+    let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_ws().await);
+    for name in ["/topic/0", "/topic/1", "/topic/2"] {
+        let headers = "ack:client\nprefetch-count:1";
+        client.subscribe_with(name, name, headers).await;
+    }
+    for name in ["/topic/0", "/topic/1", "/topic/2"] {
+        publisher.publish(name, &["x"; 5]).await;
+    }
+    while !matches!(client.seen().await, Seen::Close(4007, _)) {}
+    broker.wait_for("stompd_queue_bytes", 0.0).await;
+}
+
+#[tokio::test]
 async fn subscriptions_that_have_ended_and_settled_all_do_not_count() {
     let broker = TestBroker::with(|config| {
         few(config);

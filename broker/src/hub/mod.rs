@@ -368,12 +368,12 @@ impl Hub {
                 delivery.work(run.len(), 0).await;
             } else {
                 let pushed = self.queues.push(run, number, now);
+                refused = pushed.err().map(|(taken, refusal)| Refused {
+                    accepted: done + taken,
+                    refusal,
+                });
                 delivery.work(run.len(), 0).await;
-                if let Err((taken, refusal)) = pushed {
-                    refused = Some(Refused {
-                        accepted: done + taken,
-                        refusal,
-                    });
+                if refused.is_some() {
                     break;
                 }
             }

@@ -8,6 +8,7 @@
 //! While something waits nobody writes past it. That is also how the client's own task keeps
 //! the order of its replies: it appends them, and writes them when its step is done.
 
+mod allowance;
 mod backlog;
 mod patience;
 mod progress;
@@ -27,6 +28,7 @@ use crate::config::SlowConsumer;
 use crate::encoding::Piece;
 use crate::engine::heart_beat::Link;
 
+pub use self::allowance::Allowance;
 pub use self::backlog::{Backlog, Bounds, Load, PIECE};
 pub use self::progress::{Progress, Track};
 
@@ -62,6 +64,7 @@ pub struct Outbox {
     policy: Policy,
     state: Mutex<State>,
     wake: Wake,
+    allowance: Allowance,
 }
 
 /// What the client's own task is told through its outbox, the most urgent first.
@@ -175,7 +178,13 @@ impl Outbox {
             policy,
             state: Mutex::new(state),
             wake: Wake::default(),
+            allowance: Allowance::default(),
         }
+    }
+
+    /// What the client's own queues hold together.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// Hands over the messages of a piece for the subscription of this number, unless that has

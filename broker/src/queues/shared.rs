@@ -5,6 +5,7 @@
 //! hands over; another that makes the queue grant more leaves it to that one. A queue that is busy
 //! without end gets a task of its own, so that no client's task serves others for long.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::engine::memory::allocated;
 use crate::engine::message::Message;
 use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled, Verdict};
 use crate::engine::subscription::AckMode;
-use crate::outbox::{Progress, Signal, Track};
+use crate::outbox::{self, Allowance, Load, Progress, Signal, Track};
 use crate::subscriber::Subscriber;
 
 use super::{Common, compact};
@@ -33,8 +34,9 @@ pub struct SharedQueue {
 enum Owner {
     /// Everybody's who names it.
     Name(Destination),
-    /// A subscription's to a topic, with acknowledgement.
-    Subscriber(Arc<Subscriber>, SlowConsumer),
+    /// A subscription's to a topic, with acknowledgement. All of a client hold no more together than
+    /// one of them may.
+    Subscriber(Arc<Subscriber>, SlowConsumer, Bounds),
 }
 
 #[derive(Debug)]
@@ -44,6 +46,14 @@ struct State {
     dispatching: bool,
     /// It was taken out of the table, because nobody used it.
     gone: bool,
+    /// What the client's allowance counts of this queue; nothing if clients name it.
+    counted: Load,
+}
+
+/// The state while it is locked. What it holds then is counted when the lock goes.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    allowance: Option<&'a Allowance>,
 }
 
 /// The queue of this name is no more; look it up again.
@@ -62,7 +72,7 @@ impl SharedQueue {
         policy: SlowConsumer,
         common: &Arc<Common>,
     ) -> Arc<Self> {
-        let owner = Owner::Subscriber(Arc::clone(subscriber), policy);
+        let owner = Owner::Subscriber(Arc::clone(subscriber), policy, bounds);
         let shared = Self::new(owner, bounds, common);
         let _ = shared.subscribe(subscriber);
         shared
@@ -76,6 +86,7 @@ impl SharedQueue {
                 queue: Queue::new(bounds),
                 dispatching: false,
                 gone: false,
+                counted: Load::default(),
             }),
         })
     }
@@ -92,7 +103,7 @@ impl SharedQueue {
     pub fn subscriber(&self) -> Option<&Arc<Subscriber>> {
         match &self.owner {
             Owner::Name(_) => None,
-            Owner::Subscriber(subscriber, _) => Some(subscriber),
+            Owner::Subscriber(subscriber, ..) => Some(subscriber),
         }
     }
 
@@ -171,9 +182,30 @@ impl SharedQueue {
         if state.gone {
             return Err(Gone);
         }
+        let mut room = self.room();
         let all = messages.iter().zip(first..);
-        let fit = all.take_while(|(message, id)| state.queue.push(message, *id));
+        let fit = all.take_while(|(message, id)| {
+            takes(&mut room, message) && state.queue.push(message, *id)
+        });
         Ok(fit.count())
+    }
+
+    /// How much more the client's own queues may hold together, if this is one of them.
+    fn room(&self) -> Option<Bounds> {
+        match &self.owner {
+            Owner::Name(_) => None,
+            Owner::Subscriber(subscriber, _, bounds) => {
+                let bounds = outbox::Bounds {
+                    octets: bounds.octets,
+                    messages: bounds.messages,
+                };
+                let room = subscriber.outbox.allowance().room(bounds)?;
+                Some(Bounds {
+                    messages: room.messages,
+                    octets: room.octets,
+                })
+            }
+        }
     }
 
     /// Keeps room for what a transaction will bring; `false` if there is none.
@@ -241,7 +273,7 @@ impl SharedQueue {
         first: u64,
         now: Instant,
     ) -> usize {
-        let Owner::Subscriber(subscriber, policy) = &self.owner else {
+        let Owner::Subscriber(subscriber, policy, _) = &self.owner else {
             return 0;
         };
         let (mut done, mut dropped, mut stuck) = (0, 0, false);
@@ -490,8 +522,58 @@ impl SharedQueue {
 
     /// The lock is held for a few instructions for each message. A panic under it would be a defect
     /// of the queue itself; then going on serves the clients better than failing each of them.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked {
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            allowance: match &self.owner {
+                Owner::Name(_) => None,
+                Owner::Subscriber(subscriber, ..) => Some(subscriber.outbox.allowance()),
+            },
+        }
+    }
+}
+
+/// Takes the room for a message out of `room`; `false` if it is too little.
+fn takes(room: &mut Option<Bounds>, message: &Message) -> bool {
+    let Some(room) = room else {
+        return true;
+    };
+    let left = room.octets.checked_sub(message.held());
+    match (room.messages.checked_sub(1), left) {
+        (Some(messages), Some(octets)) => {
+            *room = Bounds { messages, octets };
+            true
+        }
+        _ => false,
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(allowance) = self.allowance else {
+            return;
+        };
+        let load = self.state.queue.load();
+        let now = Load {
+            frames: load.messages,
+            octets: load.octets,
+        };
+        allowance.change(self.state.counted, now);
+        self.state.counted = now;
     }
 }
 
