@@ -115,3 +115,27 @@ async fn an_answer_that_is_not_read_is_given_up() {
     drop(stream);
     broker.wait_for("stompd_admin_connections", 1.0).await;
 }
+
+#[tokio::test]
+async fn many_who_read_metrics_at_once_keep_nobody_from_health() {
+    let broker = TestBroker::start().await;
+    let mut client = broker.connected_tcp().await;
+    for number in 0..2000 {
+        let name = format!("/queue/{number}");
+        client.send(&format!("SEND\ndestination:{name}\n\nx")).await;
+    }
+    client.sync().await;
+    let request = http::request("GET", "/metrics", &["Connection: close"]);
+    let mut readers = Vec::new();
+    for _ in 0..60 {
+        let mut reader = connect(&broker).await;
+        reader.write_all(request.as_bytes()).await.unwrap();
+        readers.push(reader);
+    }
+    assert_eq!(broker.admin("/healthz").await.0, "HTTP/1.1 200 OK");
+    for reader in &mut readers {
+        let answer = http::answer(reader).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains("\nstompd_queues 2000\n"));
+    }
+}

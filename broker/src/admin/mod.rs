@@ -11,6 +11,7 @@ mod demo;
 mod desk;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,7 +19,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::sync::{Semaphore, watch};
+use bytes::Bytes;
+use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
 pub use self::demo::Demo;
@@ -40,8 +42,16 @@ pub enum Readiness {
 struct Sources {
     registry: Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
-    /// Whose turn it is to read the metrics.
-    turn: Arc<Semaphore>,
+    /// What was read last. Who holds it has the turn to read.
+    last: Arc<Mutex<Option<Reading>>>,
+}
+
+/// All metrics as they were.
+#[derive(Debug)]
+struct Reading {
+    /// When reading them began.
+    begun: Instant,
+    text: Bytes,
 }
 
 /// What answers operators, and readers of the demo page if there is one.
@@ -59,23 +69,33 @@ pub fn desk(
         .with_state(Sources {
             registry: Arc::clone(registry),
             readiness,
-            turn: Arc::new(Semaphore::new(1)),
+            last: Arc::default(),
         });
     Desk::new(app, settings, registry)
 }
 
 /// Asks very many queues how much they hold, so it is not done by a thread that serves clients. One
-/// at a time, or readers would take one thread each.
+/// at a time, or readers would take one thread each; and who has waited for another reader gets what
+/// that one has read, if it began later than this one asked. So each waits for two at most.
 async fn metrics(State(sources): State<Sources>) -> Result<impl IntoResponse, StatusCode> {
-    let Sources { registry, turn, .. } = sources;
-    let turn = turn.acquire_owned().await.map_err(|_| FAILED)?;
-    let text = spawn_blocking(move || {
-        let text = registry.text();
-        // Also if the reader has left meanwhile.
-        drop(turn);
-        text
-    });
-    let text = text.await.map_err(|_| FAILED)?;
+    let Sources { registry, last, .. } = sources;
+    let asked = Instant::now();
+    let mut last = last.lock_owned().await;
+    let text = match &*last {
+        Some(reading) if reading.begun >= asked => reading.text.clone(),
+        _ => {
+            let read = spawn_blocking(move || {
+                let begun = Instant::now();
+                let text = Bytes::from(registry.text());
+                let reading = last.insert(Reading { begun, text });
+                // The turn ends here, also if who asked has left meanwhile.
+                reading.text.clone()
+            });
+            // It fails by a panic only.
+            let failed = |_| StatusCode::INTERNAL_SERVER_ERROR;
+            read.await.map_err(failed)?
+        }
+    };
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text))
 }
@@ -93,6 +113,3 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
         ),
     }
 }
-
-/// A panic while the metrics were read.
-const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;

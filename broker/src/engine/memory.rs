@@ -15,12 +15,12 @@ pub const fn allocated(bytes: usize) -> usize {
     }
 }
 
-/// What a line of so much capacity takes.
+/// The memory of a line, by its capacity.
 pub fn line<T>(line: &VecDeque<T>) -> usize {
     allocated(line.capacity() * size_of::<T>())
 }
 
-/// What a table of so much capacity takes.
+/// The memory of a table, by its capacity.
 pub fn table<K, V, S: BuildHasher>(table: &HashMap<K, V, S>) -> usize {
     match table.capacity() {
         0 => 0,
@@ -47,7 +47,7 @@ pub fn shrink_table<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S
 const HEAD: usize = 8;
 const ROUND: usize = 16;
 
-/// So many places are worth keeping.
+/// A line or table of this capacity is kept.
 const SPARE: usize = 16;
 
 #[cfg(test)]

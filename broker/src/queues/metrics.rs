@@ -99,8 +99,8 @@ struct Total {
     consumers: Gauge,
 }
 
-/// Only so many queues are told of by name, those with the most messages: clients choose the names,
-/// and each makes three lines of text.
+/// The gauges of single queues. Only the `most` queues with the most messages have them: clients
+/// choose the names, and each makes three lines of text.
 struct ByName {
     most: usize,
     unnamed: Gauge,

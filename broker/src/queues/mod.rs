@@ -403,13 +403,13 @@ pub fn compact(messages: &[Message], destination: &Destination) -> Vec<Arc<Messa
 /// microseconds.
 const SHARDS: usize = 256;
 
-/// So many queues are visited before others have their turn.
+/// Queues that are visited before other threads have their turn.
 const VISITS: usize = 256;
 
-/// Tables with room for so many queues are not worth shrinking.
+/// A table with room for this number of queues is not worth shrinking.
 const FEW: usize = 16 * 1024;
 
-/// The log names so many queues at a time.
+/// Queues that the log names at a time.
 const LINES: usize = 10;
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub struct SharedQueue {
 enum Owner {
     /// Everybody's who names it.
     Name(Destination),
-    /// A subscription's to a topic, with acknowledgement. All of a client hold no more together than
-    /// one of them may.
+    /// A subscription's to a topic, with acknowledgement. All of a client together are bounded
+    /// as one of them is.
     Subscriber(Arc<Subscriber>, SlowConsumer, Bounds),
 }
 

@@ -143,8 +143,8 @@ impl Doorman {
         });
     }
 
-    /// A permit to stay, or with `true` one to be refused in peace. `None` if so many are being
-    /// refused that this one gets its answer and no time to read it.
+    /// A permit to stay, or with `true` one to be refused in peace. `None` if the lobby is full too:
+    /// then the answer is sent, and nobody waits until it is read.
     fn admit(&self) -> Option<(OwnedSemaphorePermit, bool)> {
         let permit = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
         permit(&self.room)

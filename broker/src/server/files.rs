@@ -54,7 +54,7 @@ const OWN: usize = 20;
 /// The most clients that are refused at the same time and get time to read why.
 const LOBBY: usize = 256;
 
-/// One descriptor in so many goes to the lobby while they are few.
+/// While descriptors are few, one in this number goes to the lobby.
 const LOBBY_PART: usize = 16;
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(super) struct Acceptor {
     unsaid: Unsaid,
 }
 
-/// Failures that the log has not told yet. Each line stands for all since the one before, so that a
+/// Failures that are not in the log yet. Each line stands for all since the one before, so that a
 /// condition that lasts does not fill the log.
 #[derive(Debug, Default)]
 struct Unsaid {
@@ -148,7 +148,7 @@ const BACKLOG: u32 = 16 * 1024;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The log tells of failures at most once in this time.
+/// A line about failures is logged at most once in this time.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// The admin port in metrics and logs.
@@ -162,12 +162,12 @@ mod tests {
     fn the_log_tells_of_failures_once_a_minute_and_of_how_many() {
         let begin = Instant::now();
         let mut unsaid = Unsaid::default();
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         // Ten failures a second, as a lasting lack of files gives.
         for failure in 0..1300 {
             let now = begin + Duration::from_millis(failure * 100);
-            told.extend(unsaid.add(now));
+            logged.extend(unsaid.add(now));
         }
-        assert_eq!(told, [1, 600, 600]);
+        assert_eq!(logged, [1, 600, 600]);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn stompd(arguments: &[&str]) -> Command {
     without_settings(command)
 }
 
-/// Without settings of whoever runs the tests.
+/// Without settings from the environment of the tests.
 fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STOMPD_") {
@@ -131,7 +131,7 @@ impl Broker {
         Self::launch(command, environment)
     }
 
-    /// The same with no more than so many open files.
+    /// The same with a limit of open files.
     pub(crate) fn with_files(files: u32, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {files} && exec \"$0\" serve");

@@ -684,7 +684,7 @@ impl World {
             (load.messages, load.octets),
             (model.ready.len(), model.all_held())
         );
-        // An operator is told of the lines as well, whose rooms the model does not know.
+        // The metric counts the lines as well, whose capacity the model does not know.
         let places = (depth.ready + depth.unacknowledged) * 64;
         assert!(depth.octets >= load.octets - places);
         assert_eq!(queue.can_take(), model.can_take());

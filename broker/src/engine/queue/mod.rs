@@ -204,8 +204,8 @@ impl<H: Clone> Queue<H> {
         messages.iter().take_while(|message| fits(message)).count()
     }
 
-    /// Keeps room for messages that [`Queue::push_reserved`] will bring, and that hold so much
-    /// together; `false` if there is none.
+    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `octets` is what they hold
+    /// together. `false` if there is no room.
     pub fn reserve(&mut self, messages: usize, octets: usize) -> bool {
         let load = Load { messages, octets };
         let fits = self.fits(load);
