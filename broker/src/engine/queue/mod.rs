@@ -233,6 +233,7 @@ impl<H: Clone> Queue<H> {
     pub fn drop_oldest(&mut self) -> bool {
         let oldest = self.line.next();
         self.line.held -= oldest.as_ref().map_or(0, Entry::held);
+        memory::shrink(&mut self.line.fresh);
         oldest.is_some()
     }
 
@@ -427,6 +428,7 @@ impl<H: Clone> Queue<H> {
             };
             grants[place].entries.push(entry);
         }
+        memory::shrink(&mut self.line.fresh);
         grants
     }
 
@@ -607,7 +609,6 @@ impl Line {
             Some((_, entry)) => Some(entry),
             None => self.fresh.pop_front(),
         }?;
-        memory::shrink(&mut self.fresh);
         self.ready -= entry.held();
         Some(entry)
     }
