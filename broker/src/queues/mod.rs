@@ -301,8 +301,9 @@ impl Queues {
         Arc::clone(entry.value())
     }
 
-    /// Does something with the queue of this name, which is made if there is none and there are
-    /// room for one more. Threads that make one at the same time may exceed the limit by one each.
+    /// Does something with the queue of this name, which is made if there is none, as long as
+    /// there is room for one more. Threads that make one at the same time may exceed the limit by one
+    /// each.
     fn with<T>(
         &self,
         name: &Destination,

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use crate::support::{Broker, run, stompd};
@@ -85,4 +87,35 @@ fn a_broker_with_enough_files_says_nothing_of_them() {
     let broker = Broker::with(&[], &[("STOMPD__LIMITS__CONNECTIONS", "100")]);
     assert!(!broker.begin.contains("LimitNOFILE"), "{}", broker.begin);
     assert!((broker.metric("stompd_connections_limit") - 100.0).abs() < 0.5);
+}
+
+#[test]
+fn accepts_that_fail_are_counted_and_logged_once() {
+    let broker = Broker::start(&[]);
+    let limit = |files: u32| {
+        let pid = broker.child.id().to_string();
+        let limits = format!("--nofile={files}:");
+        let set = Command::new("prlimit")
+            .args(["--pid", &pid, &limits])
+            .status();
+        assert!(set.unwrap().success());
+    };
+    // Fewer than are open already.
+    limit(6);
+    let mut waiting = connect(&broker.tcp);
+    waiting
+        .write_all(b"CONNECT\naccept-version:1.2\nhost:x\n\n\0")
+        .unwrap();
+    // Some accepts are to fail.
+    thread::sleep(Duration::from_millis(500));
+    limit(200);
+    let mut answer = [0; 9];
+    waiting.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"CONNECTED");
+    let failed = broker.metric("stompd_accept_errors_total{listener=\"tcp\"}");
+    assert!((2.0..20.0).contains(&failed), "{failed}");
+    drop(waiting);
+    let log = broker.stop();
+    let lines = log.lines().filter(|line| line.contains("cannot accept"));
+    assert_eq!(lines.count(), 1, "{log}");
 }

@@ -590,17 +590,18 @@ impl Line {
     }
 
     fn append(&mut self, message: &Arc<Message>, id: u64, held: usize) {
-        self.held += held;
-        self.ready += held;
         let octets = message.octets();
-        self.fresh.push_back(Entry {
+        let entry = Entry {
             message: Arc::clone(message),
             id,
             redelivered: false,
             position: self.next_position,
             octets,
             overhead: u32::try_from(held - octets).unwrap_or(u32::MAX),
-        });
+        };
+        self.held += entry.held();
+        self.ready += entry.held();
+        self.fresh.push_back(entry);
         self.next_position += 1;
     }
 
@@ -647,8 +648,8 @@ impl<H> Consumer<H> {
         !self.paused && !self.retired && self.has_room()
     }
 
-    /// Credit counts text: that is what a consumer gets. The limit is passed by the message that reaches it, so that one message is always
-    /// granted when nothing is in flight.
+    /// Credit counts text: that is what a consumer gets. The limit is passed by the message that
+    /// reaches it, so that one message is always granted when nothing is in flight.
     fn has_room(&self) -> bool {
         let out = self.flights.out();
         out.messages < self.prefetch.messages
