@@ -58,7 +58,8 @@ fn hub(pattern_shapes: usize) -> Hub {
             messages: 1000,
             octets: 1 << 20,
         },
-        metrics: false,
+        queues: 1000,
+        named: None,
     };
     Hub::new("m", settings, queues, &Registry::new())
 }

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acks;
-mod audience;
 mod admin;
+mod audience;
 mod client;
 mod demo;
 mod fairness;

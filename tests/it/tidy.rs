@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ),
     (
         "broker/src/queues",
-        "config::SlowConsumer encoding engine metrics outbox subscriber",
+        "config::SlowConsumer encoding engine metrics outbox subscriber turn",
     ),
     (
         "broker/src/server",

@@ -27,7 +27,7 @@ pub(super) struct Batch {
 /// How long a publisher may wait for slow clients: some time at once, then a part of the time, so
 /// that clients who are slow again and again, or are many, cannot stop it.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct PauseBudget {
     left: Duration,
     at: Instant,
 }
@@ -100,9 +100,8 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let held = |number| self.members.held(number);
         let done = shared.hub.commit(&transaction, held, now());
-        for subscription in &transaction.subscriptions {
-            self.members.forget_if_done(*subscription);
-        }
+        self.members.note(transaction.subscriptions.iter().copied());
+        self.members.dispatch(now()).await;
         if let Err(refusal) = done {
             return self.refuse(&refusal, receipt.as_deref());
         }
@@ -161,12 +160,12 @@ impl Connection {
             return;
         }
         let begun = now();
-        let until = begun + self.allowance.at(begun, self.shared.policy.patience);
+        let until = begun + self.pause_budget.at(begun, self.shared.policy.patience);
         while now() < until && pressure.holds(now()) && !self.outbox.has_signals() {
             self.beside(tokio::time::sleep(PULSE)).await;
-            self.members.hear_news(&self.outbox, now());
+            self.members.hear_news(&self.outbox, now()).await;
         }
-        self.allowance.spend(now() - begun);
+        self.pause_budget.spend(now() - begun);
     }
 }
 
@@ -185,7 +184,7 @@ impl Batch {
     }
 }
 
-impl Allowance {
+impl PauseBudget {
     pub(super) fn new(patience: Duration, now: Instant) -> Self {
         Self {
             left: patience,

@@ -10,6 +10,7 @@ use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
 use crate::hub::Loss;
 use crate::transport;
+use crate::turn;
 
 impl Connection {
     /// Says what there is to say at the end, and sees that it arrives.
@@ -33,8 +34,8 @@ impl Connection {
         self.shared.hub.drop_messages(Loss::Closed, lost);
         for number in self.members.numbers() {
             self.members.end(number, &self.shared.hub, now());
-            self.turn.add(1, 0);
-            self.turn.end().await;
+            turn::add(1, 0);
+            turn::end_if_over().await;
         }
         self.members.end_all(&self.shared.hub, now());
     }

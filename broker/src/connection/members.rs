@@ -10,6 +10,7 @@ use crate::hub::{Hub, Place};
 use crate::outbox::{News, Outbox};
 use crate::queues::{Held, SharedQueue};
 use crate::subscriber::Subscriber;
+use crate::turn;
 
 /// The subscriptions of one client.
 #[derive(Debug, Default)]
@@ -113,10 +114,25 @@ impl Members {
         settled
     }
 
+    /// The queues of these subscriptions may have something to grant after a COMMIT.
+    pub(super) fn note(&mut self, subscriptions: impl IntoIterator<Item = u32>) {
+        for number in subscriptions {
+            if let Some((_, queue)) = self.held(number) {
+                let queue = Arc::clone(queue);
+                self.to_dispatch.push(queue);
+            }
+            self.forget_if_done(number);
+        }
+    }
+
     /// Hands over what was made room for: once for all that one read has settled.
-    pub(super) fn dispatch(&mut self, now: Instant) {
-        for queue in self.to_dispatch.drain(..) {
+    pub(super) async fn dispatch(&mut self, now: Instant) {
+        if self.to_dispatch.is_empty() {
+            return;
+        }
+        for queue in std::mem::take(&mut self.to_dispatch) {
             queue.dispatch(now);
+            turn::end_if_over().await;
         }
     }
 
@@ -131,19 +147,23 @@ impl Members {
     }
 
     /// Tells the queues how far their deliveries have come.
-    pub(super) fn hear_news(&mut self, outbox: &Outbox, now: Instant) {
+    pub(super) async fn hear_news(&mut self, outbox: &Outbox, now: Instant) {
         if !self.queued {
             return;
         }
         let News { written, room } = outbox.take_news();
-        for (subscriber, queue) in written.iter().filter_map(|number| self.held(*number)) {
-            queue.settle_written(subscriber, now);
-        }
-        for (subscriber, queue) in room.iter().filter_map(|number| self.held(*number)) {
-            queue.resume(subscriber, now);
-        }
         for number in written {
+            if let Some((subscriber, queue)) = self.held(number) {
+                queue.settle_written(subscriber, now);
+            }
             self.forget_if_done(number);
+            turn::end_if_over().await;
+        }
+        for number in room {
+            if let Some((subscriber, queue)) = self.held(number) {
+                queue.resume(subscriber, now);
+            }
+            turn::end_if_over().await;
         }
     }
 }

@@ -34,9 +34,9 @@ use crate::engine::session::{Closing, Session, Settings};
 use crate::hub::Hub;
 use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
-use crate::turn::Turn;
+use crate::turn;
 
-use self::batch::{Allowance, Batch};
+use self::batch::{Batch, PauseBudget};
 use self::members::Members;
 use self::metrics::{Clocks, Held, Tally};
 pub use self::metrics::{Metrics, Presence};
@@ -111,8 +111,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         subprotocol,
         members: Members::default(),
         batch: Batch::default(),
-        allowance: Allowance::new(shared.policy.patience, now),
-        turn: Turn::default(),
+        pause_budget: PauseBudget::new(shared.policy.patience, now),
         timer: Timer::default(),
         received: Tally::default(),
         clocks: Clocks::default(),
@@ -141,8 +140,7 @@ struct Connection {
     members: Members,
     batch: Batch,
     /// How long it may still wait for others.
-    allowance: Allowance,
-    turn: Turn,
+    pause_budget: PauseBudget,
     timer: Timer,
     received: Tally,
     clocks: Clocks,
@@ -176,7 +174,7 @@ impl Connection {
         self.on_octets(rest).await?;
         loop {
             let flushed = self.flush();
-            self.members.hear_news(&self.outbox, now());
+            self.members.hear_news(&self.outbox, now()).await;
             self.breathe(flushed == Flushed::Some).await;
             if self.update_reading().await? {
                 continue;
@@ -217,11 +215,8 @@ impl Connection {
 
     /// Lets other clients of this thread have their turn when this one has had its own.
     async fn breathe(&mut self, now: bool) {
-        if now {
-            self.turn = Turn::default();
-            tokio::task::yield_now().await;
-        } else {
-            self.turn.end().await;
+        if now || turn::is_over() {
+            turn::end().await;
         }
     }
 
@@ -229,7 +224,7 @@ impl Connection {
         match transport::read(self.socket.stream()) {
             Ok(octets) if octets.is_empty() => Err(End::Finished),
             Ok(octets) => {
-                self.turn.add(0, octets.len() * READ);
+                turn::add(0, octets.len() * READ);
                 self.read_at = now();
                 self.session.on_read(self.read_at);
                 self.on_octets(octets).await
@@ -249,7 +244,7 @@ impl Connection {
             self.hand_over().await.and(ended)
         })
         .await;
-        self.members.dispatch(now());
+        self.members.dispatch(now()).await;
         self.shared.metrics.count_received(&mut self.received);
         self.held.set(self.session.held());
         let output = self.transport.take_output();
@@ -267,8 +262,8 @@ impl Connection {
                     self.received.add(frame.command);
                     self.session.on_frame(frame);
                     self.perform().await?;
-                    self.turn.add(0, FRAME);
-                    if self.turn.is_over() && !self.pause().await? {
+                    turn::add(0, turn::MESSAGE);
+                    if turn::is_over() && !self.pause().await? {
                         return Ok(());
                     }
                 }
@@ -296,7 +291,7 @@ impl Connection {
     /// replies.
     async fn pause(&mut self) -> Result<bool, End> {
         self.hand_over().await?;
-        self.members.dispatch(now());
+        self.members.dispatch(now()).await;
         self.flush();
         self.breathe(true).await;
         let full = self.outbox.is_full_of_replies();
@@ -404,9 +399,6 @@ fn now() -> std::time::Instant {
 
 /// What it costs to read a byte, in bytes copied: the frames in it are decoded and routed.
 const READ: usize = 8;
-
-/// What it costs to do what a frame wants, in bytes copied; some frames add to that.
-const FRAME: usize = 512;
 
 /// The most octets of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

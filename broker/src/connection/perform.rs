@@ -16,6 +16,7 @@ use crate::engine::subscription::Subscription;
 use crate::framing::Framing;
 use crate::outbox::Progress;
 use crate::subscriber::Subscriber;
+use crate::turn;
 
 impl Connection {
     /// Does what the session wants done, in order.
@@ -82,7 +83,7 @@ impl Connection {
 
     fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
         match self.members.settle(&acknowledgement) {
-            Settled::Done(count) => self.turn.add(0, count * SETTLED),
+            Settled::Done(_) => {}
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {
                 let refusal = Refusal::AckUnknown(acknowledgement.delivery);
@@ -124,7 +125,7 @@ impl Connection {
         subscription: Subscription,
         receipt: Option<Receipt>,
     ) -> Result<(), End> {
-        self.turn.add(1, 0);
+        turn::add(1, 0);
         let limit = self.shared.settings.subscriptions.count;
         if self.members.len() >= limit {
             return self.end_for(&Refusal::TooManySubscriptions(limit), receipt.as_deref());
@@ -160,7 +161,7 @@ impl Connection {
     }
 
     fn unsubscribe(&mut self, number: u32, receipt: Option<Receipt>) {
-        self.turn.add(1, 0);
+        turn::add(1, 0);
         self.members.unsubscribe(number, &self.shared.hub, now());
         self.reply_if_any(receipt);
     }
@@ -189,6 +190,3 @@ impl Connection {
 fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
     receipt.and_then(|receipt| receipt.header("receipt-id"))
 }
-
-/// What it costs to settle a message, in bytes copied.
-const SETTLED: usize = 128;

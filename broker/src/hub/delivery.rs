@@ -13,7 +13,7 @@ use crate::engine::message::Message;
 use crate::outbox::{Outbox, Pushed, Write};
 use crate::queues::{self, SharedQueue};
 use crate::subscriber::Subscriber;
-use crate::turn::Turn;
+use crate::turn;
 
 /// The clients whose outgoing queues a publisher has filled past their mark. It is to read no more
 /// of its own client for a while, see [`Pressure::holds`].
@@ -26,7 +26,6 @@ pub(super) struct Delivery<'a> {
     now: Instant,
     to_flush: Vec<Arc<Outbox>>,
     pressure: &'a mut Pressure,
-    turn: Turn,
     pub(super) accepted: usize,
     pub(super) dropped: usize,
 }
@@ -71,7 +70,6 @@ impl<'a> Delivery<'a> {
             now,
             to_flush: Vec::new(),
             pressure,
-            turn: Turn::default(),
             accepted: 0,
             dropped: 0,
         }
@@ -96,20 +94,20 @@ impl<'a> Delivery<'a> {
                         if self.is_own(member) {
                             continue;
                         }
-                        let piece = piece.get_or_insert_with(|| {
-                            pieces.get(*kind, id.as_ref(), &mut encoded, &mut self.turn)
-                        });
+                        let piece = piece
+                            .get_or_insert_with(|| pieces.get(*kind, id.as_ref(), &mut encoded));
                         self.push(member, piece, write);
-                        if self.turn.is_over() {
+                        if turn::is_over() {
                             self.pause().await;
                         }
                     }
                 }
                 Cohort::Queued(queues) => {
                     for queue in queues {
-                        let compact = compact.get_or_insert_with(|| queues::compact(run, &run[0].destination));
+                        let compact = compact
+                            .get_or_insert_with(|| queues::compact(run, &run[0].destination));
                         self.queue(queue, compact, first);
-                        if self.turn.is_over() {
+                        if turn::is_over() {
                             self.pause().await;
                         }
                     }
@@ -118,10 +116,9 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Counts other work of this batch, in messages and bytes, and lets other tasks run.
-    pub(super) async fn work(&mut self, messages: usize, bytes: usize) {
-        self.turn.add(messages, bytes);
-        if self.turn.is_over() {
+    /// Lets others have their turn if it is time.
+    pub(super) async fn pause_if_over(&mut self) {
+        if turn::is_over() {
             self.pause().await;
         }
     }
@@ -129,9 +126,8 @@ impl<'a> Delivery<'a> {
     /// Writes what was pushed to be written later.
     pub(super) async fn flush(&mut self) {
         for outbox in std::mem::take(&mut self.to_flush) {
-            let written = outbox.flush_for_owner(self.now);
-            self.turn.add(1, written);
-            self.turn.end().await;
+            outbox.flush_for_owner(self.now);
+            turn::end_if_over().await;
         }
     }
 
@@ -139,19 +135,19 @@ impl<'a> Delivery<'a> {
     /// for all that comes behind it.
     async fn pause(&mut self) {
         self.flush().await;
-        self.turn.end().await;
+        turn::end().await;
     }
 
     fn push(&mut self, member: &Subscriber, piece: &Arc<Piece>, write: Write) {
         let (outbox, number) = (&member.outbox, member.subscription.number);
         let pushed = outbox.push(piece, number, &member.ended, write, self.now);
-        self.turn.add(1, pushed.written);
+        turn::add(1, pushed.written);
         self.count(pushed, outbox);
     }
 
     /// Hands a run to a receiver that has a queue of its own.
     fn queue(&mut self, queue: &Arc<SharedQueue>, run: &[Arc<Message>], first: u64) {
-        self.turn.add(1 + run.len(), 0);
+        turn::add(1, 0);
         if !queue.subscriber().is_some_and(|member| self.is_own(member)) {
             self.dropped += queue.push_or_drop(run, first, self.now);
         }
@@ -174,19 +170,13 @@ impl<'a> Delivery<'a> {
 }
 
 impl Pieces {
-    fn get(
-        &mut self,
-        kind: Kind,
-        id: Option<&ByteString>,
-        run: &mut Run<'_>,
-        turn: &mut Turn,
-    ) -> Arc<Piece> {
+    fn get(&mut self, kind: Kind, id: Option<&ByteString>, run: &mut Run<'_>) -> Arc<Piece> {
         let is_it = |made: &&Made| made.kind == kind && made.id.as_ref() == id;
         if let Some(made) = self.made.iter().find(is_it) {
             return Arc::clone(&made.piece);
         }
         let piece = Arc::new(run.piece(kind, id.map(|id| &**id)));
-        turn.add(1, piece.octets().len());
+        turn::add(1, piece.octets().len());
         let made = Made {
             kind,
             id: id.cloned(),

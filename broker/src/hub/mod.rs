@@ -287,8 +287,8 @@ impl Hub {
     }
 
     /// Accepts what a transaction holds, all or nothing, and settles its deliveries; `held` finds
-    /// the queues of the publisher's subscriptions. Its messages are to be handed over by
-    /// [`Hub::publish_accepted`], whatever happens.
+    /// the queues of the publisher's subscriptions. These are to be dispatched, and its messages are
+    /// to be handed over by [`Hub::publish_accepted`], whatever happens.
     ///
     /// # Errors
     /// A queue is full. Then what was held is unacknowledged again, and nothing is sent.
@@ -302,7 +302,7 @@ impl Hub {
             self.queues.abort(transaction, held);
             return Err(refusal);
         }
-        self.queues.commit(transaction, held, now);
+        self.queues.commit(transaction, held);
         Ok(())
     }
 
@@ -365,14 +365,14 @@ impl Hub {
                 }
             } else if reserved {
                 self.queues.push_reserved(run, number, now);
-                delivery.work(run.len(), 0).await;
+                delivery.pause_if_over().await;
             } else {
                 let pushed = self.queues.push(run, number, now);
                 refused = pushed.err().map(|(taken, refusal)| Refused {
                     accepted: done + taken,
                     refusal,
                 });
-                delivery.work(run.len(), 0).await;
+                delivery.pause_if_over().await;
                 if refused.is_some() {
                     break;
                 }

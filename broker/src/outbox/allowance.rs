@@ -22,6 +22,7 @@ impl Allowance {
     pub fn room(&self, bounds: Bounds) -> Option<Bounds> {
         let octets = self.octets.load(Ordering::Relaxed);
         (octets > 0).then(|| Bounds {
+            piece: bounds.piece,
             octets: bounds.octets.saturating_sub(octets),
             messages: (bounds.messages).saturating_sub(self.messages.load(Ordering::Relaxed)),
         })

@@ -208,35 +208,17 @@ impl Queues {
         }
     }
 
-    /// Settles what a transaction held; `held` finds the queue of a subscription. Returns how many
-    /// messages.
-    pub fn commit<'a>(
-        &self,
-        transaction: &Transaction,
-        held: impl Fn(u32) -> Option<Held<'a>>,
-        now: Instant,
-    ) -> usize {
-        let mut settled = 0;
-        for subscription in &transaction.subscriptions {
-            if let Some((subscriber, queue)) = held(*subscription) {
-                settled += queue.commit(subscriber, transaction.number);
-                queue.dispatch(now);
-            }
-        }
-        settled
+    /// Settles what a transaction held; `held` finds the queue of a subscription, which is to be
+    /// dispatched.
+    pub fn commit<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
+        let queues = transaction.subscriptions.iter().copied().filter_map(held);
+        queues.for_each(|(subscriber, queue)| queue.commit(subscriber, transaction.number));
     }
 
     /// Makes what a transaction held unacknowledged again; `held` finds the queue of a subscription.
-    /// Returns how many messages.
-    pub fn abort<'a>(
-        &self,
-        transaction: &Transaction,
-        held: impl Fn(u32) -> Option<Held<'a>>,
-    ) -> usize {
+    pub fn abort<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
         let queues = transaction.subscriptions.iter().copied().filter_map(held);
-        queues
-            .map(|(subscriber, queue)| queue.abort(subscriber, transaction.number))
-            .sum()
+        queues.for_each(|(subscriber, queue)| queue.abort(subscriber, transaction.number));
     }
 
     /// Counts an ACK or NACK that means nothing.

@@ -18,6 +18,7 @@ use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled, Verdict};
 use crate::engine::subscription::AckMode;
 use crate::outbox::{self, Allowance, Load, Progress, Signal, Track};
 use crate::subscriber::Subscriber;
+use crate::turn;
 
 use super::{Common, compact};
 
@@ -182,6 +183,7 @@ impl SharedQueue {
         if state.gone {
             return Err(Gone);
         }
+        turn::add(0, messages.len() * turn::MESSAGE);
         let mut room = self.room();
         let all = messages.iter().zip(first..);
         let fit = all.take_while(|(message, id)| {
@@ -198,6 +200,7 @@ impl SharedQueue {
                 let bounds = outbox::Bounds {
                     octets: bounds.octets,
                     messages: bounds.messages,
+                    piece: 0,
                 };
                 let room = subscriber.outbox.allowance().room(bounds)?;
                 Some(Bounds {
@@ -314,8 +317,11 @@ impl SharedQueue {
             let settled = queue.settle(subscriber.id(), number, verdict, hold);
             (settled, queue.is_unused())
         };
-        if let (Settled::Done(count), None) = (settled, hold) {
-            self.common.metrics.count_settled(verdict, count);
+        if let Settled::Done(count) = settled {
+            turn::add(0, count * turn::MESSAGE);
+            if hold.is_none() {
+                self.common.metrics.count_settled(verdict, count);
+            }
         }
         if unused {
             self.remove_if_unused();
@@ -324,8 +330,8 @@ impl SharedQueue {
     }
 
     /// Settles what a transaction held. What that makes room for is handed over by
-    /// [`SharedQueue::dispatch`]. Returns how many messages.
-    pub(super) fn commit(self: &Arc<Self>, subscriber: &Subscriber, transaction: u32) -> usize {
+    /// [`SharedQueue::dispatch`].
+    pub(super) fn commit(self: &Arc<Self>, subscriber: &Subscriber, transaction: u32) {
         let counts = self.lock().queue.commit(subscriber.id(), transaction);
         for verdict in [Verdict::Ack, Verdict::Requeue, Verdict::Drop] {
             self.common
@@ -333,12 +339,13 @@ impl SharedQueue {
                 .count_settled(verdict, counts[verdict as usize]);
         }
         self.remove_if_unused();
-        counts.iter().sum()
+        turn::add(0, counts.iter().sum::<usize>() * turn::MESSAGE);
     }
 
-    /// Lets go what a transaction held. Returns how many messages.
-    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32) -> usize {
-        self.lock().queue.abort(subscriber.id(), transaction)
+    /// Lets go what a transaction held.
+    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32) {
+        let count = self.lock().queue.abort(subscriber.id(), transaction);
+        turn::add(0, count * turn::MESSAGE);
     }
 
     /// The outbox of a consumer in mode `auto` has written some of its deliveries.
@@ -450,6 +457,10 @@ impl SharedQueue {
         let Some(piece) = self.encode(grant) else {
             return;
         };
+        turn::add(
+            1,
+            piece.octets().len() + grant.entries.len() * turn::MESSAGE,
+        );
         let auto = subscriber.subscription.mode == AckMode::Auto;
         let track = Track {
             progress: Arc::clone(&subscriber.progress),

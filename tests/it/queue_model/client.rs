@@ -300,6 +300,11 @@ impl Client {
     ) -> Result<(), Refusal> {
         let held = |number| self.held(number);
         hub.commit(transaction, held, now)?;
+        for number in &transaction.subscriptions {
+            if let Some((_, queue)) = self.held(*number) {
+                queue.dispatch(now);
+            }
+        }
         let mut pressure = Pressure::default();
         let messages = &transaction.messages;
         runtime.block_on(hub.publish_accepted(messages, self.id, &mut pressure, now));

@@ -395,6 +395,7 @@ mod tests {
                 redelivered: false,
                 position: id,
                 octets: 1,
+                overhead: 0,
             });
             assert_eq!(number, id);
         }
