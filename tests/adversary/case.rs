@@ -1,0 +1,256 @@
+//! One case: a broker, two probers, an adversary, a row of the table, and what has to hold.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::broker::{Broker, cpu_of, cpu_of_all, knows};
+use crate::client::{Door, Way};
+use crate::prober::{Lateness, Noticed, Prober};
+
+/// The goal for the probers' worst round trip.
+const WORST: Duration = Duration::from_millis(20);
+/// What is asserted while others use the machine.
+const WORST_BUSY: Duration = Duration::from_secs(1);
+/// What others may use of one processor on a quiet machine.
+const OTHERS: f64 = 0.1;
+/// How far above the start the resident memory may be when the adversary has gone, in MiB.
+const BACK: f64 = 16.0;
+/// How long the probers go on when the adversary has gone.
+const PROBED: Duration = Duration::from_millis(500);
+/// How long the broker's processor time is measured after that.
+const RESTED: Duration = Duration::from_millis(1500);
+/// What the broker may use in that time, with nothing to do.
+const REST: Duration = Duration::from_millis(100);
+
+/// What a case is called, and under which settings and bounds it runs.
+#[derive(Debug)]
+pub(crate) struct Case {
+    name: &'static str,
+    environment: Vec<(String, String)>,
+    files: Option<u32>,
+    growth: f64,
+    back: f64,
+}
+
+/// What an adversary has to do with.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) broker: Broker,
+    pub(crate) door: Door,
+    probers: Vec<Prober>,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Scene {
+    /// Notes it if something does not hold; the case goes on and fails at its end.
+    pub(crate) fn expect(&self, holds: bool, what: impl Into<String>) {
+        if !holds {
+            self.failures.lock().unwrap().push(what.into());
+        }
+    }
+
+    /// The broker's processor time for `time` without probers.
+    pub(crate) fn rested(&self, time: Duration) -> Duration {
+        self.rest(true);
+        thread::sleep(Duration::from_millis(30));
+        let before = self.broker.cpu();
+        thread::sleep(time);
+        let used = self.broker.cpu().saturating_sub(before);
+        self.rest(false);
+        used
+    }
+
+    fn rest(&self, rest: bool) {
+        for prober in &self.probers {
+            prober.rest(rest);
+        }
+    }
+}
+
+impl Case {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            environment: Vec::new(),
+            files: None,
+            growth: f64::INFINITY,
+            back: BACK,
+        }
+    }
+
+    /// A setting by its environment variable, such as `LIMITS__BODY`, if the broker has it.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        let key = name.rsplit("__").next().unwrap_or_default().to_lowercase();
+        if knows(&key) {
+            self.environment
+                .push((format!("STOMPD__{name}"), value.to_owned()));
+        }
+        self
+    }
+
+    /// The limit of open files.
+    pub(crate) fn files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// How far the resident memory may grow at the peak, in MiB.
+    pub(crate) fn growth(mut self, mebibytes: f64) -> Self {
+        self.growth = mebibytes;
+        self
+    }
+
+    /// What may stay resident: what the case leaves behind on purpose, in MiB.
+    pub(crate) fn leaves(mut self, mebibytes: f64) -> Self {
+        self.back = BACK + mebibytes;
+        self
+    }
+
+    /// Runs it. `attack` returns its outcome; what it has opened is closed by then.
+    pub(crate) fn run(self, attack: impl FnOnce(&Scene) -> String) {
+        let broker = Broker::start(&self.environment, self.files);
+        let door = broker.door;
+        let probers = [Way::Tcp, Way::WebSocket].map(|way| Prober::start(door, way));
+        let mut scene = Scene {
+            broker,
+            door,
+            probers: probers.into(),
+            failures: Mutex::default(),
+        };
+        thread::sleep(Duration::from_millis(200));
+        for prober in &scene.probers {
+            prober.forget();
+        }
+        let watch = Watch::start();
+        let (start, before) = (scene.broker.resident(), scene.broker.cpu());
+        let outcome = attack(&scene);
+        thread::sleep(PROBED);
+        let during = scene.broker.cpu().saturating_sub(before);
+        let peak = scene.broker.peak();
+        let noise = watch.stop(during);
+        let after = scene.rested(RESTED);
+        let end = scene.broker.resident();
+        let noticed: Vec<_> = scene.probers.drain(..).map(Prober::stop).collect();
+
+        let row = format!(
+            "{} | {} | {} | {:.2} + {:.2} | {start:.0} → {peak:.0} → {end:.0} | {} | {outcome}",
+            self.name,
+            each(&noticed, |noticed| milliseconds(noticed.worst)),
+            each(&noticed, |noticed| milliseconds(noticed.p99)),
+            during.as_secs_f64(),
+            after.as_secs_f64(),
+            noise.show(),
+        );
+        for noticed in &noticed {
+            let worst = noticed.worst;
+            let bound = noise.bound();
+            scene.expect(
+                worst <= bound,
+                format!("a round trip of {worst:.1?}, the bound is {bound:.1?}"),
+            );
+            scene.expect(noticed.count > 0, "no round trip");
+            if let Some(why) = &noticed.failure {
+                scene.expect(false, format!("a prober ended: {why}"));
+            }
+        }
+        scene.expect(
+            peak - start <= self.growth,
+            format!("grew by more than {} MiB", self.growth),
+        );
+        scene.expect(
+            end - start <= self.back,
+            format!("more than {} MiB stay", self.back),
+        );
+        scene.expect(
+            after <= REST,
+            format!("{after:.2?} of processor time at rest"),
+        );
+        let runs = scene.broker.runs();
+        scene.expect(runs, "the broker has ended");
+        print(row, &scene.failures.into_inner().unwrap());
+    }
+}
+
+/// Watches what else the machine does during a case; the head of `main.rs` says how it counts.
+struct Watch {
+    lateness: Lateness,
+    begin: Instant,
+    /// What all but this process had used then, the broker included.
+    before: Duration,
+}
+
+/// What else the machine did.
+struct Noise {
+    lateness: Duration,
+    /// Processors that others used.
+    others: f64,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self {
+            lateness: Lateness::start(),
+            begin: Instant::now(),
+            before: cpu_of_all().saturating_sub(cpu_of("self")),
+        }
+    }
+
+    /// `broker` is what the broker has used meanwhile.
+    fn stop(self, broker: Duration) -> Noise {
+        let now = cpu_of_all().saturating_sub(cpu_of("self"));
+        let others = now.saturating_sub(self.before).saturating_sub(broker);
+        Noise {
+            others: others.as_secs_f64() / self.begin.elapsed().as_secs_f64(),
+            lateness: self.lateness.stop(),
+        }
+    }
+}
+
+impl Noise {
+    fn bound(&self) -> Duration {
+        let quiet = self.others <= OTHERS;
+        let base = if quiet { WORST } else { WORST_BUSY };
+        base + 3 * self.lateness
+    }
+
+    fn show(&self) -> String {
+        let others = (self.others * 100.0).round();
+        format!("late {} ms, others {others} %", milliseconds(self.lateness))
+    }
+}
+
+fn each(noticed: &[Noticed], show: impl Fn(&Noticed) -> String) -> String {
+    noticed.iter().map(show).collect::<Vec<_>>().join("/")
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1000.0)
+}
+
+/// Prints a row, also into `adversary.txt` of the target's `tmp`, and fails if anything did.
+fn print(mut row: String, failures: &[String]) {
+    if !failures.is_empty() {
+        write!(row, " — FAILS: {}", failures.join("; ")).unwrap();
+    }
+    line(
+        "case | probe worst ms | probe p99 ms | CPU s | RSS MiB start → peak → after | noise | outcome",
+        &row,
+    );
+    assert!(failures.is_empty(), "{}", failures.join("; "));
+}
+
+/// Prints a line of a table, its head before the first.
+pub(crate) fn line(head: &str, row: &str) {
+    static FIRST: Once = Once::new();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary.txt");
+    FIRST.call_once(|| fs::write(&path, format!("{head}\n")).unwrap());
+    // The name of the test stands before it, without an end of line.
+    println!("\n{row}");
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    writeln!(file, "{row}").unwrap();
+}

@@ -1,0 +1,61 @@
+//! Hostile clients against a release broker, and what two innocent clients notice meanwhile.
+//!
+//! `tests/run adversary` runs all cases. The broker is a process of its own: the binary that
+//! `STOMPD_BIN` names, so an older release can be measured as well. The harness has blocking sockets
+//! and threads only.
+//!
+//! # A row
+//!
+//! Each case starts a broker and two *probers*, one over TCP and one over WebSocket. A prober sends
+//! a message with a receipt to a topic of its own every 10 ms and waits for the MESSAGE and the
+//! RECEIPT. A case prints:
+//!
+//! - `probe worst`, `probe p99`: the probers' round trips in ms, TCP/WebSocket, from the adversary's
+//!   first byte until 0.5 s after its last connection is closed.
+//! - `CPU`: the broker's processor time in that time in s, probers included; after the `+` that of
+//!   the 1.5 s that follow, in which the probers rest.
+//! - `RSS`: the broker's resident memory in MiB before, at the peak, and when those 1.5 s are over.
+//! - `noise`: what the machine did meanwhile, see below.
+//! - `outcome`: what became of the adversary. A broker may accept it or refuse it; the bounds hold
+//!   for both.
+//!
+//! # Noise
+//!
+//! The goal is that the worst round trip is at most 20 ms. On a busy machine a broker cannot meet it,
+//! so two controls decide what is asserted:
+//!
+//! 1. A thread of the harness sleeps for 1 ms again and again and records its worst *lateness*. A
+//!    prober waits for a processor as this thread does, twice for each round trip, and the broker's
+//!    thread once. So the bound is 20 ms + 3 × the lateness.
+//! 2. `/proc/stat` says how long all processors were busy. Less the broker's and the harness's own
+//!    time that is what *others* used. Above 10 % of one processor the machine counts as busy, and
+//!    the bound is 1 s + 3 × the lateness: a broker that computes has to share its processors then,
+//!    which a thread that sleeps does not see.
+//!
+//! A broker that stalls its clients does not hide behind the first control: the kernel prefers a
+//! thread that wakes up to one that computes. The adversaries' threads run at a lower priority
+//! (`nice`) than the broker and the probers, and prepare their bytes in advance, so that on two
+//! processors the harness does not starve what it measures.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+#![expect(clippy::print_stdout, reason = "the table is what is asked for")]
+
+mod broker;
+mod bursts;
+mod case;
+mod client;
+mod dead;
+mod doors;
+mod fanout;
+mod frames;
+mod idle;
+mod memory;
+mod patterns;
+mod prober;
+mod readers;
+mod relatives;
+mod tables;
+mod waiting;

@@ -1,0 +1,136 @@
+//! What the broker says it holds against what is resident.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::broker::{Broker, knows};
+use crate::case::line;
+use crate::client::{Client, told};
+use crate::frames;
+
+/// How far the two may be apart, as a part of what is accounted.
+const APART: f64 = 0.2;
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+/// What is accounted and what is resident, in MiB.
+fn held(broker: &Broker) -> (f64, f64) {
+    let gauges = [
+        "stompd_queue_bytes",
+        "stompd_outbox_bytes",
+        "stompd_subscription_bytes",
+    ];
+    let accounted: f64 = gauges.iter().map(|name| broker.metric(name)).sum();
+    (accounted / MEBIBYTE, broker.resident())
+}
+
+/// Runs one of them: its row, and whether the two are close.
+fn weigh(
+    name: &str,
+    settings: &[(&str, &str)],
+    fill: impl FnOnce(&Broker) -> (Vec<Client>, String),
+) -> (String, bool) {
+    let known = settings.iter().filter(|(key, _)| {
+        let setting = key.rsplit("__").next().unwrap_or_default();
+        knows(&setting.to_lowercase())
+    });
+    let environment: Vec<_> = known
+        .map(|(key, value)| (format!("STOMPD__{key}"), (*value).to_owned()))
+        .collect();
+    let broker = Broker::start(&environment, None);
+    // So that what every broker with clients holds is there already.
+    broker
+        .door
+        .tcp()
+        .sync(&frames::sends(20_000, "/topic/warm", 10))
+        .unwrap();
+    let before = held(&broker);
+    let (clients, outcome) = fill(&broker);
+    thread::sleep(Duration::from_millis(300));
+    let after = held(&broker);
+    drop(clients);
+    let (accounted, resident) = (after.0 - before.0, after.1 - before.1);
+    let close = (resident / accounted - 1.0).abs() <= APART;
+    let ratio = resident / accounted;
+    let row = format!("{name} | {accounted:.1} | {resident:.1} | {ratio:.2} | {outcome}");
+    (row, close)
+}
+
+fn sent(broker: &Broker, parts: &[Vec<u8>]) -> (Vec<Client>, String) {
+    let mut client = broker.door.tcp();
+    let result = parts.iter().try_for_each(|part| client.sync(part));
+    (vec![client], told(&result))
+}
+
+#[test]
+fn what_is_accounted_is_what_is_resident() {
+    let empty = vec![frames::sends(50_000, "/queue/empty", 0); 20];
+    let rows = [
+        weigh(
+            "1,000,000 empty messages",
+            &[
+                ("QUEUE__MAX_LENGTH", "2000000"),
+                ("QUEUE__MAX_BYTES", "1GiB"),
+            ],
+            |broker| sent(broker, &empty),
+        ),
+        weigh(
+            "100,000 queues",
+            &[("QUEUE__MAX_QUEUES", "200000")],
+            |broker| {
+                sent(
+                    broker,
+                    &[frames::many(100_000, |n| {
+                        format!("SEND\ndestination:/queue/q.{n}\n\nx")
+                    })],
+                )
+            },
+        ),
+        weigh(
+            "10,000 subscriptions with ids of 1 KiB",
+            &[("LIMITS__SUBSCRIPTION_BYTES", "1GiB")],
+            |broker| {
+                let subscribe = |n| {
+                    format!(
+                        "SUBSCRIBE\nid:{n:01024}\ndestination:/topic/ids.{}",
+                        n % 100
+                    )
+                };
+                sent(broker, &[frames::many(10_000, subscribe)])
+            },
+        ),
+        weigh(
+            "10,000 patterns",
+            &[("LIMITS__SUBSCRIPTION_BYTES", "1GiB")],
+            |broker| {
+                let subscribe =
+                    |n| format!("SUBSCRIBE\nid:{n}\ndestination:/topic/prices.of.market.{n}.*");
+                sent(broker, &[frames::many(10_000, subscribe)])
+            },
+        ),
+        weigh("17,000 waiting messages for each of 40", &[], |broker| {
+            let small = |_| {
+                let mut client = broker.door.small();
+                client
+                    .sync(&frames::subscribes(0, 1, "/topic/waiting"))
+                    .unwrap();
+                client
+            };
+            let clients: Vec<_> = (0..40).map(small).collect();
+            let large = frames::send("/topic/waiting", 100_000);
+            let (_, outcome) = sent(
+                broker,
+                &[large, frames::sends(17_000, "/topic/waiting", 10)],
+            );
+            (clients, outcome)
+        }),
+    ];
+    let head = "memory | accounted MiB | resident MiB | ratio | outcome";
+    line(head, &format!("\n{head}"));
+    for (row, close) in &rows {
+        let verdict = if *close { "" } else { " — FAILS" };
+        line(head, &format!("{row}{verdict}"));
+    }
+    let apart = rows.iter().filter(|(_, close)| !close).count();
+    assert_eq!(apart, 0, "rows that are more than 20 % apart");
+}

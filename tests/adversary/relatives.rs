@@ -1,0 +1,357 @@
+//! The most expensive legal uses of what clients share that no other file has.
+
+use std::fmt::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Scene};
+use crate::client::{Client, told};
+use crate::frames;
+use crate::readers::{Readers, nice};
+
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Repeats something for [`BUSY`]; how often, and what became of it.
+fn again(mut what: impl FnMut() -> Result<(), String>) -> (u64, String) {
+    let (begin, mut rounds) = (Instant::now(), 0);
+    let mut result = Ok(());
+    while begin.elapsed() < BUSY && result.is_ok() {
+        result = what();
+        rounds += 1;
+    }
+    (rounds, told(&result))
+}
+
+/// Each is a queue of its own.
+#[test]
+fn ten_thousand_private_queues_of_one_topic() {
+    let subscribes = frames::many(10_000, |number| {
+        format!("SUBSCRIBE\nid:{number}\ndestination:/topic/private\nack:client")
+    });
+    let send = frames::send("/topic/private", 10);
+    Case::new("10,000 ack:client subscriptions to one topic")
+        .growth(300.0)
+        .leaves(32.0)
+        .run(|scene| {
+            let mut client = scene.door.tcp();
+            let outcome = told(&client.sync(&subscribes));
+            let readers = Readers::of(vec![client]);
+            let mut publisher = scene.door.tcp();
+            let (rounds, fate) = again(|| {
+                thread::sleep(Duration::from_millis(50));
+                publisher.sync(&send)
+            });
+            let messages = readers.messages();
+            readers.stop();
+            format!("{outcome}; {rounds} SENDs {fate}, {messages} read")
+        });
+}
+
+#[test]
+fn a_commit_to_a_thousand_queues() {
+    let held = frames::many(1024, |number| {
+        format!("SEND\ndestination:/queue/commit.{number}\ntransaction:t\n\nx")
+    });
+    let transaction = [
+        b"BEGIN\ntransaction:t\n\n\0".as_slice(),
+        &held,
+        b"COMMIT\ntransaction:t\n\n\0",
+    ]
+    .concat();
+    Case::new("COMMIT to 1,024 queues in a loop")
+        .leaves(128.0)
+        .run(|scene| {
+            let mut client = scene.door.tcp();
+            let (rounds, outcome) = again(|| client.sync(&transaction));
+            format!("{outcome}; {rounds} transactions")
+        });
+}
+
+#[test]
+fn ten_thousand_queue_subscriptions_that_read_in_bursts() {
+    let subscribes = frames::many(10_000, |number| {
+        format!("SUBSCRIBE\nid:{number}\ndestination:/queue/q.{number}")
+    });
+    let sends = frames::many(100_000, |number| {
+        format!(
+            "SEND\ndestination:/queue/q.{}\n\n{}",
+            number % 10_000,
+            "x".repeat(200)
+        )
+    });
+    let case = Case::new("10,000 auto subscriptions to queues, read in bursts");
+    case.set("QUEUE__MAX_QUEUES", "100000")
+        .leaves(48.0)
+        .run(|scene| {
+            let mut publisher = scene.door.tcp();
+            let queues = told(&publisher.sync(&sends));
+            let mut client = scene.door.small();
+            let mut result = client.write(&subscribes);
+            let begin = Instant::now();
+            while begin.elapsed() < 2 * BUSY && client.seen.messages < 100_000 && result.is_ok() {
+                thread::sleep(Duration::from_millis(100));
+                let socket = socket2::SockRef::from(&client.stream);
+                socket.set_recv_buffer_size(1024 * 1024).unwrap();
+                let wanted = client.seen.messages + 10_000;
+                client.wait(Duration::from_millis(300), |seen| seen.messages >= wanted);
+                if client.seen.ended {
+                    result = Err(client.seen.ending().unwrap_or_default());
+                }
+            }
+            format!(
+                "queues {queues}, subscriptions {}; {} read",
+                told(&result),
+                client.seen.messages
+            )
+        });
+}
+
+/// Two clients write the same bytes as fast as the broker reads them.
+fn flood(name: &'static str, bytes: &[u8], reading: bool) {
+    Case::new(name).leaves(16.0).run(|scene| {
+        let outcomes: Vec<_> = thread::scope(|threads| {
+            let flood = |_| {
+                threads.spawn(|| {
+                    nice();
+                    let mut client = scene.door.tcp();
+                    client.stream.set_write_timeout(Some(BUSY)).unwrap();
+                    let reader = reading.then(|| Readers::of(vec![client.twin()]));
+                    let outcome = if reading {
+                        while_nonblocking(&mut client, bytes)
+                    } else {
+                        again(|| client.write(bytes)).1
+                    };
+                    drop(reader.map(Readers::stop));
+                    outcome
+                })
+            };
+            let threads = [0, 1].map(flood);
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        outcomes.join(", ")
+    });
+}
+
+/// The reader's copy of the socket has made it one that does not block.
+fn while_nonblocking(client: &mut Client, bytes: &[u8]) -> String {
+    use std::io::Write as _;
+    let (begin, mut left) = (Instant::now(), bytes);
+    let mut total = 0;
+    while begin.elapsed() < BUSY {
+        match client.stream.write(left) {
+            Ok(count) => {
+                (left, total) = (&left[count..], total + count);
+                if left.is_empty() {
+                    left = bytes;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(_) => return "refused".to_owned(),
+        }
+    }
+    format!("{} MB", total / 1_000_000)
+}
+
+#[test]
+fn reads_full_of_heart_beats() {
+    flood("floods of EOLs", &b"\n".repeat(1024 * 1024), false);
+}
+
+#[test]
+fn reads_full_of_acks_that_mean_nothing() {
+    flood(
+        "floods of ACKs of unknown ids",
+        &frames::many(50_000, |_| "ACK\nid:x".into()),
+        false,
+    );
+}
+
+#[test]
+fn reads_full_of_transactions() {
+    let bytes = frames::many(40_000, |number| {
+        let command = ["BEGIN", "ABORT"][number % 2];
+        format!("{command}\ntransaction:t")
+    });
+    flood("floods of BEGIN and ABORT", &bytes, false);
+}
+
+#[test]
+fn reads_full_of_subscribes() {
+    let bytes = frames::many(40_000, |number| {
+        let command = ["SUBSCRIBE", "UNSUBSCRIBE"][number % 2];
+        format!("{command}\nid:1\ndestination:/topic/churn.{}", number / 2)
+    });
+    flood("floods of SUBSCRIBE and UNSUBSCRIBE", &bytes, false);
+}
+
+#[test]
+fn reads_full_of_queues_that_come_and_go() {
+    let bytes = frames::many(40_000, |number| {
+        let command = ["SUBSCRIBE", "UNSUBSCRIBE"][number % 2];
+        format!("{command}\nid:1\ndestination:/queue/churn.{}", number / 2)
+    });
+    flood("queues come and go", &bytes, false);
+}
+
+#[test]
+fn reads_full_of_sends_to_nobody() {
+    flood(
+        "floods of SENDs to nobody",
+        &frames::sends(20_000, "/topic/nobody", 1),
+        false,
+    );
+}
+
+#[test]
+fn receipts_that_are_not_read() {
+    let bytes = frames::many(200, |number| {
+        format!("SEND\ndestination:/topic/a\nreceipt:{number:016000}")
+    });
+    flood("floods of long RECEIPTs, not read", &bytes, false);
+}
+
+#[test]
+fn receipts_that_are_read() {
+    let bytes = frames::many(200, |number| {
+        format!("SEND\ndestination:/topic/a\nreceipt:{number:016000}")
+    });
+    flood("floods of long RECEIPTs, read", &bytes, true);
+}
+
+#[test]
+fn headers_up_to_their_limits() {
+    let mut frame = String::from("SEND\ndestination:/topic/nobody\n");
+    for number in 0..250 {
+        writeln!(frame, "header-{number}:{}", "\\c".repeat(100)).unwrap();
+    }
+    let frame = frame.trim_end().to_owned();
+    flood(
+        "floods of 250 escaped headers",
+        &frames::many(100, |_| frame.clone()),
+        false,
+    );
+}
+
+/// Messages of WebSocket with one byte each, and Pings whose Pongs are not read.
+#[test]
+fn messages_of_websocket_with_one_byte() {
+    let piece = [0x82, 0x81, 0, 0, 0, 0, b'\n'];
+    websocket("WebSocket messages with 1 byte", &piece.repeat(100_000));
+}
+
+#[test]
+fn pings_whose_pongs_are_not_read() {
+    let mut ping = vec![0x89, 0x80 + 125, 0, 0, 0, 0];
+    ping.extend([b'p'; 125]);
+    websocket("WebSocket Pings, Pongs not read", &ping.repeat(5000));
+}
+
+fn websocket(name: &'static str, bytes: &[u8]) {
+    Case::new(name).leaves(16.0).run(|scene| {
+        let mut client = scene.door.websocket();
+        client.stream.set_write_timeout(Some(BUSY)).unwrap();
+        let (rounds, outcome) = again(|| client.raw(bytes));
+        format!("{outcome}; {rounds} × {} KiB", bytes.len() / 1024)
+    });
+}
+
+/// A thousand consumers share a queue, so each message looks for one that has credit.
+#[test]
+fn a_queue_with_a_thousand_consumers() {
+    let sends = frames::sends(2000, "/queue/shared", 10);
+    Case::new("a queue with 10,000 consumers, none settles").leaves(32.0).run(|scene| {
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            let mut client = scene.door.tcp();
+            let subscribes = frames::many(1000, |number| {
+                format!("SUBSCRIBE\nid:{number}\ndestination:/queue/shared\nack:client\nprefetch-count:1")
+            });
+            client.sync(&subscribes).unwrap();
+            clients.push(client);
+        }
+        let readers = Readers::of(clients);
+        let mut publisher = scene.door.tcp();
+        let (rounds, outcome) = again(|| publisher.sync(&sends));
+        let messages = readers.messages();
+        readers.stop();
+        format!("{outcome}; {rounds} × 2,000 SENDs, {messages} delivered")
+    });
+}
+
+/// One message matches very many patterns of one client.
+#[test]
+fn a_message_that_matches_ten_thousand_patterns() {
+    let subscribes = frames::many(10_000, |number| {
+        let (a, b) = (number % 100, number / 100);
+        let segment = |index| {
+            if index == a % 10 || index == b % 10 {
+                "*"
+            } else {
+                "a"
+            }
+        };
+        let name: Vec<_> = (0..10).map(segment).collect();
+        format!(
+            "SUBSCRIBE\nid:{number}\ndestination:/topic/{}.#",
+            name.join(".")
+        )
+    });
+    let name = ["a"; 12].join(".");
+    let send = frames::send(&format!("/topic/{name}"), 10);
+    Case::new("a message matches 10,000 patterns")
+        .leaves(16.0)
+        .run(|scene| {
+            let mut client = scene.door.tcp();
+            let outcome = told(&client.sync(&subscribes));
+            let readers = Readers::of(vec![client]);
+            let mut publisher = scene.door.tcp();
+            let (rounds, fate) = again(|| {
+                thread::sleep(Duration::from_millis(30));
+                publisher.sync(&send)
+            });
+            let messages = readers.messages();
+            readers.stop();
+            format!("{outcome}; {rounds} SENDs {fate}, {messages} read")
+        });
+}
+
+/// Each of many destinations has very many receivers: more than audiences may be remembered.
+#[test]
+fn audiences_that_push_each_other_out() {
+    Case::new("40 topics with 8,000 receivers each in turn")
+        .leaves(48.0)
+        .run(|scene| {
+            let readers = Readers::two(receivers(scene));
+            let sends: Vec<_> = (0..40)
+                .map(|topic| frames::send(&format!("/topic/turn.{topic}"), 10))
+                .collect();
+            let mut publisher = scene.door.tcp();
+            let mut turn = 0;
+            let (rounds, outcome) = again(|| {
+                turn += 1;
+                thread::sleep(Duration::from_millis(10));
+                publisher.sync(&sends[turn % 40])
+            });
+            let messages = readers.messages();
+            readers.stop();
+            format!("{outcome}; {rounds} SENDs, {messages} read")
+        });
+}
+
+/// 32 clients, each with 250 subscriptions to each of the 40 topics.
+fn receivers(scene: &Scene) -> Vec<Client> {
+    let subscribes = frames::many(10_000, |number| {
+        format!(
+            "SUBSCRIBE\nid:{number}\ndestination:/topic/turn.{}",
+            number % 40
+        )
+    });
+    let member = |_| {
+        let mut client = scene.door.tcp();
+        client.sync(&subscribes).unwrap();
+        client
+    };
+    (0..32).map(member).collect()
+}

@@ -1,0 +1,146 @@
+//! Frames that look at what waits, or at what is in flight, and how much of it.
+
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Scene};
+use crate::client::{header, told};
+use crate::frames;
+
+/// The broker's processor time for something, which is bounded.
+fn used(scene: &Scene, bound: f64, what: impl FnOnce() -> String) -> String {
+    let before = scene.broker.cpu();
+    let outcome = what();
+    let used = scene.broker.cpu().saturating_sub(before).as_secs_f64();
+    scene.expect(
+        used <= bound,
+        format!("{used:.2} s of processor time, the bound is {bound} s"),
+    );
+    format!("{outcome}; {used:.2} s of CPU for it")
+}
+
+#[test]
+fn unsubscribes_behind_waiting_messages() {
+    let subscribes = frames::many(2000, |number| {
+        format!("SUBSCRIBE\nid:{number}\ndestination:/topic/other.{number}")
+    });
+    let flood = frames::sends(58_000, "/topic/flood", 1);
+    let unsubscribes = frames::many(2000, |number| format!("UNSUBSCRIBE\nid:{number}"));
+    Case::new("2,000 UNSUBSCRIBEs behind 58,000 messages")
+        .leaves(8.0)
+        .run(|scene| {
+            let mut client = scene.door.small();
+            client.sync(&subscribes).unwrap();
+            client
+                .sync(&frames::subscribes(9999, 1, "/topic/flood"))
+                .unwrap();
+            let mut publisher = scene.door.tcp();
+            publisher
+                .sync(&frames::send("/topic/flood", 100_000))
+                .unwrap();
+            publisher.sync(&flood).unwrap();
+            // Reading what waits costs as well, about 0.1 s.
+            used(scene, 0.4, || {
+                let result = client.sync(&unsubscribes);
+                format!(
+                    "{}; {} messages came first",
+                    told(&result),
+                    client.seen.messages
+                )
+            })
+        });
+}
+
+#[test]
+fn a_disconnect_behind_replies() {
+    let sends = frames::many(60_000, |number| {
+        format!("SEND\ndestination:/topic/nobody\nreceipt:{number:020}")
+    });
+    Case::new("DISCONNECT behind 60,000 replies")
+        .leaves(8.0)
+        .run(|scene| {
+            let mut client = scene.door.small();
+            used(scene, 0.4, || {
+                let written = client.write(&sends);
+                let written =
+                    written.and_then(|()| client.write(b"DISCONNECT\nreceipt:last\n\n\0"));
+                let result = written.and_then(|()| client.expect(|seen| seen.ended));
+                format!(
+                    "{}; {} of 60,001 receipts",
+                    told(&result),
+                    client.seen.receipts
+                )
+            })
+        });
+}
+
+#[test]
+fn transactions_over_sixty_thousand_in_flight() {
+    let jobs = frames::sends(60_000, "/queue/jobs", 1);
+    let subscribe =
+        b"SUBSCRIBE\nid:1\ndestination:/queue/jobs\nack:client\nprefetch-count:65535\n\n\0";
+    Case::new("BEGIN, ACK, ABORT with 60,000 in flight").leaves(32.0).run(|scene| {
+        let (mut client, mut publisher) = (scene.door.tcp(), scene.door.tcp());
+        publisher.sync(&jobs).unwrap();
+        client.seen.kept = Some(Vec::new());
+        client.sync(subscribe).unwrap();
+        client.expect(|seen| seen.messages == 60_000).unwrap();
+        let kept = client.seen.kept.take().unwrap();
+        let ack = header(&kept[59_999], "ack");
+        let round = format!("BEGIN\ntransaction:t\n\n\0ACK\nid:{ack}\ntransaction:t\n\n\0ABORT\ntransaction:t\n\n\0");
+        let rounds = round.repeat(3000).into_bytes();
+        // 50 µs for each round, which is far above what constant time needs.
+        used(scene, 0.15, || told(&client.sync(&rounds)))
+    });
+}
+
+/// A consumer of a long queue comes and goes: what it was granted goes back each time.
+#[test]
+fn a_consumer_of_a_long_queue_that_comes_and_goes() {
+    let jobs = frames::sends(60_000, "/queue/jobs", 1);
+    let round = b"SUBSCRIBE\nid:1\ndestination:/queue/jobs\nack:client\nprefetch-count:65535\n\n\0UNSUBSCRIBE\nid:1\n\n\0";
+    Case::new("SUBSCRIBE, UNSUBSCRIBE to 60,000 messages")
+        .leaves(32.0)
+        .run(|scene| {
+            let (mut client, mut publisher) = (scene.door.tcp(), scene.door.tcp());
+            publisher.sync(&jobs).unwrap();
+            let begin = Instant::now();
+            let mut rounds = 0;
+            let mut result = Ok(());
+            while begin.elapsed() < Duration::from_secs(2) && result.is_ok() {
+                result = client.sync(round);
+                rounds += 1;
+            }
+            let messages = client.seen.messages;
+            format!("{}; {rounds} rounds, {messages} messages", told(&result))
+        });
+}
+
+/// A consumer refuses all it gets, for ever.
+#[test]
+fn a_consumer_that_refuses_all() {
+    let jobs = frames::sends(20_000, "/queue/jobs", 1);
+    let subscribe =
+        b"SUBSCRIBE\nid:1\ndestination:/queue/jobs\nack:client\nprefetch-count:20000\n\n\0";
+    Case::new("NACK of 20,000 again and again")
+        .leaves(16.0)
+        .run(|scene| {
+            let (mut client, mut publisher) = (scene.door.tcp(), scene.door.tcp());
+            publisher.sync(&jobs).unwrap();
+            client.seen.kept = Some(Vec::new());
+            client.sync(subscribe).unwrap();
+            let begin = Instant::now();
+            let mut rounds = 0;
+            let mut result = Ok(());
+            while begin.elapsed() < Duration::from_secs(2) && result.is_ok() {
+                let expected = 20_000 * (rounds + 1);
+                result = client.expect(|seen| seen.messages >= expected);
+                let kept = client.seen.kept.replace(Vec::new()).unwrap();
+                if let (Ok(()), Some(last)) = (&result, kept.last()) {
+                    let nack = format!("NACK\nid:{}\n\n\0", header(last, "ack"));
+                    result = client.write(nack.as_bytes());
+                    rounds += 1;
+                }
+            }
+            format!("{}; {rounds} rounds", told(&result))
+        });
+}
