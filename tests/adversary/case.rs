@@ -21,11 +21,11 @@ const OTHERS: f64 = 0.1;
 /// How far above the start the resident memory may be when the adversary has gone, in MiB.
 const BACK: f64 = 16.0;
 /// How long the probers go on when the adversary has gone.
-const PROBED: Duration = Duration::from_millis(500);
+const PROBED: Duration = Duration::from_millis(400);
 /// How long the broker's processor time is measured after that.
-const RESTED: Duration = Duration::from_millis(1500);
+const RESTED: Duration = Duration::from_secs(1);
 /// What the broker may use in that time, with nothing to do.
-const REST: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_millis(70);
 
 /// What a case is called, and under which settings and bounds it runs.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) struct Scene {
     pub(crate) door: Door,
     probers: Vec<Prober>,
     failures: Mutex<Vec<String>>,
+    times: Mutex<Vec<(&'static str, Duration, Duration)>>,
 }
 
 impl Scene {
@@ -52,6 +53,11 @@ impl Scene {
         if !holds {
             self.failures.lock().unwrap().push(what.into());
         }
+    }
+
+    /// Something that takes `time` and has to take at most `goal` on a quiet machine.
+    pub(crate) fn at_most(&self, goal: Duration, time: Duration, what: &'static str) {
+        self.times.lock().unwrap().push((what, goal, time));
     }
 
     /// The broker's processor time for `time` without probers.
@@ -121,6 +127,7 @@ impl Case {
             door,
             probers: probers.into(),
             failures: Mutex::default(),
+            times: Mutex::default(),
         };
         thread::sleep(Duration::from_millis(200));
         for prober in &scene.probers {
@@ -147,24 +154,24 @@ impl Case {
             noise.show(),
         );
         for noticed in &noticed {
-            let worst = noticed.worst;
-            let bound = noise.bound();
-            scene.expect(
-                worst <= bound,
-                format!("a round trip of {worst:.1?}, the bound is {bound:.1?}"),
-            );
+            scene.at_most(WORST, noticed.worst, "a round trip");
             scene.expect(noticed.count > 0, "no round trip");
             if let Some(why) = &noticed.failure {
                 scene.expect(false, format!("a prober ended: {why}"));
             }
         }
+        for (what, goal, time) in scene.times.lock().unwrap().drain(..) {
+            let bound = noise.bound(goal);
+            let text = format!("{what} takes {time:.1?}, the bound is {bound:.1?}");
+            scene.expect(time <= bound, text);
+        }
         scene.expect(
             peak - start <= self.growth,
-            format!("grew by more than {} MiB", self.growth),
+            format!("grew by more than {:.0} MiB", self.growth),
         );
         scene.expect(
             end - start <= self.back,
-            format!("more than {} MiB stay", self.back),
+            format!("more than {:.0} MiB stay", self.back),
         );
         scene.expect(
             after <= REST,
@@ -212,9 +219,10 @@ impl Watch {
 }
 
 impl Noise {
-    fn bound(&self) -> Duration {
+    /// What is asserted of a time that has this goal.
+    fn bound(&self, goal: Duration) -> Duration {
         let quiet = self.others <= OTHERS;
-        let base = if quiet { WORST } else { WORST_BUSY };
+        let base = if quiet { goal } else { WORST_BUSY };
         base + 3 * self.lateness
     }
 

@@ -138,6 +138,7 @@ impl Client {
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), String> {
         match self.stream.write_all(bytes) {
             Ok(()) => Ok(()),
+            Err(error) if again(&error) => Err("the broker reads no further".to_owned()),
             Err(error) => Err(self.ending(&error.to_string())),
         }
     }

@@ -17,6 +17,28 @@ pub(crate) fn sends(count: usize, destination: &str, body: usize) -> Vec<u8> {
     send(destination, body).repeat(count)
 }
 
+/// The same to `<destination>.0`, `<destination>.1` and so on in turn: messages to one destination
+/// that follow each other are kept together, and these are not.
+pub(crate) fn sends_in_turn(
+    count: usize,
+    destination: &str,
+    others: usize,
+    body: usize,
+) -> Vec<u8> {
+    let body = "x".repeat(body);
+    many(count, |number| {
+        let other = number % others;
+        format!("SEND\ndestination:{destination}.{other}\n\n{body}")
+    })
+}
+
+/// SUBSCRIBEs to `<destination>.0`, `<destination>.1` and so on, with the ids `<first>.0` and so on.
+pub(crate) fn subscribes_in_turn(first: usize, count: usize, destination: &str) -> Vec<u8> {
+    many(count, |number| {
+        format!("SUBSCRIBE\nid:{first}.{number}\ndestination:{destination}.{number}")
+    })
+}
+
 /// A SEND with a body of this many bytes.
 pub(crate) fn send(destination: &str, body: usize) -> Vec<u8> {
     let body = "x".repeat(body);

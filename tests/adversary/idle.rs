@@ -26,13 +26,13 @@ fn kept(scene: &Scene, before: f64) -> String {
 
 #[test]
 fn a_burst_that_was_drained() {
-    let first = frames::send("/topic/burst", 100_000);
-    let tiny = frames::sends(17_800, "/topic/burst", 1);
+    let first = frames::send("/topic/burst.0", 100_000);
+    let tiny = frames::sends_in_turn(17_800, "/topic/burst", 2, 1);
     Case::new("200 clients drain 17,800 messages each").run(|scene| {
         let small = |_| {
             let mut client = scene.door.small();
             client
-                .sync(&frames::subscribes(0, 1, "/topic/burst"))
+                .sync(&frames::subscribes_in_turn(0, 2, "/topic/burst"))
                 .unwrap();
             client
         };

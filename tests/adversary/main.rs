@@ -11,10 +11,10 @@
 //! RECEIPT. A case prints:
 //!
 //! - `probe worst`, `probe p99`: the probers' round trips in ms, TCP/WebSocket, from the adversary's
-//!   first byte until 0.5 s after its last connection is closed.
+//!   first byte until 0.4 s after its last connection is closed.
 //! - `CPU`: the broker's processor time in that time in s, probers included; after the `+` that of
-//!   the 1.5 s that follow, in which the probers rest.
-//! - `RSS`: the broker's resident memory in MiB before, at the peak, and when those 1.5 s are over.
+//!   the 1.0 s that follows, in which the probers rest.
+//! - `RSS`: the broker's resident memory in MiB before, at the peak, and when that second is over.
 //! - `noise`: what the machine did meanwhile, see below.
 //! - `outcome`: what became of the adversary. A broker may accept it or refuse it; the bounds hold
 //!   for both.

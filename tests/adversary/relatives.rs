@@ -1,6 +1,8 @@
 //! The most expensive legal uses of what clients share that no other file has.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use crate::client::{Client, told};
 use crate::frames;
 use crate::readers::{Readers, nice};
 
-const BUSY: Duration = Duration::from_secs(2);
+const BUSY: Duration = Duration::from_millis(1500);
 
 /// Repeats something for [`BUSY`]; how often, and what became of it.
 fn again(mut what: impl FnMut() -> Result<(), String>) -> (u64, String) {
@@ -59,10 +61,19 @@ fn a_commit_to_a_thousand_queues() {
     ]
     .concat();
     Case::new("COMMIT to 1,024 queues in a loop")
-        .leaves(128.0)
+        .leaves(64.0)
         .run(|scene| {
             let mut client = scene.door.tcp();
-            let (rounds, outcome) = again(|| client.sync(&transaction));
+            let mut rounds = 0;
+            let (_, outcome) = again(|| {
+                // What the queues hold is no more than that.
+                if rounds == 100 {
+                    thread::sleep(BUSY);
+                    return Ok(());
+                }
+                rounds += 1;
+                client.sync(&transaction)
+            });
             format!("{outcome}; {rounds} transactions")
         });
 }
@@ -134,7 +145,6 @@ fn flood(name: &'static str, bytes: &[u8], reading: bool) {
 
 /// The reader's copy of the socket has made it one that does not block.
 fn while_nonblocking(client: &mut Client, bytes: &[u8]) -> String {
-    use std::io::Write as _;
     let (begin, mut left) = (Instant::now(), bytes);
     let mut total = 0;
     while begin.elapsed() < BUSY {
@@ -162,8 +172,8 @@ fn reads_full_of_heart_beats() {
 #[test]
 fn reads_full_of_acks_that_mean_nothing() {
     flood(
-        "floods of ACKs of unknown ids",
-        &frames::many(50_000, |_| "ACK\nid:x".into()),
+        "floods of ACKs that mean nothing",
+        &frames::many(50_000, |_| "ACK\nid:undefined".into()),
         false,
     );
 }
@@ -255,6 +265,101 @@ fn websocket(name: &'static str, bytes: &[u8]) {
         let (rounds, outcome) = again(|| client.raw(bytes));
         format!("{outcome}; {rounds} × {} KiB", bytes.len() / 1024)
     });
+}
+
+/// Four clients send the same bytes in small pieces, the last of which completes a frame.
+fn pieces(name: &'static str, websocket: bool, bytes: &[u8], size: usize) {
+    Case::new(name).leaves(16.0).run(|scene| {
+        let before = scene.broker.cpu();
+        let address = if websocket {
+            scene.door.websocket
+        } else {
+            scene.door.tcp
+        };
+        thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    nice();
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    stream.set_write_timeout(Some(BUSY)).unwrap();
+                    let begin = Instant::now();
+                    for piece in bytes.chunks(size) {
+                        if begin.elapsed() > 3 * BUSY || stream.write_all(piece).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let used = scene.broker.cpu().saturating_sub(before).as_secs_f64();
+        let pieces = 4 * bytes.len().div_ceil(size);
+        format!("{used:.2} s of CPU for {pieces} pieces")
+    });
+}
+
+const CONNECT: &str = "CONNECT\naccept-version:1.2\nhost:h\n\n\0";
+
+#[test]
+fn long_headers_byte_by_byte() {
+    let line = "x".repeat(16_000);
+    let bytes = format!("{CONNECT}SEND\ndestination:/topic/a\na:{line}\nb:{line}\nc:{line}\n\n\0");
+    pieces("headers of 48 KB byte by byte", false, bytes.as_bytes(), 1);
+}
+
+#[test]
+fn many_headers_byte_by_byte() {
+    let send = format!(
+        "SEND\ndestination:/topic/a\n{}\n\0",
+        "name:value\n".repeat(250)
+    );
+    let bytes = format!("{CONNECT}{}", send.repeat(10));
+    pieces("10 × 250 headers byte by byte", false, bytes.as_bytes(), 1);
+}
+
+#[test]
+fn a_body_in_small_pieces() {
+    let body = "x".repeat(1024 * 1024);
+    let bytes = format!("{CONNECT}SEND\ndestination:/topic/a\n\n{body}\0");
+    pieces(
+        "a body of 1 MiB in pieces of 16 bytes",
+        false,
+        bytes.as_bytes(),
+        16,
+    );
+}
+
+#[test]
+fn an_upgrade_byte_by_byte() {
+    let mut bytes = String::from("GET /ws HTTP/1.1\r\nHost: localhost\r\n");
+    for number in 0..50 {
+        write!(bytes, "X-{number}: {}\r\n", "x".repeat(300)).unwrap();
+    }
+    bytes += "\r\n";
+    pieces(
+        "an upgrade of 15 KB byte by byte",
+        true,
+        bytes.as_bytes(),
+        1,
+    );
+}
+
+/// Each holds all of a body but its end, which the broker has to keep.
+#[test]
+fn bodies_that_do_not_end() {
+    let head = b"SEND\ndestination:/topic/a\ncontent-length:4194000\n\n";
+    let bytes = [head.as_slice(), &b"x".repeat(4_000_000)].concat();
+    Case::new("50 unfinished bodies of 4 MB")
+        .growth(330.0)
+        .run(|scene| {
+            let mut clients: Vec<_> = (0..50).map(|_| scene.door.tcp()).collect();
+            for client in &mut clients {
+                client.write(&bytes).unwrap();
+            }
+            thread::sleep(Duration::from_millis(300));
+            drop(clients);
+            "accepted".to_owned()
+        });
 }
 
 /// A thousand consumers share a queue, so each message looks for one that has credit.

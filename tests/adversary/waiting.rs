@@ -20,34 +20,46 @@ fn used(scene: &Scene, bound: f64, what: impl FnOnce() -> String) -> String {
 
 #[test]
 fn unsubscribes_behind_waiting_messages() {
-    let subscribes = frames::many(2000, |number| {
-        format!("SUBSCRIBE\nid:{number}\ndestination:/topic/other.{number}")
+    let subscribes = frames::subscribes_in_turn(0, 2000, "/topic/flood");
+    let flood = frames::sends_in_turn(58_000, "/topic/flood", 2000, 1);
+    let unsubscribes = frames::many(2000, |number| format!("UNSUBSCRIBE\nid:0.{number}"));
+    let case = Case::new("2,000 UNSUBSCRIBEs behind 58,000 messages");
+    case.leaves(8.0).run(|scene| {
+        let mut client = scene.door.small();
+        client.sync(&subscribes).unwrap();
+        let mut publisher = scene.door.tcp();
+        publisher
+            .sync(&frames::send("/topic/flood.1999", 100_000))
+            .unwrap();
+        publisher.sync(&flood).unwrap();
+        used(scene, 0.1, || {
+            let result = client.sync(&unsubscribes);
+            let messages = client.seen.messages;
+            format!("{}; {messages} messages came first", told(&result))
+        })
     });
-    let flood = frames::sends(58_000, "/topic/flood", 1);
-    let unsubscribes = frames::many(2000, |number| format!("UNSUBSCRIBE\nid:{number}"));
-    Case::new("2,000 UNSUBSCRIBEs behind 58,000 messages")
-        .leaves(8.0)
-        .run(|scene| {
-            let mut client = scene.door.small();
-            client.sync(&subscribes).unwrap();
-            client
-                .sync(&frames::subscribes(9999, 1, "/topic/flood"))
-                .unwrap();
-            let mut publisher = scene.door.tcp();
-            publisher
-                .sync(&frames::send("/topic/flood", 100_000))
-                .unwrap();
-            publisher.sync(&flood).unwrap();
-            // Reading what waits costs as well, about 0.1 s.
-            used(scene, 0.4, || {
-                let result = client.sync(&unsubscribes);
-                format!(
-                    "{}; {} messages came first",
-                    told(&result),
-                    client.seen.messages
-                )
-            })
-        });
+}
+
+/// A full backlog of which each message drops the oldest one, here the only one of its topic.
+#[test]
+fn drop_oldest_with_a_full_backlog() {
+    let subscribes = frames::subscribes_in_turn(0, 65_536 / 8, "/topic/drop");
+    let fill = frames::sends_in_turn(65_536, "/topic/drop", 65_536 / 8, 1);
+    let case = Case::new("drop-oldest, 65,536 messages of 8,192 topics wait");
+    let case = case.set("LIMITS__SLOW_CONSUMER", "drop-oldest");
+    case.leaves(16.0).run(|scene| {
+        let mut client = scene.door.small();
+        client.sync(&subscribes).unwrap();
+        let mut publisher = scene.door.tcp();
+        let begin = Instant::now();
+        let mut rounds = 0;
+        while begin.elapsed() < Duration::from_secs(2) {
+            publisher.sync(&fill).unwrap();
+            rounds += 1;
+        }
+        let sent = rounds * 65_536;
+        format!("accepted; {sent} SENDs in {:.1?}", begin.elapsed())
+    });
 }
 
 #[test]
