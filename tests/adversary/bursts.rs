@@ -1,12 +1,13 @@
 //! A publisher writes more at once than a subscriber takes at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::Case;
-use crate::client::{Way, Window};
+use crate::client::{Client, Door, Way, Window};
 use crate::frames;
-use crate::readers::Readers;
+use crate::readers::{Readers, nice};
 
 /// Both subscribers read 64 KiB and pause for 1 ms; all has to arrive.
 fn burst(name: &'static str, count: usize, body: usize) {
@@ -79,28 +80,90 @@ fn who_stops_reading_over_websocket_reads_why() {
     stopped("a subscriber stops reading, WebSocket", Way::WebSocket);
 }
 
-/// Ten that do not read: together they must not stop the publisher's own round trips for long.
+/// A publisher's burst of 20 MB while `slow` does what it wants with subscribers to the topic. Where
+/// the broker makes a publisher wait for them, it does not do so for long.
+fn beside(name: &'static str, slow: impl Fn(Door, &AtomicBool) -> usize + Sync) {
+    let sends = frames::sends(2000, "/topic/burst", 1000);
+    Case::new(name).leaves(32.0).run(|scene| {
+        let (stop, ready) = (AtomicBool::new(false), Duration::from_millis(300));
+        let mut publisher = scene.door.tcp();
+        let (mut worst, begin) = (Duration::ZERO, Instant::now());
+        let subscribers = thread::scope(|threads| {
+            let slow = threads.spawn(|| {
+                nice();
+                slow(scene.door, &stop)
+            });
+            thread::sleep(ready);
+            for _ in 0..10 {
+                let begin = Instant::now();
+                publisher.sync(&sends).unwrap();
+                worst = worst.max(begin.elapsed());
+            }
+            stop.store(true, Ordering::Relaxed);
+            slow.join().unwrap()
+        });
+        let all = begin.elapsed().saturating_sub(ready);
+        // A pause of 1 s, and then a tenth of the time.
+        scene.at_most(Duration::from_secs(2), all, "the burst");
+        format!("{subscribers} subscribers; the burst took {all:.1?}, a tenth of it {worst:.1?} at worst")
+    });
+}
+
+fn subscriber(door: Door) -> Client {
+    let mut client = door.tcp();
+    client
+        .sync(&frames::subscribes(0, 1, "/topic/burst"))
+        .unwrap();
+    client
+}
+
 #[test]
 fn many_subscribers_that_do_not_read() {
-    let sends = frames::sends(20_000, "/topic/burst", 1000);
-    Case::new("50 subscribers of a burst do not read")
-        .leaves(32.0)
-        .run(|scene| {
-            let silent: Vec<_> = (0..50)
-                .map(|_| {
-                    let mut client = scene.door.tcp();
-                    client
-                        .sync(&frames::subscribes(0, 1, "/topic/burst"))
-                        .unwrap();
-                    client
-                })
-                .collect();
-            let mut publisher = scene.door.tcp();
-            let begin = std::time::Instant::now();
-            publisher.sync(&sends).unwrap();
-            let time = begin.elapsed();
-            scene.expect(time < Duration::from_secs(5), "the publisher waits");
-            drop(silent);
-            format!("the publisher's burst took {:.2} s", time.as_secs_f64())
-        });
+    beside("burst, 50 subscribers do not read", |door, stop| {
+        let silent: Vec<_> = (0..50).map(|_| subscriber(door)).collect();
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        silent.len()
+    });
+}
+
+/// Each makes some progress always.
+#[test]
+fn many_subscribers_that_trickle() {
+    beside(
+        "burst, 50 subscribers read 100 bytes every 10 ms",
+        |door, stop| {
+            let mut tricklers: Vec<_> = (0..50).map(|_| subscriber(door)).collect();
+            let mut few = [0; 100];
+            while !stop.load(Ordering::Relaxed) {
+                for client in &mut tricklers {
+                    client.stream.set_nonblocking(true).unwrap();
+                    client.read(&mut few);
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            tricklers.len()
+        },
+    );
+}
+
+/// Each has new patience when it comes back; the publisher's own budget has to bound that.
+#[test]
+fn subscribers_that_come_back_again_and_again() {
+    beside(
+        "burst, 10 subscribers do not read and come back",
+        |door, stop| {
+            let mut silent: Vec<_> = (0..10).map(|_| subscriber(door)).collect();
+            let mut count = silent.len();
+            while !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(20));
+                // Which of them was cut shows only to one who reads, so the oldest makes room.
+                silent.remove(0);
+                silent.push(subscriber(door));
+                count += 1;
+            }
+            count
+        },
+    );
 }

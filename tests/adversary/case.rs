@@ -140,15 +140,27 @@ impl Case {
         let during = scene.broker.cpu().saturating_sub(before);
         let peak = scene.broker.peak();
         let noise = watch.stop(during);
-        let after = scene.rested(RESTED);
-        let end = scene.broker.resident();
+        let (mut after, mut end) = (REST, f64::INFINITY);
+        // What is put off on a busy machine ends some time; a broker that spins does not.
+        for _ in 0..3 {
+            (after, end) = (scene.rested(RESTED), scene.broker.resident());
+            if after <= REST && end - start <= self.back {
+                break;
+            }
+        }
+
         let noticed: Vec<_> = scene.probers.drain(..).map(Prober::stop).collect();
 
         let row = format!(
-            "{} | {} | {} | {:.2} + {:.2} | {start:.0} → {peak:.0} → {end:.0} | {} | {outcome}",
+            "{} | {} | {} of {} | {:.2} + {:.2} | {start:.0} → {peak:.0} → {end:.0} | {} | {outcome}",
             self.name,
             each(&noticed, |noticed| milliseconds(noticed.worst)),
             each(&noticed, |noticed| milliseconds(noticed.p99)),
+            noticed
+                .iter()
+                .map(|noticed| noticed.count)
+                .min()
+                .unwrap_or_default(),
             during.as_secs_f64(),
             after.as_secs_f64(),
             noise.show(),
@@ -222,7 +234,7 @@ impl Noise {
     /// What is asserted of a time that has this goal.
     fn bound(&self, goal: Duration) -> Duration {
         let quiet = self.others <= OTHERS;
-        let base = if quiet { goal } else { WORST_BUSY };
+        let base = if quiet { goal } else { goal.max(WORST_BUSY) };
         base + 3 * self.lateness
     }
 

@@ -1,6 +1,6 @@
 //! The bytes that the adversaries prepare.
 
-use std::fmt::Write;
+use std::collections::BTreeSet;
 
 use support::script::wire;
 
@@ -53,33 +53,31 @@ pub(crate) fn subscribes(first: usize, count: usize, destination: &str) -> Vec<u
     })
 }
 
-/// Patterns of `/topic/*.#.*.….zz` that all differ in where their four `#` are.
+/// Patterns such as `/topic/*.#.*.#.….zz`, of which no two have their four `#` at the same places.
 pub(crate) fn arrangements(count: usize, segments: usize) -> Vec<String> {
-    let mut patterns = Vec::with_capacity(count);
-    let last = segments - 1;
-    for a in 0..last {
-        for b in a + 1..last {
-            for c in b + 1..last {
-                // Large steps between the patterns, so that they share little.
-                for d in (c + 1..last).rev() {
-                    if patterns.len() == count {
-                        return patterns;
-                    }
-                    if (a + b + c + d) % 3 == 0 {
-                        patterns.push(arrangement(&[a, b, c, d], last));
-                    }
-                }
-            }
+    let mut places = BTreeSet::new();
+    // Knuth's MMIX generator: they look random, share little, and are the same each time.
+    let mut random = 1_u64;
+    while places.len() < count {
+        let mut hashes = BTreeSet::new();
+        while hashes.len() < 4 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            hashes.insert(usize::try_from(random >> 33).unwrap() % (segments - 1));
         }
+        places.insert(hashes);
     }
-    patterns
-}
-
-fn arrangement(hashes: &[usize], last: usize) -> String {
-    let mut pattern = String::from("/topic/");
-    for segment in 0..last {
-        let wildcard = if hashes.contains(&segment) { '#' } else { '*' };
-        write!(pattern, "{wildcard}.").unwrap();
-    }
-    pattern + "zz"
+    let pattern = |hashes: &BTreeSet<usize>| {
+        let mut pattern = String::from("/topic/");
+        for segment in 0..segments - 1 {
+            pattern += if hashes.contains(&segment) {
+                "#."
+            } else {
+                "*."
+            };
+        }
+        pattern + "zz"
+    };
+    places.iter().map(pattern).collect()
 }

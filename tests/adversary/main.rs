@@ -12,9 +12,11 @@
 //!
 //! - `probe worst`, `probe p99`: the probers' round trips in ms, TCP/WebSocket, from the adversary's
 //!   first byte until 0.4 s after its last connection is closed.
+//!   The p99 counts what would have been sent while one took long. Behind it, how many there were.
 //! - `CPU`: the broker's processor time in that time in s, probers included; after the `+` that of
-//!   the 1.0 s that follows, in which the probers rest.
-//! - `RSS`: the broker's resident memory in MiB before, at the peak, and when that second is over.
+//!   the second that follows, in which the probers rest. If it is not at rest by then, or memory not
+//!   back, the next second counts, and the third at last.
+//! - `RSS`: the broker's resident memory in MiB before, at the peak, and when that is over.
 //! - `noise`: what the machine did meanwhile, see below.
 //! - `outcome`: what became of the adversary. A broker may accept it or refuse it; the bounds hold
 //!   for both.
