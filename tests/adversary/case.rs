@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::broker::{Broker, cpu_of, cpu_of_all, knows};
 use crate::client::{Door, Way};
-use crate::prober::{Lateness, Noticed, Prober};
+use crate::prober::{Late, Lateness, Noticed, Prober};
 
-/// The goal for the probers' worst round trip.
+/// The goal for the probers' worst round trip, with and without the waits for a processor.
 const WORST: Duration = Duration::from_millis(20);
 /// What is asserted while others use the machine.
 const WORST_BUSY: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ impl Case {
     pub(crate) fn run(self, attack: impl FnOnce(&Scene) -> String) {
         let broker = Broker::start(&self.environment, self.files);
         let door = broker.door;
-        let probers = [Way::Tcp, Way::WebSocket].map(|way| Prober::start(door, way));
+        let probers = [Way::Tcp, Way::WebSocket].map(|way| Prober::start(door, way, broker.id()));
         let mut scene = Scene {
             broker,
             door,
@@ -152,9 +152,12 @@ impl Case {
         let noticed: Vec<_> = scene.probers.drain(..).map(Prober::stop).collect();
 
         let row = format!(
-            "{} | {} | {} of {} | {:.2} + {:.2} | {start:.0} → {peak:.0} → {end:.0} | {} | {outcome}",
+            "{} | {} net {} | {} of {} | {:.2} + {:.2} | {start:.0} → {peak:.0} → {end:.0} | {} | {outcome}",
             self.name,
             each(&noticed, |noticed| milliseconds(noticed.worst)),
+            each(&noticed, |noticed| noticed
+                .net
+                .map_or_else(|| "-".to_owned(), milliseconds)),
             each(&noticed, |noticed| milliseconds(noticed.p99)),
             noticed
                 .iter()
@@ -167,6 +170,11 @@ impl Case {
         );
         for noticed in &noticed {
             scene.at_most(WORST, noticed.worst, "a round trip");
+            if let Some(net) = noticed.net {
+                let bound = noise.net_bound();
+                let text = format!("a round trip takes {net:.1?} net, the bound is {bound:.1?}");
+                scene.expect(net <= bound, text);
+            }
             scene.expect(noticed.count > 0, "no round trip");
             if let Some(why) = &noticed.failure {
                 scene.expect(false, format!("a prober ended: {why}"));
@@ -205,7 +213,7 @@ struct Watch {
 
 /// What else the machine did.
 struct Noise {
-    lateness: Duration,
+    late: Late,
     /// Processors that others used.
     others: f64,
 }
@@ -225,22 +233,39 @@ impl Watch {
         let others = now.saturating_sub(self.before).saturating_sub(broker);
         Noise {
             others: others.as_secs_f64() / self.begin.elapsed().as_secs_f64(),
-            lateness: self.lateness.stop(),
+            late: self.lateness.stop(),
         }
     }
 }
 
 impl Noise {
+    fn quiet(&self) -> bool {
+        self.others <= OTHERS
+    }
+
     /// What is asserted of a time that has this goal.
     fn bound(&self, goal: Duration) -> Duration {
-        let quiet = self.others <= OTHERS;
-        let base = if quiet { goal } else { goal.max(WORST_BUSY) };
-        base + 3 * self.lateness
+        let base = if self.quiet() {
+            goal
+        } else {
+            goal.max(WORST_BUSY)
+        };
+        base + 3 * self.late.all
+    }
+
+    /// What is asserted of a round trip without the waits for a processor.
+    fn net_bound(&self) -> Duration {
+        let base = if self.quiet() { WORST } else { 2 * WORST };
+        base + 3 * self.late.machine
     }
 
     fn show(&self) -> String {
         let others = (self.others * 100.0).round();
-        format!("late {} ms, others {others} %", milliseconds(self.lateness))
+        format!(
+            "late {} ms, machine {} ms, others {others} %",
+            milliseconds(self.late.all),
+            milliseconds(self.late.machine)
+        )
     }
 }
 
@@ -258,7 +283,7 @@ fn print(mut row: String, failures: &[String]) {
         write!(row, " — FAILS: {}", failures.join("; ")).unwrap();
     }
     line(
-        "case | probe worst ms | probe p99 ms | CPU s | RSS MiB start → peak → after | noise | outcome",
+        "case | probe worst ms, net | probe p99 ms | CPU s | RSS MiB start → peak → after | noise | outcome",
         &row,
     );
     assert!(failures.is_empty(), "{}", failures.join("; "));
