@@ -168,13 +168,15 @@ impl Case {
             after.as_secs_f64(),
             noise.show(),
         );
+        if let Some(worst) = noticed.iter().map(|noticed| noticed.worst).max() {
+            scene.at_most(WORST, worst, "a round trip");
+        }
+        if let Some(net) = noticed.iter().filter_map(|noticed| noticed.net).max() {
+            let bound = noise.net_bound();
+            let text = format!("a round trip takes {net:.1?} net, the bound is {bound:.1?}");
+            scene.expect(net <= bound, text);
+        }
         for noticed in &noticed {
-            scene.at_most(WORST, noticed.worst, "a round trip");
-            if let Some(net) = noticed.net {
-                let bound = noise.net_bound();
-                let text = format!("a round trip takes {net:.1?} net, the bound is {bound:.1?}");
-                scene.expect(net <= bound, text);
-            }
             scene.expect(noticed.count > 0, "no round trip");
             if let Some(why) = &noticed.failure {
                 scene.expect(false, format!("a prober ended: {why}"));
