@@ -20,6 +20,9 @@ const WORST_BUSY: Duration = Duration::from_secs(1);
 const OTHERS: f64 = 0.1;
 /// How far above the start the resident memory may be when the adversary has gone, in MiB.
 const BACK: f64 = 16.0;
+
+/// How long the broker may take to return free memory: it looks every 5 s.
+pub(crate) const RETURNED: Duration = Duration::from_secs(12);
 /// How long the probers go on when the adversary has gone.
 const PROBED: Duration = Duration::from_millis(400);
 /// How long the broker's processor time is measured after that.
@@ -144,10 +147,15 @@ impl Case {
         // What is put off on a busy machine ends some time; a broker that spins does not.
         for _ in 0..3 {
             (after, end) = (scene.rested(RESTED), scene.broker.resident());
-            if after <= REST && end - start <= self.back {
+            if after <= REST {
                 break;
             }
         }
+        // Free memory is returned when the broker has been quiet for some seconds.
+        scene.rest(true);
+        let returned = || scene.broker.resident() - start <= self.back;
+        end = wait_until(RETURNED, returned, || scene.broker.resident());
+        scene.rest(false);
 
         let noticed: Vec<_> = scene.probers.drain(..).map(Prober::stop).collect();
 
@@ -203,6 +211,15 @@ impl Case {
         scene.expect(runs, "the broker has ended");
         print(row, &scene.failures.into_inner().unwrap());
     }
+}
+
+/// Waits until something is so, but not longer than this; returns what it asks for then.
+pub(crate) fn wait_until<T>(most: Duration, is_so: impl Fn() -> bool, ask: impl Fn() -> T) -> T {
+    let begin = Instant::now();
+    while !is_so() && begin.elapsed() < most {
+        thread::sleep(Duration::from_millis(100));
+    }
+    ask()
 }
 
 /// Watches what else the machine does during a case; the head of `main.rs` says how it counts.

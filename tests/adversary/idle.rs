@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::case::{Case, Scene};
+use crate::case::{Case, RETURNED, Scene, wait_until};
 use crate::client::Client;
 use crate::frames;
 use crate::readers::Readers;
@@ -16,7 +16,8 @@ const KEPT: f64 = 16.0;
 /// What each of them holds more than before, in KiB.
 fn kept(scene: &Scene, before: f64) -> String {
     thread::sleep(Duration::from_millis(500));
-    let kept = (scene.broker.resident() - before) * 1024.0 / f64::from(CLIENTS);
+    let kept = || (scene.broker.resident() - before) * 1024.0 / f64::from(CLIENTS);
+    let kept = wait_until(RETURNED, || kept() <= KEPT, kept);
     scene.expect(
         kept <= KEPT,
         format!("an idle connection keeps {kept:.0} KiB"),

@@ -17,7 +17,7 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 fn held(broker: &Broker) -> (f64, f64) {
     let gauges = [
         "stompd_queue_bytes",
-        "stompd_outbox_bytes",
+        "stompd_outbox_memory_bytes",
         "stompd_subscription_bytes",
     ];
     let accounted: f64 = gauges.iter().map(|name| broker.metric(name)).sum();

@@ -94,9 +94,13 @@ impl<'a> Delivery<'a> {
                         if self.is_own(member) {
                             continue;
                         }
-                        let piece = piece
-                            .get_or_insert_with(|| pieces.get(*kind, id.as_ref(), &mut encoded));
-                        self.push(member, piece, write);
+                        if piece.is_none() {
+                            piece = Some(pieces.get(*kind, id.as_ref(), &mut encoded));
+                            self.pause_if_over().await;
+                        }
+                        if let Some(piece) = &piece {
+                            self.push(member, piece, write);
+                        }
                         if turn::is_over() {
                             self.pause().await;
                         }

@@ -502,6 +502,7 @@ impl State {
     /// Tries to write past an empty backlog. What fails is tried again, and then told, by the
     /// client's own task.
     fn write_at_once(&mut self, octets: &[u8], now: Instant) -> usize {
+        let octets = &octets[..octets.len().min(AT_ONCE)];
         let done = self.wire.as_ref().map(|wire| wire.try_write(octets));
         let written = done.and_then(Result::ok).unwrap_or_default();
         self.blocked = written < octets.len();
@@ -697,5 +698,9 @@ thread_local! {
 /// When so many octets wait whoever brings more writes some.
 const MUCH: usize = 64 * 1024;
 
-/// The most octets of one turn, so that a client with a long backlog does not keep others waiting.
-const TURN: usize = 256 * 1024;
+/// The most octets of one turn, so that clients with long backlogs do not keep others waiting.
+const TURN: usize = 64 * 1024;
+
+/// The most octets of a piece that are written when it is pushed. The client's own task writes the
+/// others in its turns.
+pub const AT_ONCE: usize = 256 * 1024;

@@ -3,6 +3,7 @@
 mod accept;
 mod files;
 mod listen;
+mod trim;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 use self::accept::Doorman;
 use self::files::Shares;
 use self::listen::{ADMIN, Acceptor};
+use self::trim::Trim;
 use crate::admin::{self, Demo, Desk, Readiness};
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded};
@@ -312,13 +314,22 @@ fn observe(readiness: watch::Receiver<Readiness>, registry: &Registry) {
 /// Looks after what no client's frames touch.
 async fn tend(shared: Arc<Shared>) {
     let mut turns = tokio::time::interval(TEND);
+    let mut trim = Trim::new(turns.tick().await.into_std());
     loop {
-        let now = turns.tick().await;
+        let now = turns.tick().await.into_std();
         let shared = Arc::clone(&shared);
         // It visits all queues, which would hold up the clients of a worker.
-        let tended = spawn_blocking(move || shared.hub.tend(now.into_std()));
-        if let Err(error) = tended.await {
-            error!(%error, "the queues cannot be looked after");
+        let tended = spawn_blocking(move || {
+            shared.hub.tend(now);
+            trim.tend(now);
+            trim
+        });
+        match tended.await {
+            Ok(same) => trim = same,
+            Err(error) => {
+                error!(%error, "the queues cannot be looked after");
+                trim = Trim::new(now);
+            }
         }
     }
 }
