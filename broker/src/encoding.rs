@@ -18,7 +18,7 @@ use crate::engine::queue::Entry;
 use crate::framing::{Framing, MAX_HEADER};
 
 /// What decides how a message is encoded for a receiver, but for the subscription's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
     /// The version of its session.
     pub version: Version,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::engine::refusal::CloseCode;
 
 /// What stands around a STOMP frame. Over WebSocket one STOMP frame is exactly one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
     /// STOMP over TCP: nothing.
     Tcp,

@@ -21,6 +21,9 @@ const OTHERS: f64 = 0.1;
 /// How far above the start the resident memory may be when the adversary has gone, in MiB.
 const BACK: f64 = 16.0;
 
+/// How long one client of many that have work may keep the others of its thread waiting.
+const TURN: Duration = Duration::from_micros(200);
+
 /// How long the broker may take to return free memory: it looks every 5 s.
 pub(crate) const RETURNED: Duration = Duration::from_secs(12);
 /// How long the probers go on when the adversary has gone.
@@ -38,6 +41,8 @@ pub(crate) struct Case {
     files: Option<u32>,
     growth: f64,
     back: f64,
+    /// What clients that all have work may take before the prober has its turn.
+    turns: Duration,
 }
 
 /// What an adversary has to do with.
@@ -89,6 +94,7 @@ impl Case {
             files: None,
             growth: f64::INFINITY,
             back: BACK,
+            turns: Duration::ZERO,
         }
     }
 
@@ -111,6 +117,12 @@ impl Case {
     /// How far the resident memory may grow at the peak, in MiB.
     pub(crate) fn growth(mut self, mebibytes: f64) -> Self {
         self.growth = mebibytes;
+        self
+    }
+
+    /// So many clients have work at the same moment, and each may have a turn before the prober.
+    pub(crate) fn busy(mut self, clients: u32) -> Self {
+        self.turns = TURN * clients;
         self
     }
 
@@ -143,10 +155,10 @@ impl Case {
         let during = scene.broker.cpu().saturating_sub(before);
         let peak = scene.broker.peak();
         let noise = watch.stop(during);
-        let (mut after, mut end) = (REST, f64::INFINITY);
+        let mut after = REST;
         // What is put off on a busy machine ends some time; a broker that spins does not.
         for _ in 0..3 {
-            (after, end) = (scene.rested(RESTED), scene.broker.resident());
+            after = scene.rested(RESTED);
             if after <= REST {
                 break;
             }
@@ -154,7 +166,7 @@ impl Case {
         // Free memory is returned when the broker has been quiet for some seconds.
         scene.rest(true);
         let returned = || scene.broker.resident() - start <= self.back;
-        end = wait_until(RETURNED, returned, || scene.broker.resident());
+        let end = wait_until(RETURNED, returned, || scene.broker.resident());
         scene.rest(false);
 
         let noticed: Vec<_> = scene.probers.drain(..).map(Prober::stop).collect();
@@ -177,10 +189,10 @@ impl Case {
             noise.show(),
         );
         if let Some(worst) = noticed.iter().map(|noticed| noticed.worst).max() {
-            scene.at_most(WORST, worst, "a round trip");
+            scene.at_most(WORST + self.turns, worst, "a round trip");
         }
         if let Some(net) = noticed.iter().filter_map(|noticed| noticed.net).max() {
-            let bound = noise.net_bound();
+            let bound = noise.net_bound() + self.turns;
             let text = format!("a round trip takes {net:.1?} net, the bound is {bound:.1?}");
             scene.expect(net <= bound, text);
         }

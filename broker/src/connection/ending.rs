@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -9,6 +10,7 @@ use super::{Connection, End, linger, now};
 use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
 use crate::hub::Loss;
+use crate::outbox::Removed;
 use crate::transport;
 use crate::turn;
 
@@ -30,11 +32,12 @@ impl Connection {
     }
 
     async fn unsubscribe_all(&mut self) {
-        let lost = self.outbox.end();
+        let (lost, removed) = self.outbox.end();
         self.shared.hub.drop_messages(Loss::Closed, lost);
+        let_go(removed);
         for number in self.members.numbers() {
             self.members.end(number, &self.shared.hub, now());
-            turn::add(1, 0);
+            turn::add(ENDED, 0);
             turn::end_if_over().await;
         }
         self.members.end_all(&self.shared.hub, now());
@@ -87,6 +90,22 @@ impl End {
 
 /// How long a client of TCP may take to close after its DISCONNECT.
 const COURTESY: Duration = Duration::from_secs(1);
+
+/// Lets go what waited for a client. Large messages of many clients that end at once would keep the
+/// others waiting, so they are not freed by a thread that serves clients.
+pub(super) fn let_go(removed: Removed) {
+    if removed.octets() > LARGE
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn_blocking(move || drop(removed));
+    }
+}
+
+/// What the end of a subscription costs, in steps of a turn.
+const ENDED: usize = 4;
+
+/// More octets than this are large.
+const LARGE: usize = 1024 * 1024;
 
 /// How long a client that was cut because it seemed absent may take to hear why.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -37,6 +37,7 @@ use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
 
 use self::batch::{Batch, PauseBudget};
+use self::ending::let_go;
 use self::members::Members;
 use self::metrics::{Clocks, Held, Tally};
 pub use self::metrics::{Metrics, Presence};
@@ -202,7 +203,7 @@ impl Connection {
         let now = now();
         let flushed = self.outbox.flush(now).unwrap_or_else(|error| {
             debug!(parent: &self.span, %error, "cannot write");
-            self.outbox.close();
+            let_go(self.outbox.close());
             Flushed::All
         });
         match flushed {
@@ -322,7 +323,7 @@ impl Connection {
     fn on_signal(&mut self) -> Result<(), End> {
         while let Some(signal) = self.outbox.take_signal() {
             match signal {
-                Signal::Lost => self.outbox.close(),
+                Signal::Lost => let_go(self.outbox.close()),
                 Signal::Overflow => self.session.on_failure(&Refusal::SlowConsumer, None),
                 Signal::Stop => self.session.on_stop(),
             }
@@ -355,7 +356,7 @@ impl Connection {
 /// Nothing of a client is left behind, also if its task is ended by a panic or by the runtime.
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.outbox.close();
+        let_go(self.outbox.close());
         self.members.end_all(&self.shared.hub, now());
         self.shared.hub.leave(self.id);
     }

@@ -6,6 +6,7 @@
 //! and a publish after it a step for each cohort.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -44,7 +45,7 @@ pub enum Cohort {
 type Few<T> = SmallVec<[T; 2]>;
 
 /// What a cohort's members have in common.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Direct(Kind, Option<ByteString>),
     Queued,
@@ -75,8 +76,9 @@ pub struct Members {
 #[derive(Debug, Default)]
 struct Index {
     places: BTreeMap<SubscriberId, Place>,
-    /// A cohort that has room, for each key.
-    open: BTreeMap<Key, usize>,
+    /// A cohort that has room, by the hash of its key. Of keys with one hash, one may be missing.
+    open: BTreeMap<u64, usize>,
+    hasher: RandomState,
 }
 
 /// A cohort, and a member of it.
@@ -94,10 +96,11 @@ impl Members {
         self.len += 1;
         if let Some(index) = &mut self.index {
             index.places.insert(id, place);
+            let hash = index.hasher.hash_one(&key);
             if full {
-                index.open.remove(&key);
+                index.open.remove(&hash);
             } else {
-                index.open.insert(key, cohort);
+                index.open.insert(hash, cohort);
             }
         } else if self.len > FEW {
             self.index = Some(Box::new(Index::of(&self.cohorts)));
@@ -124,7 +127,8 @@ impl Members {
                 index.places.insert(moved, (cohort, at));
             }
             if !empty {
-                index.open.entry(key.clone()).or_insert(cohort);
+                let hash = index.hasher.hash_one(&key);
+                index.open.entry(hash).or_insert(cohort);
             }
         }
         if empty {
@@ -165,7 +169,10 @@ impl Members {
     fn room_for(&mut self, receiver: &Receiver) -> usize {
         let key = Key::of(receiver);
         let found = match &self.index {
-            Some(index) => index.open.get(&key).copied(),
+            Some(index) => {
+                let open = index.open.get(&index.hasher.hash_one(&key)).copied();
+                open.filter(|cohort| self.cohorts[*cohort].key() == key)
+            }
             None => self
                 .cohorts
                 .iter()
@@ -197,11 +204,13 @@ impl Members {
         let Some(index) = &mut self.index else {
             return;
         };
-        if index.open.get(key) == Some(&cohort) {
-            index.open.remove(key);
+        let hash = index.hasher.hash_one(key);
+        if index.open.get(&hash) == Some(&cohort) {
+            index.open.remove(&hash);
         }
         if let Some(moved) = self.cohorts.get(cohort) {
-            if let Some(open) = index.open.get_mut(&moved.key())
+            let hash = index.hasher.hash_one(moved.key());
+            if let Some(open) = index.open.get_mut(&hash)
                 && *open == self.cohorts.len()
             {
                 *open = cohort;
@@ -217,7 +226,8 @@ impl Index {
         for (number, cohort) in cohorts.iter().enumerate() {
             index.add(number, cohort);
             if !cohort.is_full() {
-                index.open.insert(cohort.key(), number);
+                let hash = index.hasher.hash_one(cohort.key());
+                index.open.insert(hash, number);
             }
         }
         index

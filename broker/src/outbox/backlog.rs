@@ -53,6 +53,14 @@ pub struct Backlog {
     drained: Load,
 }
 
+/// Messages that were taken out.
+#[derive(Debug)]
+pub struct Removed {
+    #[expect(dead_code, reason = "they are held until they are let go")]
+    items: VecDeque<Item>,
+    octets: usize,
+}
+
 /// How much of something waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -251,7 +259,7 @@ impl Backlog {
             return &[];
         };
         if first.len() >= COALESCE || self.items.len() == 1 {
-            return first;
+            return &first[..first.len().min(AT_ONCE)];
         }
         scratch.clear();
         scratch.extend_from_slice(first);
@@ -317,7 +325,8 @@ impl Backlog {
 
     /// Takes out all messages that are not partly written. Returns them: to let them go takes time
     /// that is better not spent under a lock.
-    pub fn remove_messages(&mut self) -> impl Sized + use<> {
+    pub fn remove_messages(&mut self) -> Removed {
+        let before = self.messages.octets + self.deliveries.octets;
         let all = std::mem::take(&mut self.items);
         let started = self.written > 0;
         let (mut kept, mut removed) = (VecDeque::new(), VecDeque::new());
@@ -330,7 +339,20 @@ impl Backlog {
         }
         self.items = kept;
         self.recount();
-        removed
+        let left = self.messages.octets + self.deliveries.octets;
+        Removed {
+            items: removed,
+            octets: before - left,
+        }
+    }
+
+    /// Takes out all that waits.
+    pub fn clear(&mut self) -> Removed {
+        let all = std::mem::take(self);
+        Removed {
+            octets: all.messages.octets + all.deliveries.octets + all.replies.octets,
+            items: all.items,
+        }
     }
 
     /// Whether a message of so many octets would fit if older ones to its destination left.
@@ -557,6 +579,13 @@ impl Backlog {
     }
 }
 
+impl Removed {
+    /// Their octets.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+}
+
 impl Index {
     fn clear(&mut self) {
         self.by_subscription.clear();
@@ -697,6 +726,10 @@ fn report(progressed: &mut BTreeSet<u32>, subscription: u32) {
 
 /// Room in a line that is not worth giving back.
 const SPARE: usize = 16;
+
+/// The most octets of a piece that are written with one call: the kernel would take megabytes, and
+/// others would wait for that. The client's own task writes the others in its turns.
+pub const AT_ONCE: usize = 256 * 1024;
 
 /// Frames smaller than this are copied together for one write.
 const COALESCE: usize = 64 * 1024;

@@ -29,7 +29,7 @@ use crate::encoding::Piece;
 use crate::engine::heart_beat::Link;
 
 pub use self::allowance::Allowance;
-pub use self::backlog::{Backlog, Bounds, Load, PIECE};
+pub use self::backlog::{AT_ONCE, Backlog, Bounds, Load, PIECE, Removed};
 pub use self::progress::{Progress, Track};
 
 use self::patience::Patience;
@@ -365,27 +365,24 @@ impl Outbox {
     }
 
     /// Takes no more messages and drops those that wait, but for one that is partly written.
-    /// Returns how many were dropped.
-    pub fn end(&self) -> usize {
+    /// Returns how many were dropped, and what is to be let go.
+    pub fn end(&self) -> (usize, Removed) {
         let mut state = self.lock();
         state.open = false;
         let before = state.backlog.messages().frames;
         let removed = state.backlog.remove_messages();
-        let dropped = before - state.backlog.messages().frames;
-        drop(state);
-        drop(removed);
-        dropped
+        (before - state.backlog.messages().frames, removed)
     }
 
-    /// Lets the socket go, with all that waits.
-    pub fn close(&self) {
+    /// Lets the socket go. Returns what waited, which is to be let go.
+    pub fn close(&self) -> Removed {
         let mut state = self.lock();
         state.open = false;
         state.wire = None;
-        let backlog = std::mem::take(&mut state.backlog);
+        let removed = state.backlog.clear();
         drop(state);
-        drop(backlog);
         self.wake.forget();
+        removed
     }
 
     /// Writes what waits, until the socket takes no more or the turn is over.
@@ -700,7 +697,3 @@ const MUCH: usize = 64 * 1024;
 
 /// The most octets of one turn, so that clients with long backlogs do not keep others waiting.
 const TURN: usize = 64 * 1024;
-
-/// The most octets of a piece that are written when it is pushed. The client's own task writes the
-/// others in its turns.
-pub const AT_ONCE: usize = 256 * 1024;

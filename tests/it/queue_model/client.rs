@@ -379,13 +379,13 @@ impl Client {
         while let Some(signal) = self.outbox.take_signal() {
             match signal {
                 Signal::Overflow => return true,
-                Signal::Lost => self.outbox.close(),
+                Signal::Lost => drop(self.outbox.close()),
                 Signal::Stop => panic!("nobody stops the broker"),
             }
         }
         let flushed = self.outbox.flush(now);
         self.flushed = flushed.unwrap_or_else(|_| {
-            self.outbox.close();
+            drop(self.outbox.close());
             Flushed::All
         });
         let News { written, room } = self.outbox.take_news();
@@ -405,7 +405,7 @@ impl Client {
 
     /// The connection ends. What was begun is still written.
     pub(super) fn end(&mut self, hub: &Hub, now: Instant) {
-        self.outbox.end();
+        drop(self.outbox.end());
         for (_, (subscriber, queue)) in std::mem::take(&mut self.subscriptions) {
             hub.end(&subscriber, Some(&queue), now);
         }
