@@ -113,6 +113,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         members: Members::default(),
         batch: Batch::default(),
         pause_budget: PauseBudget::new(shared.policy.patience, now),
+        turn: 0,
         timer: Timer::default(),
         received: Tally::default(),
         clocks: Clocks::default(),
@@ -142,6 +143,8 @@ struct Connection {
     batch: Batch,
     /// How long it may still wait for others.
     pause_budget: PauseBudget,
+    /// The octets that were read since others had their turn.
+    turn: usize,
     timer: Timer,
     received: Tally,
     clocks: Clocks,
@@ -216,7 +219,8 @@ impl Connection {
 
     /// Lets other clients of this thread have their turn when this one has had its own.
     async fn breathe(&mut self, now: bool) {
-        if now || turn::is_over() {
+        if now || self.turn >= TURN {
+            self.turn = 0;
             turn::end().await;
         }
     }
@@ -225,8 +229,10 @@ impl Connection {
         match transport::read(self.socket.stream()) {
             Ok(octets) if octets.is_empty() => Err(End::Finished),
             Ok(octets) => {
-                turn::add(0, octets.len() * READ);
-                self.read_at = now();
+                let now = Instant::now();
+                turn::begin(now);
+                self.turn += octets.len();
+                self.read_at = now.into_std();
                 self.session.on_read(self.read_at);
                 self.on_octets(octets).await
             }
@@ -398,8 +404,8 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// What it costs to read a byte, in bytes copied: the frames in it are decoded and routed.
-const READ: usize = 8;
+/// So many octets are read before others have their turn.
+const TURN: usize = 64 * 1024;
 
 /// The most octets of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

@@ -101,7 +101,7 @@ impl<'a> Delivery<'a> {
                         if let Some(piece) = &piece {
                             self.push(member, piece, write);
                         }
-                        if turn::is_over() {
+                        if turn::is_over_in_batch() {
                             self.pause().await;
                         }
                     }
@@ -111,7 +111,7 @@ impl<'a> Delivery<'a> {
                         let compact = compact
                             .get_or_insert_with(|| queues::compact(run, &run[0].destination));
                         self.queue(queue, compact, first);
-                        if turn::is_over() {
+                        if turn::is_over_in_batch() {
                             self.pause().await;
                         }
                     }
@@ -122,7 +122,7 @@ impl<'a> Delivery<'a> {
 
     /// Lets others have their turn if it is time.
     pub(super) async fn pause_if_over(&mut self) {
-        if turn::is_over() {
+        if turn::is_over_in_batch() {
             self.pause().await;
         }
     }
