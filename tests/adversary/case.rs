@@ -16,6 +16,8 @@ use crate::prober::{Late, Lateness, Noticed, Prober};
 const WORST: Duration = Duration::from_millis(20);
 /// What is asserted while others use the machine.
 const WORST_BUSY: Duration = Duration::from_secs(1);
+/// What is asserted without the waits for a processor on a machine of which nothing is known.
+const WORST_ANYWHERE: Duration = Duration::from_millis(250);
 /// What others may use of one processor on a quiet machine.
 const OTHERS: f64 = 0.1;
 /// How far above the start the resident memory may be when the adversary has gone, in MiB.
@@ -225,6 +227,12 @@ impl Case {
     }
 }
 
+/// Whether times are held to their goals. Otherwise they are to be far from what was wrong once, so
+/// that a slow machine does not fail.
+pub(crate) fn strict() -> bool {
+    std::env::var("STOMPD_ADVERSARY").is_ok_and(|how| how == "strict")
+}
+
 /// Waits until something is so, but not longer than this; returns what it asks for then.
 pub(crate) fn wait_until<T>(most: Duration, is_so: impl Fn() -> bool, ask: impl Fn() -> T) -> T {
     let begin = Instant::now();
@@ -271,7 +279,7 @@ impl Watch {
 
 impl Noise {
     fn quiet(&self) -> bool {
-        self.others <= OTHERS
+        strict() && self.others <= OTHERS
     }
 
     /// What is asserted of a time that has this goal.
@@ -286,7 +294,11 @@ impl Noise {
 
     /// What is asserted of a round trip without the waits for a processor.
     fn net_bound(&self) -> Duration {
-        let base = if self.quiet() { WORST } else { 2 * WORST };
+        let base = match (strict(), self.quiet()) {
+            (true, true) => WORST,
+            (true, false) => 2 * WORST,
+            (false, _) => WORST_ANYWHERE,
+        };
         base + 3 * self.late.machine
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Scene};
+use crate::case::{Case, Scene, strict};
 use crate::client::{header, told};
 use crate::frames;
 
@@ -11,6 +11,7 @@ fn used(scene: &Scene, bound: f64, what: impl FnOnce() -> String) -> String {
     let before = scene.broker.cpu();
     let outcome = what();
     let used = scene.broker.cpu().saturating_sub(before).as_secs_f64();
+    let bound = if strict() { bound } else { 3.0 * bound };
     scene.expect(
         used <= bound,
         format!("{used:.2} s of processor time, the bound is {bound} s"),
