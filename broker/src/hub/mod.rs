@@ -61,8 +61,8 @@ pub struct Settings {
 
 type Connections = Arc<DashMap<SessionId, Arc<Outbox>>>;
 
-/// A place among the receivers, taken before the client is told that it has a subscription. It is
-/// used by [`Hub::subscribe`] or given back by [`Hub::give_back`].
+/// A place among the receivers, taken before the client is told that it has a subscription, and used
+/// by [`Hub::subscribe`].
 #[derive(Debug)]
 pub struct Place(Option<Pin>);
 
@@ -167,13 +167,6 @@ impl Hub {
             Err(_) => Err(Refusal::ShapesUsedUp {
                 limit: self.settings.pattern_shapes,
             }),
-        }
-    }
-
-    /// Gives back a place that is not used.
-    pub fn give_back(&self, place: Place, pattern: &Pattern) {
-        if let (Some(pin), Pattern::Wild(pattern)) = (place.0, pattern) {
-            self.wildcards.unpin(pattern, &pin);
         }
     }
 

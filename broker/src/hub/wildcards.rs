@@ -39,7 +39,7 @@ struct State {
     gone: bool,
 }
 
-/// A place in a cell, taken before the subscription is made. It is used or given back.
+/// A place in a cell, taken before the subscription is made.
 #[derive(Debug)]
 pub(super) struct Pin(Arc<Cell>);
 
@@ -91,13 +91,6 @@ impl Wildcards {
             && cell.remove(id)
         {
             self.forget(pattern, &cell);
-        }
-    }
-
-    /// Gives back a place that is not used.
-    pub(super) fn unpin(&self, pattern: &Destination, pin: &Pin) {
-        if pin.0.unpin() {
-            self.forget(pattern, &pin.0);
         }
     }
 
@@ -207,13 +200,6 @@ impl Cell {
         let mut state = lock(&self.0);
         state.pinned += usize::from(!state.gone);
         !state.gone
-    }
-
-    /// Says whether it is gone with that.
-    fn unpin(&self) -> bool {
-        let mut state = lock(&self.0);
-        state.pinned -= 1;
-        state.end_if_unused()
     }
 
     /// Says whether it is gone with that.

@@ -458,7 +458,8 @@ impl Outbox {
     /// Whether so many replies wait that the client is to be read no further.
     pub fn is_full_of_replies(&self) -> bool {
         let Load { frames, octets } = self.lock().backlog.replies();
-        frames >= self.policy.bounds.messages || octets >= self.policy.bounds.octets
+        let bounds = self.policy.bounds;
+        frames >= bounds.messages || octets + frames * bounds.piece >= bounds.octets
     }
 
     /// What waits: messages, deliveries, RECEIPTs and ERRORs.
