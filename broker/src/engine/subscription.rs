@@ -74,7 +74,7 @@ pub enum Key {
 pub struct Limits {
     /// Their number.
     pub count: usize,
-    /// Bytes of memory, see [`held`].
+    /// Bytes of memory, see [`Subscription::held`].
     pub bytes: usize,
     /// What their patterns may cost a match, see [`Arrangement::cost`].
     pub shapes: usize,

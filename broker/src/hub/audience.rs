@@ -1,6 +1,6 @@
 //! Who receives what is sent to one destination, or to all that match one pattern.
 //!
-//! Receivers are kept in cohorts of those that are encoded alike, at most [`COHORT`] in each. A
+//! Receivers are kept in cohorts of those that are encoded alike, at most 256 in each. A
 //! publisher takes an [`Audience`], which shares the cohorts; a change copies the cohort that it
 //! touches if an audience holds it. So a change costs the same however many receivers there are,
 //! and a publish after it a step for each cohort.
