@@ -187,15 +187,15 @@ impl Batch {
 impl PauseBudget {
     pub(super) fn new(patience: Duration, now: Instant) -> Self {
         Self {
-            left: patience,
+            left: patience * AT_ONCE,
             at: now,
         }
     }
 
     /// How long it may wait now.
-    fn at(&mut self, now: Instant, most: Duration) -> Duration {
+    fn at(&mut self, now: Instant, patience: Duration) -> Duration {
         let earned = now.saturating_duration_since(self.at) / SHARE;
-        self.left = (self.left + earned).min(most);
+        self.left = (self.left + earned).min(patience * AT_ONCE);
         self.at = now;
         self.left
     }
@@ -234,5 +234,9 @@ const FEW: usize = 16;
 /// How often a publisher that waits looks whether it may go on.
 const PULSE: Duration = Duration::from_millis(2);
 
-/// A publisher may wait for this part of its time.
+/// A publisher may wait for so many times the patience with a client at once: a page in a browser
+/// needs seconds for a burst that a service sends in a tenth of one.
+const AT_ONCE: u32 = 10;
+
+/// After that it may wait for this part of its time.
 const SHARE: u32 = 10;

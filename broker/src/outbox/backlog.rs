@@ -167,7 +167,9 @@ impl Backlog {
 
     /// Bytes of memory that this backlog takes by itself, without pieces, which clients share.
     pub fn memory(&self) -> usize {
-        self.items.capacity() * (size_of::<Item>() + size_of::<u64>()) + self.replies.octets
+        // Of the room to grow most was never touched, so it is no memory yet.
+        let places = self.items.len().max(self.items.capacity() / 4);
+        places * (size_of::<Item>() + size_of::<u64>()) + self.replies.octets
     }
 
     /// Whether one more message of so many octets fits. A single one always fits.
