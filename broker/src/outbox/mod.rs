@@ -32,7 +32,7 @@ pub use self::allowance::Allowance;
 pub use self::backlog::{AT_ONCE, Backlog, Bounds, Load, PIECE, Removed};
 pub use self::progress::{Progress, Track};
 
-use self::patience::Patience;
+use self::patience::{Moved, Patience};
 use self::wake::Wake;
 
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
@@ -147,6 +147,8 @@ struct State {
     /// The subscriptions whose queues wait for room.
     waiting: BTreeSet<u32>,
     patience: Patience,
+    /// All octets that the socket took.
+    taken: usize,
     last_data: Instant,
     last_write: Instant,
     replies_since: Option<Instant>,
@@ -169,6 +171,7 @@ impl Outbox {
             signals: BTreeSet::new(),
             waiting: BTreeSet::new(),
             patience: Patience::default(),
+            taken: 0,
             last_data: now,
             last_write: now,
             replies_since: None,
@@ -505,6 +508,7 @@ impl State {
         let written = done.and_then(Result::ok).unwrap_or_default();
         self.blocked = written < octets.len();
         if written > 0 {
+            self.taken = self.taken.saturating_add(written);
             self.last_data = self.last_data.max(now);
             self.last_write = self.last_write.max(now);
         }
@@ -556,6 +560,7 @@ impl State {
             Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
+            self.taken = self.taken.saturating_add(written);
             // A publisher's `now` can be older than what the client's own task wrote meanwhile.
             self.last_write = self.last_write.max(now);
             let ping_waited = self.backlog.ping_waits();
@@ -666,7 +671,11 @@ impl State {
             frames: self.backlog.messages().frames,
             octets: self.backlog.message_octets(policy.bounds),
         };
-        let moved = (self.backlog.drained(), self.last_write);
+        let moved = Moved {
+            drained: self.backlog.drained(),
+            taken: self.taken,
+            last: self.last_write,
+        };
         self.patience.is_pressed(waits, moved, policy, now)
     }
 

@@ -13,6 +13,17 @@ use super::{Load, Policy};
 #[derive(Debug, Default)]
 pub(super) struct Patience(Option<Pressed>);
 
+/// What has moved towards a client since it connected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    /// What had to wait.
+    pub(super) drained: Load,
+    /// All octets that the kernel took.
+    pub(super) taken: usize,
+    /// When it took some last.
+    pub(super) last: Instant,
+}
+
 /// Since when a client is waited for, and what it had taken by then.
 #[derive(Debug)]
 struct Pressed {
@@ -21,12 +32,11 @@ struct Pressed {
 }
 
 impl Patience {
-    /// Whether publishers should wait: so much `waits`, and so much has `moved`, at last at the
-    /// time that comes with it.
+    /// Whether publishers should wait for a client for which so much `waits`.
     pub(super) fn is_pressed(
         &mut self,
         waits: Load,
-        moved: (Load, Instant),
+        moved: Moved,
         policy: Policy,
         now: Instant,
     ) -> bool {
@@ -37,7 +47,11 @@ impl Patience {
             self.0 = None;
             return false;
         }
-        let (drained, last) = moved;
+        let Moved {
+            drained,
+            taken,
+            last,
+        } = moved;
         let pressed = self.0.get_or_insert(Pressed {
             since: now,
             drained,
@@ -50,18 +64,27 @@ impl Patience {
                 drained,
             };
         }
+        // A page may be busy for a while. A client that never took much is not expected to begin.
+        let stuck = if taken >= waits.octets / READS {
+            policy.patience
+        } else {
+            STUCK
+        };
         let moved = last.max(pressed.since);
         now.saturating_duration_since(pressed.since) < policy.patience
-            && now.saturating_duration_since(moved) < STUCK
+            && now.saturating_duration_since(moved) < stuck
     }
 }
 
 /// When this part of an outbox has been written, its client is given all the time again.
-const PART: usize = 32;
+const PART: usize = 64;
 
 /// So many of these parts wait when publishers begin to give the client time, and when they end.
 const HIGH: usize = PART / 2;
-const LOW: usize = HIGH - 2;
+const LOW: usize = HIGH - 4;
 
-/// A client of which the kernel takes nothing for this long is not waited for.
+/// A client that has taken this part of what waits for it is one that reads.
+const READS: usize = 4;
+
+/// Another one, of which the kernel takes nothing for this long, is not waited for.
 const STUCK: Duration = Duration::from_millis(100);

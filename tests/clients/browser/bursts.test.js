@@ -8,7 +8,8 @@ import { BURSTS, burst } from '../node/support/burst.js';
 import { unique } from './support/names.js';
 import { browse, testEach } from './support/test.js';
 
-const broker = await Broker.start();
+// With the default of 1 s a page on a busy machine may be too late.
+const broker = await Broker.start({ STOMPD__LIMITS__PATIENCE: '5s' });
 after(() => broker.stop());
 const stage = await browse();
 
