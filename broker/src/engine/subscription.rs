@@ -198,7 +198,7 @@ fn held(id: &str, pattern: &Pattern) -> usize {
 const SUBSCRIPTION: usize = 700;
 
 /// What a pattern that no other subscription has takes beside that.
-const PATTERN: usize = 500;
+const PATTERN: usize = 400;
 
 /// Room in a table that is not worth giving back.
 const SPARE: usize = 64;
