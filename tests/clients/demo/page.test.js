@@ -26,7 +26,7 @@ demo('what one tab says, both show, and the sender that stompd has it', browser,
   for (const tab of [one, other]) assert.equal(await tab.shows('.said', 'Hello'), 'Hello <b>there</b>');
   await one.shows('.mine .tick', '✓');
   await other.say('Good day');
-  await one.shows('.theirs .said', 'Good day');
+  for (const tab of [one, other]) await tab.shows('.said', 'Good day');
   assert.deepEqual(await other.texts('.said'), ['Hello <b>there</b>', 'Good day']);
 });
 
