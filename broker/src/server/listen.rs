@@ -138,6 +138,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()
     }?;
     socket.set_reuseaddr(true)?;
+    // Accepted sockets have it from the listening one.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -145,6 +148,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// How many connections the kernel may hold for us: when a broker restarts, all its clients come
 /// back at once. The kernel cuts it to its own limit.
 const BACKLOG: u32 = 16 * 1024;
+
+/// The kernel asks for more when less than half of this is not sent yet, and takes no more than
+/// that. Otherwise it takes megabytes for a slow client, and asks when a third of them has left.
+#[cfg(target_os = "linux")]
+const NOT_SENT: u32 = 128 * 1024;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
