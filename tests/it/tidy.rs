@@ -107,7 +107,8 @@ fn imports(code: &str) -> Vec<String> {
             continue;
         };
         let before = before.rsplit('\n').next().unwrap_or_default().trim();
-        if before.is_empty() || before.starts_with("pub") {
+        // Not the end of another word, such as that of a `struct Pause {`.
+        if matches!(before, "" | "pub" | "pub(super)" | "pub(crate)") {
             let mut path: String = path.split_whitespace().collect();
             // Of a group within a group its prefix is enough.
             while let (true, Some(open)) = (path.matches('{').count() > 1, path.rfind('{')) {

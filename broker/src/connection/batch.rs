@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Connection, End, now};
 use crate::engine::heart_beat::Due;
@@ -22,14 +22,6 @@ pub(super) struct Batch {
     receipts: Vec<(usize, Receipt)>,
     /// The octets of the messages.
     octets: usize,
-}
-
-/// How long a publisher may wait for slow clients: some time at once, then a part of the time, so
-/// that clients who are slow again and again, or are many, cannot stop it.
-#[derive(Debug)]
-pub(super) struct PauseBudget {
-    left: Duration,
-    at: Instant,
 }
 
 impl Connection {
@@ -159,13 +151,22 @@ impl Connection {
         if pressure.is_empty() {
             return;
         }
-        let begun = now();
-        let until = begun + self.pause_budget.at(begun, self.shared.policy.patience);
-        while now() < until && pressure.holds(now()) && !self.outbox.has_signals() {
+        let mut pause = self.pauses.begin(now());
+        while pause.may_go_on(now()) && !self.outbox.has_signals() {
             self.beside(tokio::time::sleep(PULSE)).await;
             self.members.hear_news(&self.outbox, now()).await;
+            if pressure.ease(now()) {
+                pause.helped(now());
+            }
+            if pressure.is_empty() {
+                break;
+            }
         }
-        self.pause_budget.spend(now() - begun);
+        if self.outbox.has_signals() {
+            // Whether it helps is not known yet.
+            pause.helped(now());
+        }
+        self.pauses.end(&pause, now());
     }
 }
 
@@ -181,27 +182,6 @@ impl Batch {
         self.receipts.clear();
         self.octets = 0;
         SPARE.set(self);
-    }
-}
-
-impl PauseBudget {
-    pub(super) fn new(patience: Duration, now: Instant) -> Self {
-        Self {
-            left: patience * AT_ONCE,
-            at: now,
-        }
-    }
-
-    /// How long it may wait now.
-    fn at(&mut self, now: Instant, patience: Duration) -> Duration {
-        let earned = now.saturating_duration_since(self.at) / SHARE;
-        self.left = (self.left + earned).min(patience * AT_ONCE);
-        self.at = now;
-        self.left
-    }
-
-    fn spend(&mut self, waited: Duration) {
-        self.left = self.left.saturating_sub(waited);
     }
 }
 
@@ -233,10 +213,3 @@ const FEW: usize = 16;
 
 /// How often a publisher that waits looks whether it may go on.
 const PULSE: Duration = Duration::from_millis(2);
-
-/// A publisher may wait for so many times the patience with a client at once: a page in a browser
-/// needs seconds for a burst that a service sends in a tenth of one.
-const AT_ONCE: u32 = 10;
-
-/// After that it may wait for this part of its time.
-const SHARE: u32 = 10;

@@ -12,6 +12,7 @@ mod ending;
 mod linger;
 mod members;
 mod metrics;
+mod pauses;
 mod perform;
 mod timer;
 
@@ -36,11 +37,12 @@ use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
 
-use self::batch::{Batch, PauseBudget};
+use self::batch::Batch;
 use self::ending::let_go;
 use self::members::Members;
 use self::metrics::{Clocks, Held, Tally};
 pub use self::metrics::{Metrics, Presence};
+use self::pauses::Pauses;
 use self::timer::Timer;
 
 /// What all connections are driven with.
@@ -112,7 +114,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         subprotocol,
         members: Members::default(),
         batch: Batch::default(),
-        pause_budget: PauseBudget::new(shared.policy.patience, now),
+        pauses: Pauses::new(shared.policy.patience, now),
         turn: 0,
         timer: Timer::default(),
         received: Tally::default(),
@@ -142,7 +144,7 @@ struct Connection {
     members: Members,
     batch: Batch,
     /// How long it may still wait for others.
-    pause_budget: PauseBudget,
+    pauses: Pauses,
     /// The octets that were read since others had their turn.
     turn: usize,
     timer: Timer,

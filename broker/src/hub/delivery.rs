@@ -10,13 +10,13 @@ use super::audience::{Audience, Cohort};
 use crate::encoding::{Kind, Piece, Run};
 use crate::engine::SessionId;
 use crate::engine::message::Message;
-use crate::outbox::{Outbox, Pushed, Write};
+use crate::outbox::{Outbox, Press, Pushed, Write};
 use crate::queues::{self, SharedQueue};
 use crate::subscriber::Subscriber;
 use crate::turn;
 
 /// The clients whose outgoing queues a publisher has filled past their mark. It is to read no more
-/// of its own client for a while, see [`Pressure::holds`].
+/// of its own client for a while, see [`Pressure::ease`].
 #[derive(Debug, Default)]
 pub struct Pressure(Vec<Arc<Outbox>>);
 
@@ -45,10 +45,16 @@ struct Made {
 }
 
 impl Pressure {
-    /// Whether a client still takes what waits for it, and there is too much of it.
-    pub fn holds(&mut self, now: Instant) -> bool {
-        self.0.retain(|outbox| outbox.is_pressed(now));
-        !self.0.is_empty()
+    /// Leaves out the clients that need not be waited for any longer. Returns whether one of them
+    /// has made room; the others did not in time.
+    pub fn ease(&mut self, now: Instant) -> bool {
+        let mut eased = false;
+        self.0.retain(|outbox| {
+            let press = outbox.press(now);
+            eased |= press == Press::Eased;
+            press == Press::Holds
+        });
+        eased
     }
 
     /// Whether nobody was filled past its mark.

@@ -32,7 +32,8 @@ pub use self::allowance::Allowance;
 pub use self::backlog::{AT_ONCE, Backlog, Bounds, Load, PIECE, Removed};
 pub use self::progress::{Progress, Track};
 
-use self::patience::{Moved, Patience};
+use self::patience::Patience;
+pub use self::patience::Press;
 use self::wake::Wake;
 
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
@@ -89,7 +90,7 @@ pub struct Pushed {
     pub flush: bool,
     /// Bytes that the socket took.
     pub written: usize,
-    /// So much waits that the publisher should give the client time, see [`Outbox::is_pressed`].
+    /// So much waits that the publisher should give the client time, see [`Outbox::press`].
     pub pressed: bool,
 }
 
@@ -147,8 +148,6 @@ struct State {
     /// The subscriptions whose queues wait for room.
     waiting: BTreeSet<u32>,
     patience: Patience,
-    /// All octets that the socket took.
-    taken: usize,
     last_data: Instant,
     last_write: Instant,
     replies_since: Option<Instant>,
@@ -171,7 +170,6 @@ impl Outbox {
             signals: BTreeSet::new(),
             waiting: BTreeSet::new(),
             patience: Patience::default(),
-            taken: 0,
             last_data: now,
             last_write: now,
             replies_since: None,
@@ -222,7 +220,7 @@ impl Outbox {
         if !was_empty && state.is_writable() && state.backlog.messages().octets >= MUCH {
             pushed.written += state.write_for_owner(now);
         }
-        pushed.pressed = state.press(self.policy, now);
+        pushed.pressed = state.press(self.policy, now) == Press::Holds;
         if !state.signals.is_empty() || (was_empty && write == Write::Now) {
             drop(state);
             self.wake.call();
@@ -231,8 +229,8 @@ impl Outbox {
     }
 
     /// Whether publishers should give the client time: much waits for it, it was not given all of
-    /// [`Policy::patience`] for that yet, and it makes progress.
-    pub fn is_pressed(&self, now: Instant) -> bool {
+    /// [`Policy::patience`] for that yet, and it makes progress. A client that was cut is given up.
+    pub fn press(&self, now: Instant) -> Press {
         self.lock().press(self.policy, now)
     }
 
@@ -508,7 +506,6 @@ impl State {
         let written = done.and_then(Result::ok).unwrap_or_default();
         self.blocked = written < octets.len();
         if written > 0 {
-            self.taken = self.taken.saturating_add(written);
             self.last_data = self.last_data.max(now);
             self.last_write = self.last_write.max(now);
         }
@@ -560,7 +557,6 @@ impl State {
             Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
-            self.taken = self.taken.saturating_add(written);
             // A publisher's `now` can be older than what the client's own task wrote meanwhile.
             self.last_write = self.last_write.max(now);
             let ping_waited = self.backlog.ping_waits();
@@ -663,20 +659,20 @@ impl State {
         frames <= bounds.messages / 2 && octets <= bounds.octets / 2
     }
 
-    fn press(&mut self, policy: Policy, now: Instant) -> bool {
-        if policy.slow_consumer != SlowConsumer::Disconnect || !self.open {
-            return false;
+    fn press(&mut self, policy: Policy, now: Instant) -> Press {
+        if !self.open {
+            return Press::GivenUp;
+        }
+        if policy.slow_consumer != SlowConsumer::Disconnect {
+            return Press::Eased;
         }
         let waits = Load {
             frames: self.backlog.messages().frames,
             octets: self.backlog.message_octets(policy.bounds),
         };
-        let moved = Moved {
-            drained: self.backlog.drained(),
-            taken: self.taken,
-            last: self.last_write,
-        };
-        self.patience.is_pressed(waits, moved, policy, now)
+        let drained = self.backlog.drained();
+        self.patience
+            .press(waits, drained, self.last_write, policy, now)
     }
 
     fn has_news(&self, bounds: Bounds) -> bool {

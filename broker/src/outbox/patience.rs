@@ -1,90 +1,85 @@
 //! How long publishers wait for a client that has not read what they sent before.
 //!
 //! A burst can be more than an outbox holds although its client reads as fast as it can. So when an
-//! outbox is half full its publishers wait a while. The client is given a fixed time for that,
-//! which is renewed each time a part of the outbox has been written: a client that reads well is
+//! outbox is half full its publishers wait a while. The client has a fixed time for that, which it
+//! spends while they wait and earns again by draining its outbox: a client that reads well is
 //! waited for again and again, one that is dead or hopelessly slow once.
 
 use std::time::{Duration, Instant};
 
 use super::{Load, Policy};
 
-/// The time that one client was given.
+/// The time that one client has.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Option<Pressed>);
-
-/// What has moved towards a client since it connected.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moved {
-    /// What had to wait.
-    pub(super) drained: Load,
-    /// All octets that the kernel took.
-    pub(super) taken: usize,
-    /// When it took some last.
-    pub(super) last: Instant,
+pub(super) struct Patience {
+    spent: Duration,
+    /// What had drained when it earned some last.
+    drained: Load,
+    /// When it was seen with too much waiting last; nothing if it has room.
+    pressed: Option<Instant>,
 }
 
-/// Since when a client is waited for, and what it had taken by then.
-#[derive(Debug)]
-struct Pressed {
-    since: Instant,
-    drained: Load,
+/// Whether publishers should wait for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Press {
+    /// It has room, or has made some.
+    Eased,
+    /// Too much waits for it, and it may still make room in time.
+    Holds,
+    /// Too much waits for it, and its time is spent: more waiting is in vain.
+    GivenUp,
 }
 
 impl Patience {
-    /// Whether publishers should wait for a client for which so much `waits`.
-    pub(super) fn is_pressed(
+    /// Whether publishers should wait for a client for which so much `waits`, after so much that
+    /// had to wait has `drained` since it connected. The socket took some last at `moved`.
+    pub(super) fn press(
         &mut self,
         waits: Load,
-        moved: Moved,
+        drained: Load,
+        moved: Instant,
         policy: Policy,
         now: Instant,
-    ) -> bool {
-        let bounds = policy.bounds;
-        // Once it is pressed it is to be well below the mark again.
-        let mark = |bound: usize| bound / PART * if self.0.is_some() { LOW } else { HIGH };
-        if waits.frames <= mark(bounds.messages) && waits.octets <= mark(bounds.octets) {
-            self.0 = None;
-            return false;
-        }
-        let Moved {
-            drained,
-            taken,
-            last,
-        } = moved;
-        let pressed = self.0.get_or_insert(Pressed {
-            since: now,
-            drained,
-        });
-        if drained.frames - pressed.drained.frames >= (bounds.messages / PART).max(1)
-            || drained.octets - pressed.drained.octets >= (bounds.octets / PART).max(1)
+    ) -> Press {
+        let Policy {
+            bounds, patience, ..
+        } = policy;
+        let part = |bound: usize| (bound / PARTS).max(1);
+        // Once it is pressed it is to be below the mark again.
+        let parts = if self.pressed.is_some() { LOW } else { HIGH };
+        if waits.frames <= part(bounds.messages) * parts
+            && waits.octets <= part(bounds.octets) * parts
         {
-            *pressed = Pressed {
-                since: now,
-                drained,
-            };
+            self.pressed = None;
+            return Press::Eased;
         }
-        // A page may be busy for a while. A client that never took much is not expected to begin.
-        let stuck = if taken >= waits.octets / READS {
-            policy.patience
+        // If it takes nothing, its time has run since it stopped.
+        let since = self.pressed.replace(now).unwrap_or(moved);
+        self.spent += now.saturating_duration_since(since);
+        let frames = (drained.frames - self.drained.frames) / part(bounds.messages);
+        let octets = (drained.octets - self.drained.octets) / part(bounds.octets);
+        let parts = u32::try_from(frames.max(octets)).unwrap_or(u32::MAX);
+        if parts > 0 {
+            self.drained = drained;
+            let earned = (patience / EARN).saturating_mul(parts);
+            self.spent = self.spent.saturating_sub(earned);
+        }
+        self.spent = self.spent.min(patience);
+        if self.spent < patience {
+            Press::Holds
         } else {
-            STUCK
-        };
-        let moved = last.max(pressed.since);
-        now.saturating_duration_since(pressed.since) < policy.patience
-            && now.saturating_duration_since(moved) < stuck
+            Press::GivenUp
+        }
     }
 }
 
-/// When this part of an outbox has been written, its client is given all the time again.
-const PART: usize = 64;
+/// What an outbox may hold is counted in so many parts.
+const PARTS: usize = 64;
 
-/// So many of these parts wait when publishers begin to give the client time, and when they end.
-const HIGH: usize = PART / 2;
-const LOW: usize = HIGH - 4;
+/// So many of them wait when publishers begin to give the client time, and when they end.
+const HIGH: usize = PARTS / 2;
+const LOW: usize = HIGH - 1;
 
-/// A client that has taken this part of what waits for it is one that reads.
-const READS: usize = 4;
-
-/// Another one, of which the kernel takes nothing for this long, is not waited for.
-const STUCK: Duration = Duration::from_millis(100);
+/// A part that drains earns the client this part of its time: with the defaults, publishers go on
+/// waiting for a client that takes 512 KiB per second.
+const EARN: u32 = 4;

@@ -8,8 +8,7 @@ import { BURSTS, burst } from '../node/support/burst.js';
 import { unique } from './support/names.js';
 import { browse, testEach } from './support/test.js';
 
-// With the default of 1 s a page on a busy machine may be too late.
-const broker = await Broker.start({ STOMPD__LIMITS__PATIENCE: '5s' });
+const broker = await Broker.start();
 after(() => broker.stop());
 const stage = await browse();
 
