@@ -64,8 +64,14 @@ impl Patience {
             let earned = (patience / EARN).saturating_mul(parts);
             self.spent = self.spent.saturating_sub(earned);
         }
-        self.spent = self.spent.min(patience);
-        if self.spent < patience {
+        // Who never drained much may be dead.
+        let limit = if self.drained.octets == 0 {
+            patience / 2
+        } else {
+            patience
+        };
+        self.spent = self.spent.min(limit);
+        if self.spent < limit {
             Press::Holds
         } else {
             Press::GivenUp
