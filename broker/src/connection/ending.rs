@@ -1,5 +1,6 @@
 //! How a connection ends: what it leaves behind, and what it says last.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -92,14 +93,51 @@ impl End {
 const COURTESY: Duration = Duration::from_secs(1);
 
 /// Lets go what waited for a client. Large messages of many clients that end at once would keep the
-/// others waiting, so they are not freed by a thread that serves clients.
+/// others waiting, so they are freed by a thread that serves no clients, and by one only: several
+/// would take the processors from those that do.
 pub(super) fn let_go(removed: Removed) {
-    if removed.octets() > LARGE
-        && let Ok(runtime) = Handle::try_current()
-    {
-        runtime.spawn_blocking(move || drop(removed));
+    if removed.octets() <= LARGE {
+        return;
+    }
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    garbage.waits.push(removed);
+    if !garbage.is_freed {
+        garbage.is_freed = true;
+        runtime.spawn_blocking(free);
     }
 }
+
+/// Frees all garbage, also what comes meanwhile.
+fn free() {
+    loop {
+        let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(next) = garbage.waits.pop() else {
+            *garbage = Garbage::NONE;
+            return;
+        };
+        drop(garbage);
+        drop(next);
+    }
+}
+
+/// What waits to be freed.
+struct Garbage {
+    waits: Vec<Removed>,
+    /// Whether a thread frees it.
+    is_freed: bool,
+}
+
+impl Garbage {
+    const NONE: Self = Self {
+        waits: Vec::new(),
+        is_freed: false,
+    };
+}
+
+static GARBAGE: Mutex<Garbage> = Mutex::new(Garbage::NONE);
 
 /// What the end of a subscription costs, in steps of a turn.
 const ENDED: usize = 4;
