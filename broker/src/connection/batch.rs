@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::pauses::Pauses;
 use super::{Connection, End, now};
 use crate::engine::heart_beat::Due;
 use crate::engine::message::Message;
@@ -151,7 +152,10 @@ impl Connection {
         if pressure.is_empty() {
             return;
         }
-        let mut pause = self.pauses.begin(now());
+        let pauses = self
+            .pauses
+            .get_or_insert_with(|| Box::new(Pauses::new(self.shared.policy.patience, now())));
+        let mut pause = pauses.begin(now());
         while pause.may_go_on(now()) && !self.outbox.has_signals() {
             self.beside(tokio::time::sleep(PULSE)).await;
             self.members.hear_news(&self.outbox, now()).await;
@@ -166,7 +170,9 @@ impl Connection {
             // Whether it helps is not known yet.
             pause.helped(now());
         }
-        self.pauses.end(&pause, now());
+        if let Some(pauses) = &mut self.pauses {
+            pauses.end(&pause, now());
+        }
     }
 }
 

@@ -114,7 +114,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         subprotocol,
         members: Members::default(),
         batch: Batch::default(),
-        pauses: Pauses::new(shared.policy.patience, now),
+        pauses: None,
         turn: 0,
         timer: Timer::default(),
         received: Tally::default(),
@@ -143,8 +143,8 @@ struct Connection {
     /// Its subscriptions.
     members: Members,
     batch: Batch,
-    /// How long it may still wait for others.
-    pauses: Pauses,
+    /// How long it may still wait for others, if it ever had to.
+    pauses: Option<Box<Pauses>>,
     /// The octets that were read since others had their turn.
     turn: usize,
     timer: Timer,
@@ -247,13 +247,15 @@ impl Connection {
         if !octets.is_empty() {
             self.transport.feed(octets);
         }
+        // In a box, since a client that is idle would keep the room for it.
         let ended = Box::pin(async {
             let ended = self.process().await;
             // Earlier SENDs count whatever came after them, and if one is refused that comes first.
-            self.hand_over().await.and(ended)
+            let ended = self.hand_over().await.and(ended);
+            self.members.dispatch(now()).await;
+            ended
         })
         .await;
-        self.members.dispatch(now()).await;
         self.shared.metrics.count_received(&mut self.received);
         self.held.set(self.session.held());
         let output = self.transport.take_output();

@@ -147,7 +147,8 @@ struct State {
     signals: BTreeSet<Signal>,
     /// The subscriptions whose queues wait for room.
     waiting: BTreeSet<u32>,
-    patience: Patience,
+    /// Made when it is needed first, as few clients are slow.
+    patience: Option<Box<Patience>>,
     last_data: Instant,
     last_write: Instant,
     replies_since: Option<Instant>,
@@ -169,7 +170,7 @@ impl Outbox {
             held: false,
             signals: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            patience: Patience::default(),
+            patience: None,
             last_data: now,
             last_write: now,
             replies_since: None,
@@ -671,7 +672,11 @@ impl State {
             octets: self.backlog.message_octets(policy.bounds),
         };
         let drained = self.backlog.drained();
+        if self.patience.is_none() && Patience::has_room(waits, policy.bounds) {
+            return Press::Eased;
+        }
         self.patience
+            .get_or_insert_default()
             .press(waits, drained, self.last_write, policy, now)
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Load, Policy};
+use super::{Bounds, Load, Policy};
 
 /// The time that one client has.
 #[derive(Debug, Default)]
@@ -31,6 +31,11 @@ pub enum Press {
 }
 
 impl Patience {
+    /// Whether so little `waits` that no publisher has to wait.
+    pub(super) fn has_room(waits: Load, bounds: Bounds) -> bool {
+        is_within(HIGH, waits, bounds)
+    }
+
     /// Whether publishers should wait for a client for which so much `waits`, after so much that
     /// had to wait has `drained` since it connected. The socket took some last at `moved`.
     pub(super) fn press(
@@ -44,18 +49,16 @@ impl Patience {
         let Policy {
             bounds, patience, ..
         } = policy;
-        let part = |bound: usize| (bound / PARTS).max(1);
         // Once it is pressed it is to be below the mark again.
         let parts = if self.pressed.is_some() { LOW } else { HIGH };
-        if waits.frames <= part(bounds.messages) * parts
-            && waits.octets <= part(bounds.octets) * parts
-        {
+        if is_within(parts, waits, bounds) {
             self.pressed = None;
             return Press::Eased;
         }
         // If it takes nothing, its time has run since it stopped.
         let since = self.pressed.replace(now).unwrap_or(moved);
         self.spent += now.saturating_duration_since(since);
+        let part = |bound: usize| (bound / PARTS).max(1);
         let frames = (drained.frames - self.drained.frames) / part(bounds.messages);
         let octets = (drained.octets - self.drained.octets) / part(bounds.octets);
         let parts = u32::try_from(frames.max(octets)).unwrap_or(u32::MAX);
@@ -77,6 +80,11 @@ impl Patience {
             Press::GivenUp
         }
     }
+}
+
+fn is_within(parts: usize, waits: Load, bounds: Bounds) -> bool {
+    let mark = |bound: usize| bound / PARTS * parts;
+    waits.frames <= mark(bounds.messages) && waits.octets <= mark(bounds.octets)
 }
 
 /// What an outbox may hold is counted in so many parts.
