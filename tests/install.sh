@@ -7,6 +7,7 @@ NODE=tests/clients/node
 BROWSER=tests/clients/browser
 PYTHON=tests/clients/python
 CARGO_FUZZ=0.13.2
+CARGO_DENY=0.20.2
 
 # --- Node.js, Python, Rust -------------------------------------------------------------------------------------------
 
@@ -25,6 +26,8 @@ npm_packages() {
 
 python_packages() { pip_packages "$PYTHON/requirements.txt" "$PYTHON/.venv"; }
 
+lint_packages() { pip_packages tests/lint/requirements.txt "$CACHE/lint"; }
+
 manifests_packages() { pip_packages tests/docker/requirements.txt "$CACHE/manifests"; }
 
 # $1: the lock file. $2: the environment that is made of it.
@@ -41,9 +44,25 @@ pip_packages() {
 # The lock file is the one that was installed from.
 up_to_date() { cmp -s "$1" "$2"; }
 
-cargo_fuzz() {
-    [[ $("$CACHE/bin/cargo-fuzz" --version 2>/dev/null) == "cargo-fuzz $CARGO_FUZZ" ]] && return
-    cargo install cargo-fuzz --locked --version "$CARGO_FUZZ" --root "$CACHE" --force
+cargo_fuzz() { cargo_package cargo-fuzz "$CARGO_FUZZ"; }
+
+# Not optimized: it has little to do, and builds in half the time.
+cargo_deny() { cargo_package cargo-deny "$CARGO_DENY" --debug; }
+
+# $2: its version. $3...: more for cargo.
+cargo_package() {
+    [[ $("$CACHE/bin/$1" --version 2>/dev/null) == "$1 $2" ]] && return
+    cargo install "$1" --locked --version "$2" --root "$CACHE" --force "${@:3}"
+}
+
+# The oldest Rust that Cargo.toml allows, as it is installed, else by rustup into the cache.
+oldest_rust() {
+    OLDEST_RUST=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    command -v rustup >/dev/null || skip "rustup is not installed"
+    rustup run "$OLDEST_RUST" cargo --version 2>/dev/null && return
+    export RUSTUP_HOME=$CACHE/rustup
+    rustup toolchain install "$OLDEST_RUST" --profile minimal --no-self-update ||
+        skip "Rust $OLDEST_RUST is not installed, and rustup cannot fetch it"
 }
 
 # --- Debian ----------------------------------------------------------------------------------------------------------
