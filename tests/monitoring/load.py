@@ -74,7 +74,7 @@ class Load:
             self.failure = traceback.format_exc()
 
     def _prepare(self):
-        for broker, clients in zip(self.brokers, IDLE_CLIENTS):
+        for broker, clients in zip(self.brokers, IDLE_CLIENTS, strict=True):
             for _ in range(clients):
                 self._tcp(broker)
         self._cut_slow_consumers()

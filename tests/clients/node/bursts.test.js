@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 
 import { Broker } from './support/broker.js';
 import { BURSTS, burst } from './support/burst.js';

@@ -26,7 +26,9 @@ export async function run(command, args, options = {}) {
   try {
     return await promisify(execFile)(command, args, { timeout: 2 * PATIENCE, maxBuffer: 16 << 20, ...options });
   } catch (error) {
-    throw new Error(`${command} ${args.join(' ')}: ${error.message}\n${error.stdout}${error.stderr}`);
+    throw new Error(`${command} ${args.join(' ')}: ${error.message}\n${error.stdout}${error.stderr}`, {
+      cause: error,
+    });
   }
 }
 
