@@ -150,10 +150,10 @@ impl Line {
                 Some(Item::Frame(frame)) => return frame,
                 Some(Item::HeartBeat) => {}
                 None => {
-                    let mut octets = BytesMut::with_capacity(64 * 1024);
-                    let count = self.stream.read_buf(&mut octets).await.unwrap();
+                    let mut bytes = BytesMut::with_capacity(64 * 1024);
+                    let count = self.stream.read_buf(&mut bytes).await.unwrap();
                     assert!(count > 0, "the broker hung up");
-                    self.decoder.push(octets.freeze());
+                    self.decoder.push(bytes.freeze());
                 }
             }
         }
@@ -303,7 +303,11 @@ async fn consume_the_rest(broker: &TestBroker, address: SocketAddr, ledger: &Arc
 async fn each_message_is_acknowledged_once_whoever_is_cut_off() {
     let asked = std::env::var("STOMPD_TORTURE").ok();
     let all = asked.map_or(20_000, |count| count.parse().unwrap());
-    let broker = TestBroker::with(|config| config.queue.max_length = 2 * all).await;
+    let broker = TestBroker::with(|config| {
+        config.queue.max_length = 2 * all;
+        config.queue.max_bytes = 1024 * all.max(1 << 20);
+    })
+    .await;
     let address = broker.broker.tcp().unwrap();
     let ledger = Arc::new(Ledger::new(all));
     let mut tasks = JoinSet::new();
