@@ -190,10 +190,10 @@ impl Hub {
         }
         let own = (subscription.mode != AckMode::Auto).then(|| {
             let policy = self.settings.policy;
-            let prefetch = subscription.prefetch.octets.unwrap_or_default();
+            let prefetch = subscription.prefetch.bytes.unwrap_or_default();
             let bounds = Bounds {
                 messages: policy.bounds.messages,
-                octets: policy.bounds.octets.saturating_add(prefetch),
+                bytes: policy.bounds.bytes.saturating_add(prefetch),
             };
             self.queues
                 .private(subscriber, bounds, policy.slow_consumer)
@@ -330,18 +330,18 @@ impl Hub {
         let first = self
             .next_message
             .fetch_add(messages.len() as u64, Ordering::Relaxed);
-        let runs = messages.chunk_by(|one, other| one.destination == other.destination);
         let mut delivery = Delivery::new(publisher, now, pressure);
         let mut scratch = Scratch::default();
         // Of several runs a subscriber may get several pieces: they are written together.
-        let write = if runs.clone().nth(1).is_none() {
+        let same = |one: &Message, other: &Message| one.destination == other.destination;
+        let write = if messages.iter().all(|message| same(message, &messages[0])) {
             Write::Now
         } else {
             Write::Later
         };
         let mut done = 0;
         let mut refused = None;
-        for run in runs {
+        for run in messages.chunk_by(same) {
             let number = first + done as u64;
             let destination = &run[0].destination;
             if !destination.is_queue() {
