@@ -47,7 +47,7 @@ MESSAGE = b"MESSAGE\n"
 PATIENCE = 10.0
 LONGEST = 40
 
-Block = tuple  # of octets to be sent, and how many messages they are
+Block = tuple  # of bytes to be sent, and how many messages they are
 
 
 class Failed(Exception):
@@ -80,7 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="how often each count is measured (3)")
     parser.add_argument("--secs", type=float, default=4.0, help="how long one run measures (4)")
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before (1)")
-    parser.add_argument("--size", type=int, default=128, help="octets of a body (128)")
+    parser.add_argument("--size", type=int, default=128, help="bytes of a body (128)")
     parser.add_argument("--per-connection", type=int, default=200_000, help="subscriptions of one (200000)")
     parser.add_argument("--login")
     parser.add_argument("--passcode")
@@ -147,7 +147,7 @@ def _run(arguments: argparse.Namespace, server: Server, count: int, number: int)
     # Names of their own, or the run would meet what the broker remembers of the one before.
     name = f"growth{time.time_ns() % 10**9}-{number}"
     with Load(arguments, server) as load:
-        # As many different octets for each count, or small counts would have the caches to themselves.
+        # As many different bytes for each count, or small counts would have the caches to themselves.
         most = max(arguments.counts)
         blocks = PREPARE[arguments.what](load, name, count, most)
         load.publish(blocks, arguments.warmup)
@@ -192,16 +192,16 @@ def _blocks(load: Load, topics: Iterator[str], most: int | None = None) -> Itera
     """SENDs to these topics in blocks of 64 KiB; of `most` messages if there is an end."""
     size = load.arguments.size
     body = b"x" * size
-    octets, messages = bytearray(), 0
+    data, messages = bytearray(), 0
     for topic in itertools.islice(topics, most):
         headers = {"destination": topic, "content-length": size}
-        octets += load.publisher.wrap(wire.frame("SEND", headers, body))
+        data += load.publisher.wrap(wire.frame("SEND", headers, body))
         messages += 1
-        if len(octets) >= BLOCK:
-            yield bytes(octets), messages
-            octets, messages = bytearray(), 0
+        if len(data) >= BLOCK:
+            yield bytes(data), messages
+            data, messages = bytearray(), 0
     if messages:
-        yield bytes(octets), messages
+        yield bytes(data), messages
 
 
 class Load:
@@ -249,8 +249,8 @@ class Load:
         rest = memoryview(b"")
         while time.monotonic() < end or rest:
             if not rest and self._may_send():
-                octets, messages = next(blocks)
-                rest = memoryview(octets)
+                data, messages = next(blocks)
+                rest = memoryview(data)
                 # A block counts as sent when it is begun.
                 self.sent += messages
             if rest:
@@ -282,9 +282,9 @@ class Load:
     def _received(self) -> int:
         return sum(hearer.messages for hearer in self.hearers)
 
-    def _write(self, octets: memoryview) -> int:
+    def _write(self, data: memoryview) -> int:
         try:
-            return self.publisher.socket.send(octets)
+            return self.publisher.socket.send(data)
         except BlockingIOError:
             return 0
 
@@ -313,27 +313,27 @@ class Hearer:
         self._end = b""
 
     def read(self) -> None:
-        octets = self.wire.receive(READ)
-        if not octets:
+        data = self.wire.receive(READ)
+        if not data:
             raise Failed("a subscriber was cut")
         # What begins a message may be cut in two by what was read at once.
-        octets = self._end + octets
-        self.messages += octets.count(MESSAGE)
-        self._end = octets[-(len(MESSAGE) - 1) :]
+        data = self._end + data
+        self.messages += data.count(MESSAGE)
+        self._end = data[-(len(MESSAGE) - 1) :]
 
 
 def _await(connection: Wire, sign: bytes, patience: float) -> None:
     connection.socket.settimeout(patience)
     answer = b""
     while sign not in answer:
-        octets = connection.receive(READ)
-        if b"ERROR\n" in answer + octets or not octets:
-            raise Failed(f"the server refused: {_text(answer + octets)}")
-        answer = (answer + octets)[-READ:]
+        data = connection.receive(READ)
+        if b"ERROR\n" in answer + data or not data:
+            raise Failed(f"the server refused: {_text(answer + data)}")
+        answer = (answer + data)[-READ:]
 
 
-def _text(octets: bytes) -> str:
-    return " ".join(octets[:400].decode(errors="replace").split()) or "it closed the connection"
+def _text(data: bytes) -> str:
+    return " ".join(data[:400].decode(errors="replace").split()) or "it closed the connection"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
     slow_readers.py --url ws://127.0.0.1:15674/ws --destination '/topic/slow.*' --secs 60
 
-Each reads --rate octets per second and tells the kernel to buffer little. Whoever is cut connects anew. They
+Each reads --rate bytes per second and tells the kernel to buffer little. Whoever is cut connects anew. They
 send heart-beats and answer Pings, so slowness is all that they are cut for. It ends after --secs, with
 SIGTERM or Ctrl-C, and says what they have read and how often they were cut.
 """
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", default="ws://127.0.0.1:15674/ws", help="ws://host:port/path or tcp://…")
     parser.add_argument("--destination", required=True, help="what they subscribe to")
     parser.add_argument("--readers", type=int, default=10, help="how many (10)")
-    parser.add_argument("--rate", type=int, default=10_000, help="octets per second of each (10000)")
+    parser.add_argument("--rate", type=int, default=10_000, help="bytes per second of each (10000)")
     parser.add_argument("--buffer", type=int, default=8 << 10, help="SO_RCVBUF of each (8192)")
     parser.add_argument("--secs", type=float, default=0.0, help="end after so long (on SIGTERM)")
     parser.add_argument("--login")
@@ -66,16 +66,16 @@ def _arguments() -> argparse.Namespace:
 
 def _report(arguments: argparse.Namespace, readers: list[Reader], seconds: float) -> int:
     ends = sum((reader.ends for reader in readers), Counter())
-    octets = sum(reader.octets for reader in readers)
+    data = sum(reader.data for reader in readers)
     connections = sum(reader.connections for reader in readers)
-    rate = octets / seconds / len(readers)
+    rate = data / seconds / len(readers)
     if arguments.json:
-        print(json.dumps({"seconds": seconds, "octets": octets, "connections": connections, "ends": ends}))
+        print(json.dumps({"seconds": seconds, "bytes": data, "connections": connections, "ends": ends}))
     else:
-        print(f"{len(readers)} readers, {seconds:.1f} s: {octets:,} octets, {rate:,.0f}/s each")
+        print(f"{len(readers)} readers, {seconds:.1f} s: {data:,} bytes, {rate:,.0f}/s each")
         how = ", ".join(f"{what} {count}" for what, count in ends.most_common())
         print(f"{connections} connections: {how or 'none has ended'}")
-    return 0 if octets else 1
+    return 0 if data else 1
 
 
 class Reader(threading.Thread):
@@ -85,7 +85,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.arguments = arguments
         self.over = over
-        self.octets = 0
+        self.data = 0
         self.connections = 0
         self.ends: Counter[str] = Counter()
 
@@ -133,11 +133,11 @@ class Reader(threading.Thread):
     def _step(self, stream: Stream) -> str:
         """Reads what one may in a step."""
         try:
-            octets = stream.connection.receive(max(self.arguments.rate // STEPS, 1))
+            data = stream.connection.receive(max(self.arguments.rate // STEPS, 1))
         except BlockingIOError:
             return ""
-        self.octets += len(octets)
-        return stream.on_read(octets) if octets else "cut (end of the stream)"
+        self.data += len(data)
+        return stream.on_read(data) if data else "cut (end of the stream)"
 
 
 class Stream:
@@ -151,21 +151,21 @@ class Stream:
         self._left = 0
         self._text = b""
 
-    def on_read(self, octets: bytes) -> str:
+    def on_read(self, data: bytes) -> str:
         """What ends the connection, if something does."""
         if not self.connection.web:
-            return self._on_text(octets)
+            return self._on_text(data)
         end = ""
-        while octets and not end:
-            octets = self._payload(octets) if self._left else self._header(octets)
+        while data and not end:
+            data = self._payload(data) if self._left else self._header(data)
             if self._left == 0 and self._opcode in (wire.PING, wire.CLOSE):
                 end = self._on_control()
         return end
 
-    def _header(self, octets: bytes) -> bytes:
-        """Takes a frame's header octet by octet: servers do not mask, so it has 2, 4 or 10."""
-        while octets:
-            self._head, octets = self._head + octets[:1], octets[1:]
+    def _header(self, data: bytes) -> bytes:
+        """Takes a frame's header byte by byte: servers do not mask, so it has 2, 4 or 10."""
+        while data:
+            self._head, data = self._head + data[:1], data[1:]
             size = len(self._head)
             if size < 2 or size < {126: 4, 127: 10}.get(self._head[1], 2):
                 continue
@@ -173,14 +173,14 @@ class Stream:
             self._left = self._head[1] if size == 2 else int.from_bytes(self._head[2:], "big")
             self._head = b""
             break
-        return octets
+        return data
 
-    def _payload(self, octets: bytes) -> bytes:
-        part, octets = octets[: self._left], octets[self._left :]
+    def _payload(self, data: bytes) -> bytes:
+        part, data = data[: self._left], data[self._left :]
         self._left -= len(part)
         if self._opcode in (wire.PING, wire.CLOSE):
             self._control += part
-        return octets
+        return data
 
     def _on_control(self) -> str:
         payload, opcode = self._control, self._opcode
@@ -190,9 +190,9 @@ class Stream:
         self.connection.socket.send(wire.web_frame(payload, wire.PONG))
         return ""
 
-    def _on_text(self, octets: bytes) -> str:
+    def _on_text(self, data: bytes) -> str:
         """Over TCP there is no Close that says why; an ERROR does."""
-        text = self._text + octets
+        text = self._text + data
         self._text = text[-len(REFUSED) :]
         return "cut (ERROR)" if REFUSED in text else ""
 

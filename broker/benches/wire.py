@@ -1,4 +1,4 @@
-"""As much of a STOMP client, over TCP or WebSocket, as measuring needs: frames out, octets in.
+"""As much of a STOMP client, over TCP or WebSocket, as measuring needs: frames out, bytes in.
 
 Frames of WebSocket are masked with zeros: servers take that mask off as any other, and it costs us nothing.
 """
@@ -66,15 +66,15 @@ class Wire:
             self.socket.close()
             raise
 
-    def wrap(self, octets: bytes) -> bytes:
+    def wrap(self, data: bytes) -> bytes:
         """A frame of STOMP or an EOL, as it is sent here."""
-        return web_frame(octets) if self.web else octets
+        return web_frame(data) if self.web else data
 
-    def send(self, octets: bytes) -> None:
-        self.socket.sendall(self.wrap(octets))
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(self.wrap(data))
 
     def receive(self, most: int) -> bytes:
-        """The next octets as they are; none if the server has closed."""
+        """The next bytes as they are; none if the server has closed."""
         early, self.early = self.early[:most], self.early[most:]
         return early or self.socket.recv(most)
 
@@ -91,10 +91,10 @@ class Wire:
         )
         answer = b""
         while b"\r\n\r\n" not in answer:
-            octets = self.socket.recv(4096)
-            if not octets:
+            data = self.socket.recv(4096)
+            if not data:
                 raise Refused("the server closed during the handshake")
-            answer += octets
+            answer += data
         head, _, early = answer.partition(b"\r\n\r\n")
         status = head.split(b"\r\n")[0].decode(errors="replace")
         if " 101" not in status:

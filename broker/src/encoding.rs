@@ -30,7 +30,7 @@ pub struct Kind {
 /// frames end, so that a policy can treat each message by itself.
 #[derive(Debug)]
 pub struct Piece {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     ends: Vec<u32>,
     destination: Destination,
     /// Whether it is counted in [`WAITING`].
@@ -77,7 +77,7 @@ pub struct Scratch {
 /// All between the subscription's id and the body, for one version; empty if nobody asked.
 #[derive(Debug, Default)]
 struct Text {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
@@ -110,20 +110,20 @@ impl<'a> Run<'a> {
         }
         let bodies: usize = messages.iter().map(|message| message.body.len()).sum();
         let around = messages.len() * (MAX_HEADER + head.len() + 1);
-        let mut octets = Vec::with_capacity(text.octets.len() + bodies + around);
+        let mut bytes = Vec::with_capacity(text.bytes.len() + bodies + around);
         let mut ends = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let text = text.get(index);
             let utf8 = utf8.get(index).is_none_or(|utf8| *utf8);
             let length = head.len() + text.len() + message.body.len() + 1;
-            kind.framing.open(&mut octets, length, utf8);
+            kind.framing.open(&mut bytes, length, utf8);
             for part in [head, text, &message.body[..], b"\0"] {
-                octets.extend_from_slice(part);
+                bytes.extend_from_slice(part);
             }
-            ends.push(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
         Piece {
-            octets,
+            bytes,
             ends,
             destination: messages[0].destination.clone(),
             waits: AtomicBool::new(false),
@@ -146,11 +146,11 @@ impl Piece {
             write_header(&mut head, version, "subscription", id);
         }
         let around = head.len() + MAX_HEADER + AROUND;
-        let octets = entries
+        let bytes = entries
             .iter()
-            .map(|entry| entry.message.octets() + around)
+            .map(|entry| entry.message.bytes() + around)
             .sum();
-        let mut octets = Vec::with_capacity(octets);
+        let mut bytes = Vec::with_capacity(bytes);
         let mut ends = Vec::with_capacity(entries.len());
         let mut text = Vec::new();
         for (entry, number) in entries.iter().zip(names.first..) {
@@ -160,14 +160,14 @@ impl Piece {
             let body = &entry.message.body;
             let utf8 = kind.framing != Framing::Text || is_utf8(body);
             let length = head.len() + text.len() + body.len() + 1;
-            kind.framing.open(&mut octets, length, utf8);
+            kind.framing.open(&mut bytes, length, utf8);
             for part in [&head, &text, &body[..], b"\0"] {
-                octets.extend_from_slice(part);
+                bytes.extend_from_slice(part);
             }
-            ends.push(u32::try_from(octets.len()).unwrap_or(u32::MAX));
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
         Some(Self {
-            octets,
+            bytes,
             ends,
             destination,
             waits: AtomicBool::new(false),
@@ -186,7 +186,7 @@ impl Drop for Piece {
 impl Scratch {
     fn clear(&mut self) {
         for text in &mut self.texts {
-            text.octets.clear();
+            text.bytes.clear();
             text.ends.clear();
         }
         self.utf8.clear();
@@ -222,18 +222,18 @@ impl Text {
     }
 
     fn add(&mut self, message: &Message, prefix: &str, number: u64, version: Version) {
-        let out = &mut self.octets;
+        let out = &mut self.bytes;
         let mut digits = itoa::Buffer::new();
         for part in ["message-id:", prefix, "-", digits.format(number), "\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         write_rest(out, message, version);
-        self.ends.push(self.octets.len());
+        self.ends.push(self.bytes.len());
     }
 
     fn get(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.octets[start..self.ends[index]]
+        &self.bytes[start..self.ends[index]]
     }
 }
 
@@ -249,8 +249,8 @@ impl Piece {
     }
 
     /// All of it, as it goes over the wire.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// It waits for a client, and is counted by [`waiting_bytes`] from now on until nobody has it.
@@ -261,7 +261,7 @@ impl Piece {
     }
 
     fn memory(&self) -> usize {
-        self.octets.capacity() + self.ends.capacity() * size_of::<u32>() + PIECE
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>() + PIECE
     }
 
     /// Where the messages were sent.
@@ -269,7 +269,7 @@ impl Piece {
         &self.destination
     }
 
-    /// Where in [`Piece::octets`] the message of this index begins, or, behind the last one, ends.
+    /// Where in [`Piece::bytes`] the message of this index begins, or, behind the last one, ends.
     pub fn start(&self, index: usize) -> usize {
         if index == 0 {
             0
@@ -278,14 +278,14 @@ impl Piece {
         }
     }
 
-    /// The octets of a range of its messages.
+    /// The bytes of a range of its messages.
     pub fn size(&self, range: &Range<usize>) -> usize {
         self.start(range.end) - self.start(range.start)
     }
 
-    /// How many messages lie wholly within the first `octets`.
-    pub fn whole(&self, octets: usize) -> usize {
-        self.ends.partition_point(|&end| end as usize <= octets)
+    /// How many messages lie wholly within the first `bytes`.
+    pub fn whole(&self, bytes: usize) -> usize {
+        self.ends.partition_point(|&end| end as usize <= bytes)
     }
 }
 
@@ -351,7 +351,7 @@ mod tests {
         let piece = run.piece(kind, id);
         assert_eq!(piece.len(), bodies.len());
         (0..piece.len())
-            .map(|index| piece.octets()[piece.start(index)..piece.start(index + 1)].to_vec())
+            .map(|index| piece.bytes()[piece.start(index)..piece.start(index + 1)].to_vec())
             .collect()
     }
 

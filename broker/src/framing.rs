@@ -1,4 +1,4 @@
-//! How one STOMP frame becomes octets on the wire.
+//! How one STOMP frame becomes bytes on the wire.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ pub enum Framing {
     Binary,
 }
 
-/// The most octets that [`Framing::open`] writes.
+/// The most bytes that [`Framing::open`] writes.
 pub const MAX_HEADER: usize = 10;
 
 impl Framing {
@@ -24,12 +24,12 @@ impl Framing {
         !matches!(self, Self::Tcp)
     }
 
-    /// Writes what stands before a frame of `octets`; `utf8` says whether they are valid UTF-8.
-    pub fn open(self, out: &mut Vec<u8>, octets: usize, utf8: bool) {
+    /// Writes what stands before a frame of `bytes`; `utf8` says whether they are valid UTF-8.
+    pub fn open(self, out: &mut Vec<u8>, bytes: usize, utf8: bool) {
         match self {
             Self::Tcp => {}
-            Self::Text if utf8 => header(out, TEXT, octets),
-            Self::Text | Self::Binary => header(out, BINARY, octets),
+            Self::Text if utf8 => header(out, TEXT, bytes),
+            Self::Text | Self::Binary => header(out, BINARY, bytes),
         }
     }
 
@@ -45,7 +45,7 @@ impl Framing {
         out.into()
     }
 
-    /// A heart-beat: one EOL, over WebSocket as a message of one octet, which a page can see.
+    /// A heart-beat: one EOL, over WebSocket as a message of one byte, which a page can see.
     pub const fn beat(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Tcp => b"\n",
@@ -87,7 +87,7 @@ fn cut(reason: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// Writes a control frame of WebSocket with this payload, which has at most 125 octets.
+/// Writes a control frame of WebSocket with this payload, which has at most 125 bytes.
 pub fn control(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     header(out, opcode, payload.len());
     out.extend_from_slice(payload);
@@ -98,16 +98,16 @@ pub fn control(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     clippy::cast_possible_truncation,
     reason = "each arm has checked the range"
 )]
-fn header(out: &mut Vec<u8>, opcode: u8, octets: usize) {
-    match octets {
-        0..=125 => out.extend_from_slice(&[FINAL | opcode, octets as u8]),
+fn header(out: &mut Vec<u8>, opcode: u8, bytes: usize) {
+    match bytes {
+        0..=125 => out.extend_from_slice(&[FINAL | opcode, bytes as u8]),
         126..=0xffff => {
             out.extend_from_slice(&[FINAL | opcode, 126]);
-            out.extend_from_slice(&(octets as u16).to_be_bytes());
+            out.extend_from_slice(&(bytes as u16).to_be_bytes());
         }
         _ => {
             out.extend_from_slice(&[FINAL | opcode, 127]);
-            out.extend_from_slice(&(octets as u64).to_be_bytes());
+            out.extend_from_slice(&(bytes as u64).to_be_bytes());
         }
     }
 }
@@ -125,14 +125,14 @@ const MAX_REASON: usize = 123;
 mod tests {
     use super::*;
 
-    fn opened(framing: Framing, octets: usize, utf8: bool) -> Vec<u8> {
+    fn opened(framing: Framing, bytes: usize, utf8: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        framing.open(&mut out, octets, utf8);
+        framing.open(&mut out, bytes, utf8);
         out
     }
 
     #[test]
-    fn the_length_takes_as_few_octets_as_it_can() {
+    fn the_length_takes_as_few_bytes_as_it_can() {
         assert_eq!(opened(Framing::Text, 125, true), [0x81, 125]);
         assert_eq!(opened(Framing::Text, 126, true), [0x81, 126, 0, 126]);
         assert_eq!(opened(Framing::Text, 65_535, true), [0x81, 126, 255, 255]);

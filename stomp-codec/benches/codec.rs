@@ -51,12 +51,12 @@ fn bench(
     criterion: &mut Criterion,
     group: &str,
     name: &str,
-    octets: usize,
+    bytes: usize,
     run: impl FnMut(&mut Bencher<'_>),
 ) {
     let mut group = criterion.benchmark_group(group);
     group
-        .throughput(Throughput::Bytes(octets as u64))
+        .throughput(Throughput::Bytes(bytes as u64))
         .bench_function(name, run);
 }
 
@@ -110,7 +110,7 @@ fn frames_in(decoder: &mut Decoder) -> usize {
         .count()
 }
 
-/// 4 headers (with `content-length`) and 128 octets.
+/// 4 headers (with `content-length`) and 128 bytes.
 fn small() -> Frame {
     Frame::new(Command::Send)
         .with_header("destination", "/topic/prices.eu")

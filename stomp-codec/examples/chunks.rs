@@ -1,4 +1,4 @@
-//! Reads a stream in pieces of seven octets, as a server would read a socket, and answers what it
+//! Reads a stream in pieces of seven bytes, as a server would read a socket, and answers what it
 //! cannot read with an ERROR frame.
 #![expect(clippy::print_stdout, reason = "printing is what it does")]
 

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if decoder.buffered() > 0 {
-        println!("({} octets of an unfinished frame)", decoder.buffered());
+        println!("({} bytes of an unfinished frame)", decoder.buffered());
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ fn print(frame: &Frame) {
     }
     if !frame.body.is_empty() {
         println!(
-            "  {} octets: {}",
+            "  {} bytes: {}",
             frame.body.len(),
             frame.body.escape_ascii()
         );

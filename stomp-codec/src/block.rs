@@ -41,7 +41,7 @@ pub(crate) fn content_length(headers: &Headers) -> Result<Option<u64>, DecodeErr
     let Some(value) = headers.get("content-length") else {
         return Ok(None);
     };
-    if value.is_empty() || !value.bytes().all(|octet| octet.is_ascii_digit()) {
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         let value = value
             .chars()
             .take(EXCERPT)
@@ -57,7 +57,7 @@ pub(crate) fn content_length(headers: &Headers) -> Result<Option<u64>, DecodeErr
 
 /// The `receipt` header among the lines of a block that may be unfinished or faulty.
 pub(crate) fn receipt(block: &[u8], version: Option<Version>) -> Option<String> {
-    let lines = block.split_inclusive(|octet| *octet == b'\n');
+    let lines = block.split_inclusive(|byte| *byte == b'\n');
     let complete = lines.filter_map(|line| line.strip_suffix(b"\n"));
     let texts = complete.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let value = texts

@@ -28,14 +28,14 @@ use crate::{
 pub enum Item {
     /// A whole frame.
     Frame(Frame),
-    /// A row of octets between frames with at least one LF among them (STOMP 1.2, "Heart-beating").
+    /// A row of bytes between frames with at least one LF among them (STOMP 1.2, "Heart-beating").
     ///
     /// One item for a row, however long, as far as it lies in what has been pushed. The LF that
     /// some peers send behind each frame is such a row.
     HeartBeat,
 }
 
-/// Takes octets in chunks of any size and gives frames.
+/// Takes bytes in chunks of any size and gives frames.
 ///
 /// [`push`](Self::push) what has arrived, then call [`decode`](Self::decode) until it gives `None`.
 /// A decoder starts in the state of a new connection: headers of the first frame are not unescaped.
@@ -183,10 +183,10 @@ impl Decoder {
         }
     }
 
-    /// How many octets are held: pushed and not yet handed out as an item.
+    /// How many bytes are held: pushed and not yet handed out as an item.
     pub fn buffered(&self) -> usize {
         let headers = match &self.state {
-            State::Body(body) => body.headers.octets(),
+            State::Body(body) => body.headers.bytes(),
             _ => 0,
         };
         self.input.len() + headers
@@ -286,7 +286,7 @@ impl Decoder {
         }
     }
 
-    /// The first `end` octets are the header block with its blank line.
+    /// The first `end` bytes are the header block with its blank line.
     fn end_headers(&mut self, end: usize) -> Result<Step, DecodeError> {
         let State::Headers(head) = &mut self.state else {
             return Ok(Step::Next);
@@ -436,7 +436,7 @@ fn command_error(fault: Fault, window: &[u8]) -> DecodeError {
         Fault::LineTooLong => DecodeError::CommandTooLong,
         _ => {
             let line = window
-                .split(|octet| *octet == b'\n')
+                .split(|byte| *byte == b'\n')
                 .next()
                 .unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -468,7 +468,7 @@ mod tests {
         decoder
     }
 
-    /// Octets of the line or body that the next call looks at again.
+    /// Bytes of the line or body that the next call looks at again.
     fn unseen(decoder: &Decoder) -> usize {
         let known = match &decoder.state {
             State::Command { seen } | State::Body(Body { seen, .. }) => *seen,
@@ -482,8 +482,8 @@ mod tests {
     fn nothing_is_searched_twice() {
         let wire = b"\nSUBSCRIBE\r\nid:0\r\ndestination:/topic/a\n\nbody without length";
         let mut decoder = Decoder::default();
-        for octet in wire {
-            decoder.push(Bytes::copy_from_slice(&[*octet]));
+        for byte in wire {
+            decoder.push(Bytes::copy_from_slice(&[*byte]));
             while decoder.decode().expect("valid so far").is_some() {}
             assert_eq!(unseen(&decoder), 0, "{decoder:?}");
         }

@@ -1,4 +1,4 @@
-//! Frames to octets.
+//! Frames to bytes.
 
 use bytes::Bytes;
 

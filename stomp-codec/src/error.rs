@@ -2,7 +2,7 @@
 
 use crate::{Limits, Version};
 
-/// Why a stream of octets is not STOMP, or is more of it than the [`Limits`] allow.
+/// Why a stream of bytes is not STOMP, or is more of it than the [`Limits`] allow.
 ///
 /// The text (`Display`) is meant for the developer of the peer: it may be sent in the `message`
 /// header or the body of an ERROR frame. It repeats no header value except a `content-length`.
@@ -12,22 +12,22 @@ use crate::{Limits, Version};
 /// Lines are counted from the command line, which is line 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// More than [`Limits::body`] octets have come and no NUL among them.
-    #[error("a body of more than {limit} octets, and no NUL that ends it")]
+    /// More than [`Limits::body`] bytes have come and no NUL among them.
+    #[error("a body of more than {limit} bytes, and no NUL that ends it")]
     BodyTooLong {
         /// The limit.
         limit: usize,
     },
     /// `content-length` announces a body above [`Limits::body`]; none of it has been read.
-    #[error("content-length announces {announced} octets, at most {limit} are accepted")]
+    #[error("content-length announces {announced} bytes, at most {limit} are accepted")]
     BodyTooBig {
         /// The limit.
         limit: usize,
         /// What was announced; `u64::MAX` stands for all larger numbers.
         announced: u64,
     },
-    /// No end of line within the first [`Limits::COMMAND`] octets of a frame.
-    #[error("no command within {} octets: is this STOMP?", Limits::COMMAND)]
+    /// No end of line within the first [`Limits::COMMAND`] bytes of a frame.
+    #[error("no command within {} bytes: is this STOMP?", Limits::COMMAND)]
     CommandTooLong,
     /// A header line starts with a colon.
     #[error("line {line} of the frame: a header with an empty name")]
@@ -36,7 +36,7 @@ pub enum DecodeError {
         line: usize,
     },
     /// One header line is longer than [`Limits::header_line`].
-    #[error("a header line of more than {limit} octets")]
+    #[error("a header line of more than {limit} bytes")]
     HeaderLineTooLong {
         /// The limit.
         limit: usize,
@@ -50,7 +50,7 @@ pub enum DecodeError {
         line: usize,
     },
     /// All header lines together are longer than [`Limits::header_bytes`].
-    #[error("headers of more than {limit} octets in one frame")]
+    #[error("headers of more than {limit} bytes in one frame")]
     HeadersTooLong {
         /// The limit.
         limit: usize,
@@ -71,8 +71,8 @@ pub enum DecodeError {
     },
     /// The body does not end where `content-length` says.
     #[error(
-        "expected NUL after content-length octets ({announced}): content-length counts octets, not characters \
-         (\"\u{e9}\" is 2 octets, an emoji is 4); React Native cuts text at a NUL (set forceBinaryWSFrames); \
+        "expected NUL after content-length bytes ({announced}): content-length counts bytes, not characters \
+         (\"\u{e9}\" is 2 bytes, an emoji is 4); React Native cuts text at a NUL (set forceBinaryWSFrames); \
          splitLargeFrames of stomp.js may split an emoji"
     )]
     MissingNul {
@@ -120,7 +120,7 @@ pub enum DecodeError {
 /// The class of a [`DecodeError`], from which a close code follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DecodeErrorKind {
-    /// The octets are not STOMP (WebSocket: 1002).
+    /// The bytes are not STOMP (WebSocket: 1002).
     Syntax,
     /// A limit was passed (WebSocket: 1009).
     TooBig,

@@ -40,13 +40,13 @@ impl Escaping {
         }
     }
 
-    /// The octets of `text` on the wire.
+    /// The bytes of `text` on the wire.
     pub(crate) fn len(self, text: &str, part: Part) -> usize {
         if self.is_plain(text, part) {
             return text.len();
         }
         text.bytes()
-            .map(|octet| self.encode(octet, part).map_or(1, <[u8]>::len))
+            .map(|byte| self.encode(byte, part).map_or(1, <[u8]>::len))
             .sum()
     }
 
@@ -62,10 +62,10 @@ impl Escaping {
 
     fn write_escaped(self, out: &mut Vec<u8>, text: &str, part: Part) {
         out.reserve(self.len(text, part));
-        for octet in text.bytes() {
-            match self.encode(octet, part) {
+        for byte in text.bytes() {
+            match self.encode(byte, part) {
                 Some(escaped) => out.extend_from_slice(escaped),
-                None => out.push(octet),
+                None => out.push(byte),
             }
         }
     }
@@ -79,13 +79,13 @@ impl Escaping {
         }
     }
 
-    /// What stands for an octet that cannot stand for itself.
+    /// What stands for a byte that cannot stand for itself.
     ///
     /// What a version cannot express becomes a space. A CR would be legal in 1.1, but some clients
     /// end lines at it. Names without escapes get no spaces at all: a receiver that trims would
     /// read another name, and ` content-length` could move the end of the frame.
-    const fn encode(self, octet: u8, part: Part) -> Option<&'static [u8]> {
-        Some(match (self, part, octet) {
+    const fn encode(self, byte: u8, part: Part) -> Option<&'static [u8]> {
+        Some(match (self, part, byte) {
             (Self::V1_1 | Self::V1_2, _, b'\n') => b"\\n",
             (Self::V1_1 | Self::V1_2, _, b'\\') => b"\\\\",
             (Self::V1_1 | Self::V1_2, _, b':') => b"\\c",
@@ -136,12 +136,12 @@ pub(crate) struct Undefined(pub(crate) Option<char>);
 
 /// Whether nothing in a text has to be escaped in any version.
 ///
-/// Five octets are looked for, too many for one `memchr`; without an early exit the compiler
+/// Five bytes are looked for, too many for one `memchr`; without an early exit the compiler
 /// makes vector instructions of this, which beats two passes of `memchr3` on short texts.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
-    !text.iter().fold(false, |found, octet| {
-        found | matches!(octet, b'\0' | b'\n' | b'\r' | b':' | b'\\')
+    !text.iter().fold(false, |found, byte| {
+        found | matches!(byte, b'\0' | b'\n' | b'\r' | b':' | b'\\')
     })
 }
 

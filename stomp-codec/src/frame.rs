@@ -180,7 +180,7 @@ impl Frame {
         self.headers.get(name)
     }
 
-    /// The frame in octets, in one allocation of the exact size.
+    /// The frame in bytes, in one allocation of the exact size.
     ///
     /// `content-length` is computed: the one among the headers is not written. A command that has
     /// a body gets it also for an empty one; the body of another command is not written.

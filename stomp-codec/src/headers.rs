@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 /// The headers of a frame in wire order, repeats kept; of repeated ones the first counts
 /// (STOMP 1.2, "Repeated Header Entries").
 ///
-/// Decoded headers share one block of text with the octets that were read: no header is an
+/// Decoded headers share one block of text with the bytes that were read: no header is an
 /// allocation of its own. A header block holds less than 4 GiB.
 ///
 /// ```
@@ -99,8 +99,8 @@ impl Headers {
         }
     }
 
-    /// How many octets their text takes.
-    pub fn octets(&self) -> usize {
+    /// How many bytes their text takes.
+    pub fn bytes(&self) -> usize {
         self.block.as_str().len()
     }
 
@@ -161,7 +161,7 @@ impl fmt::Debug for Headers {
 /// Places of headers; eight need no allocation.
 pub(crate) type Lines = SmallVec<[Line; 8]>;
 
-/// Where a header lies in its block: name, one octet, value.
+/// Where a header lies in its block: name, one byte, value.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
     start: u32,

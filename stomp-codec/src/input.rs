@@ -1,4 +1,4 @@
-//! The octets that a decoder has not read yet: the chunk that was pushed and, if a frame began in
+//! The bytes that a decoder has not read yet: the chunk that was pushed and, if a frame began in
 //! an earlier one, a copy of that beginning.
 
 use std::{borrow::Cow, mem};
@@ -9,7 +9,7 @@ use memchr::memchr;
 /// A chunk, and what is held of earlier ones.
 ///
 /// What is being read is the [`window`](Self::window): the chunk, or what is held if that is
-/// anything. Held octets are completed from the chunk only as far as the rule that is being read
+/// anything. Held bytes are completed from the chunk only as far as the rule that is being read
 /// can reach; what lies behind is a slice of the chunk again.
 #[derive(Default)]
 pub(crate) struct Input {
@@ -20,9 +20,9 @@ pub(crate) struct Input {
 /// How far what is being read can reach.
 #[derive(Clone, Copy)]
 pub(crate) enum Reach {
-    /// This many octets from its start.
+    /// This many bytes from its start.
     Length(usize),
-    /// Through the next octet like this, at most so many octets more.
+    /// Through the next byte like this, at most so many bytes more.
     Through(u8, usize),
 }
 
@@ -46,12 +46,12 @@ impl Input {
         }
     }
 
-    /// Octets of chunk and held together.
+    /// Bytes of chunk and held together.
     pub(crate) fn len(&self) -> usize {
         self.held.len() + self.chunk.len()
     }
 
-    /// Passes over octets of the window. What is held never reaches beyond them.
+    /// Passes over bytes of the window. What is held never reaches beyond them.
     #[inline]
     pub(crate) fn consume(&mut self, length: usize) {
         if self.held.is_empty() {
@@ -62,7 +62,7 @@ impl Input {
         }
     }
 
-    /// The first octets of the window, and whether they are a slice of the chunk.
+    /// The first bytes of the window, and whether they are a slice of the chunk.
     pub(crate) fn share(&self, length: usize) -> (Bytes, bool) {
         if self.held.is_empty() {
             (self.chunk.slice(..length), true)
@@ -71,7 +71,7 @@ impl Input {
         }
     }
 
-    /// Takes the first octets of the window and passes over the one behind them, their end.
+    /// Takes the first bytes of the window and passes over the one behind them, their end.
     #[inline]
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
         if self.held.is_empty() {
@@ -84,7 +84,7 @@ impl Input {
         Bytes::from(taken)
     }
 
-    /// Moves octets from the chunk to what is held. False if nothing is held or nothing is left.
+    /// Moves bytes from the chunk to what is held. False if nothing is held or nothing is left.
     pub(crate) fn extend_held(&mut self, reach: Reach) -> bool {
         if self.held.is_empty() || self.chunk.is_empty() {
             return false;
@@ -120,7 +120,7 @@ impl Input {
         self.held.capacity() == 0 && self.chunk.is_empty()
     }
 
-    /// What is held and at most `limit` octets of the chunk behind it.
+    /// What is held and at most `limit` bytes of the chunk behind it.
     pub(crate) fn peek(&self, limit: usize) -> Cow<'_, [u8]> {
         let ahead = &self.chunk[..self.chunk.len().min(limit)];
         if self.held.is_empty() {
@@ -130,7 +130,7 @@ impl Input {
         }
     }
 
-    /// Makes room for `length` octets, exactly if at least half of them are here; before that the
+    /// Makes room for `length` bytes, exactly if at least half of them are here; before that the
     /// vector grows with what arrives, as an announced length is only a claim. Gives how many of
     /// the missing ones the chunk has.
     fn reserve(&mut self, length: usize) -> usize {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn held_octets_take_no_more_of_the_chunk_than_they_reach() {
+    fn held_bytes_take_no_more_of_the_chunk_than_they_reach() {
         let mut input = holding(b"ab", b"c\nd\n");
         assert!(input.extend_held(Reach::Through(b'\n', 9)));
         assert_eq!(input.window(), b"abc\n");
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn held_octets_do_not_pass_their_limit() {
+    fn held_bytes_do_not_pass_their_limit() {
         let mut input = holding(b"ab", b"cdefgh\n");
         assert!(input.extend_held(Reach::Through(b'\n', 3)));
         assert_eq!(input.window(), b"abcde");

@@ -1,7 +1,7 @@
 //! A sans-I/O codec for [STOMP] 1.0, 1.1 and 1.2, for servers and for clients.
 //!
-//! Octets go into a [`Decoder`] in chunks of any size, frames come out as slices of the chunks.
-//! A [`Frame`] or a [`FrameWriter`] makes octets of them again. The crate does no I/O, reads no
+//! Bytes go into a [`Decoder`] in chunks of any size, frames come out as slices of the chunks.
+//! A [`Frame`] or a [`FrameWriter`] makes bytes of them again. The crate does no I/O, reads no
 //! clock and starts nothing; what to do about a frame is not its business.
 //!
 //! ```
@@ -71,7 +71,7 @@
 //! |---|---|---|
 //! | a command in small letters, or with spaces | all: commands and names are case-sensitive, `Content-Length` is a header like others | [`UnknownCommand`](DecodeError::UnknownCommand) |
 //! | `content-length` that is not of digits only | all (in 1.0 after trimming) | [`InvalidContentLength`](DecodeError::InvalidContentLength) |
-//! | `content-length` that is too small or too large | all | [`MissingNul`](DecodeError::MissingNul): characters counted instead of octets, a body cut at a NUL, a split emoji; too small by chance before a NUL: [`UnknownCommand`](DecodeError::UnknownCommand) |
+//! | `content-length` that is too small or too large | all | [`MissingNul`](DecodeError::MissingNul): characters counted instead of bytes, a body cut at a NUL, a split emoji; too small by chance before a NUL: [`UnknownCommand`](DecodeError::UnknownCommand) |
 //! | a body with a NUL and no `content-length` | all | the NUL ends the frame; mostly [`UnknownCommand`](DecodeError::UnknownCommand) for the rest |
 //! | no NUL at the end | all | none: the frame is unfinished until a limit is passed |
 //! | a NUL before the blank line | all | [`NulInHeaders`](DecodeError::NulInHeaders) |
@@ -82,9 +82,9 @@
 //!
 //! # Limits and memory
 //!
-//! [`Limits`] are checked while octets arrive. After [`Decoder::decode`] has given `None`, the
+//! [`Limits`] are checked while bytes arrive. After [`Decoder::decode`] has given `None`, the
 //! decoder holds at most one unfinished frame within them, in memory of its own, and no reference
-//! to a pushed chunk; between frames it holds no heap. The work for an octet is constant, however
+//! to a pushed chunk; between frames it holds no heap. The work for a byte is constant, however
 //! small the chunks are: nothing that has been searched is searched again when more arrives.
 //!
 //! A frame keeps the chunk alive from which it was sliced: copy what is stored for long.

@@ -2,23 +2,23 @@
 
 /// What a [`Decoder`](crate::Decoder) accepts at most (STOMP 1.2, "Size Limits").
 ///
-/// Every limit is checked while the octets arrive, so a peer that never ends a line costs no
-/// more memory than one that does. A limit is inclusive: a body of exactly `body` octets passes.
+/// Every limit is checked while the bytes arrive, so a peer that never ends a line costs no
+/// more memory than one that does. A limit is inclusive: a body of exactly `body` bytes passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of one header line without its LF. Default 16 KiB.
+    /// Bytes of one header line without its LF. Default 16 KiB.
     pub header_line: usize,
     /// Header lines of one frame, repeats included. Default 256.
     pub headers: usize,
-    /// Octets of all header lines of a frame and the blank line, with their ends of line.
+    /// Bytes of all header lines of a frame and the blank line, with their ends of line.
     /// Default 64 KiB; more than 2 GiB counts as 2 GiB.
     pub header_bytes: usize,
-    /// Octets of a body. Default 4 MiB; cannot be more than half of what memory can address.
+    /// Bytes of a body. Default 4 MiB; cannot be more than half of what memory can address.
     pub body: usize,
 }
 
 impl Limits {
-    /// Octets of a command line without its LF. No command is longer than 11 octets; what is
+    /// Bytes of a command line without its LF. No command is longer than 11 bytes; what is
     /// longer than this is another protocol.
     pub const COMMAND: usize = 32;
 

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! frame-stream = 1*frame
-//! frame        = command EOL *( header EOL ) EOL *OCTET NULL *( EOL )
+//! frame        = command EOL *( header EOL ) EOL *BYTE NULL *( EOL )
 //! header       = header-name ":" header-value
 //! EOL          = [CR] LF
 //! ```
 //!
 //! Rules that may meet the end of what has arrived are streaming: they answer
-//! [`nom::Err::Incomplete`] and, at the next call, are told how many octets they have already
+//! [`nom::Err::Incomplete`] and, at the next call, are told how many bytes they have already
 //! `seen`, so that nothing is searched twice. `memchr` finds the ends. The rules know nothing of
 //! versions; what is optional in one of them is accepted here and judged in `decoder`.
 
@@ -41,7 +41,7 @@ pub(crate) enum Fault {
     NoColon,
     /// Nothing stands before the colon.
     NoName,
-    /// The octet behind a counted body is no NUL.
+    /// The byte behind a counted body is no NUL.
     NoNul,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum HeaderLine<'a> {
 
 /// What may stand between frames: EOLs, which are heart-beats, and stray NULs.
 pub(crate) fn between_frames(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_while(|octet| matches!(octet, b'\n' | b'\r' | b'\0')).parse(input)
+    take_while(|byte| matches!(byte, b'\n' | b'\r' | b'\0')).parse(input)
 }
 
 /// `command EOL`
@@ -94,7 +94,7 @@ fn header_name(line: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// A line without its EOL, which comes within `limit` octets.
+/// A line without its EOL, which comes within `limit` bytes.
 #[inline]
 fn line(input: &[u8], seen: usize, limit: usize) -> Parsed<'_, &[u8]> {
     terminated(|input| line_text(input, seen, limit), eol).parse(input)
@@ -125,7 +125,7 @@ fn eol(input: &[u8]) -> Parsed<'_, ()> {
     pair(opt(tag("\r")), tag("\n")).map(|_| ()).parse(input)
 }
 
-/// `*OCTET NULL` of a known length; gives the length.
+/// `*BYTE NULL` of a known length; gives the length.
 pub(crate) fn counted_body(input: &[u8], length: usize) -> Parsed<'_, usize> {
     match input.get(length) {
         Some(0) => Ok((&input[length + 1..], length)),
@@ -134,7 +134,7 @@ pub(crate) fn counted_body(input: &[u8], length: usize) -> Parsed<'_, usize> {
     }
 }
 
-/// `*OCTET NULL` that ends at the first NUL; gives its length, at most `limit`.
+/// `*BYTE NULL` that ends at the first NUL; gives its length, at most `limit`.
 pub(crate) fn body_until_nul(input: &[u8], seen: usize, limit: usize) -> Parsed<'_, usize> {
     let within = &input[..input.len().min(limit.saturating_add(1))];
     match memchr(0, &within[seen.min(within.len())..]).map(|at| at + seen) {

@@ -1,4 +1,4 @@
-//! However the octets are cut, the items are the same.
+//! However the bytes are cut, the items are the same.
 
 use bytes::Bytes;
 use transcript::{Outcome, Transcript};
@@ -6,7 +6,7 @@ use transcript::{Outcome, Transcript};
 mod transcript;
 
 #[test]
-fn a_cut_at_every_octet_changes_nothing() {
+fn a_cut_at_every_byte_changes_nothing() {
     check(|transcript, whole| {
         for at in 0..=transcript.wire.len() {
             let chunks = [transcript.wire.slice(..at), transcript.wire.slice(at..)];
@@ -21,10 +21,10 @@ fn a_cut_at_every_octet_changes_nothing() {
 }
 
 #[test]
-fn octet_by_octet_changes_nothing() {
+fn byte_by_byte_changes_nothing() {
     check(|transcript, whole| {
-        let octets = (0..transcript.wire.len()).map(|at| transcript.wire.slice(at..=at));
-        assert_eq!(&transcript.decode(octets), whole, "{}", transcript.name);
+        let bytes = (0..transcript.wire.len()).map(|at| transcript.wire.slice(at..=at));
+        assert_eq!(&transcript.decode(bytes), whole, "{}", transcript.name);
     });
 }
 

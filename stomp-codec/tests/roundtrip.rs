@@ -20,10 +20,10 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_read_alike_however_they_are_cut(
+    fn any_bytes_are_read_alike_however_they_are_cut(
         mode in 0_u8..8,
         sizes in vec(any::<u8>(), 0..4),
-        wire in vec(octet(), 0..300),
+        wire in vec(byte(), 0..300),
     ) {
         let length = u8::try_from(sizes.len()).expect("at most 3");
         targets::decode(&[&[mode, length][..], &sizes, &wire].concat());
@@ -118,7 +118,7 @@ fn an_announced_body_is_not_reserved_before_it_comes() {
     let mut decoder = decoder();
     decoder.push(Bytes::from_static(b"SEND\ncontent-length:4000000\n\nfour"));
     assert_eq!(decoder.decode(), Ok(None));
-    assert!(decoder.buffered() < 64, "{} octets", decoder.buffered());
+    assert!(decoder.buffered() < 64, "{} bytes", decoder.buffered());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn text() -> impl Strategy<Value = String> {
     vec(character, 0..12).prop_map(String::from_iter)
 }
 
-/// Octets of which frames are made more often than by chance.
-fn octet() -> impl Strategy<Value = u8> {
+/// Bytes of which frames are made more often than by chance.
+fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![select(&b"\0\n\n\r:\\cACKSEND"[..]), any::<u8>()]
 }

@@ -208,7 +208,7 @@ async fn a_nack_returns_a_message_to_its_place() {
         let id = header(frame, "ack").unwrap();
         wire(&format!("NACK\nid:{id}\nrequeue:true"))
     });
-    client.send_octets(&nacks.concat()).await;
+    client.send_bytes(&nacks.concat()).await;
     client.expect_messages(&["2 again", "3 again"]).await;
     client.settle("ACK", &frames[0], "").await;
     client.expect_messages(&["4"]).await;
@@ -660,7 +660,7 @@ async fn rule_35_a_batch_that_a_private_queue_passes_on_at_once_is_not_too_long(
     let sends = ["1", "2", "3", "4", "5"];
     let batch = sends.map(|body| wire(&format!("SEND\ndestination:/topic/a\n\n{body}")));
     // Frame by frame nothing ever waits, as the client has credit for all of them.
-    publisher.send_octets(&batch.concat()).await;
+    publisher.send_bytes(&batch.concat()).await;
     client.expect_messages(&sends).await;
 }
 
@@ -676,7 +676,7 @@ async fn rule_35_an_ack_makes_room_for_a_send_of_the_same_batch() {
         wire(&format!("ACK\nid:{id}")),
         wire("SEND\ndestination:/queue/a\nreceipt:r\n\n3"),
     ];
-    client.send_octets(&batch.concat()).await;
+    client.send_bytes(&batch.concat()).await;
     let mut seen = [client.frame().await, client.frame().await];
     seen.sort();
     assert!(seen[0].ends_with("\n\n2"), "{seen:?}");

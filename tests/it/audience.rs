@@ -25,7 +25,7 @@ const IDS: u32 = 16;
 fn subscriber(number: u32) -> Arc<Subscriber> {
     let policy = Policy {
         bounds: Bounds {
-            octets: 1,
+            bytes: 1,
             messages: 1,
             piece: 0,
         },
@@ -46,7 +46,7 @@ fn subscriber(number: u32) -> Arc<Subscriber> {
             mode: AckMode::Auto,
             prefetch: Prefetch {
                 messages: 1,
-                octets: None,
+                bytes: None,
             },
             no_local: false,
         },

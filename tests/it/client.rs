@@ -37,11 +37,11 @@ async fn listen() -> (TcpListener, String) {
 
 /// Reads up to the next NUL.
 async fn frame(stream: &mut TcpStream) -> String {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         match timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap() {
-            0 => return String::from_utf8(octets).unwrap(),
-            octet => octets.push(octet),
+            0 => return String::from_utf8(bytes).unwrap(),
+            byte => bytes.push(byte),
         }
     }
 }
@@ -62,7 +62,7 @@ async fn pair(
     tokio::join!(connect(&url, options), serve)
 }
 
-/// A server of WebSocket that opens one with these further header lines, then sends octets.
+/// A server of WebSocket that opens one with these further header lines, then sends bytes.
 async fn websocket(lines: &'static str, then: &'static [u8]) -> String {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
@@ -182,11 +182,11 @@ async fn heart_beats_are_sent_while_waiting_and_while_busy() {
     let mut client = client.unwrap();
     tokio::select! {
         frame = client.next() => panic!("nothing was sent: {frame:?}"),
-        octet = server.read_u8() => assert_eq!(octet.unwrap(), b'\n'),
+        byte = server.read_u8() => assert_eq!(byte.unwrap(), b'\n'),
     }
     let beat = timeout(PATIENCE, server.read_u8());
-    let octet = client.meanwhile(beat).await.unwrap();
-    assert_eq!(octet.unwrap(), b'\n');
+    let byte = client.meanwhile(beat).await.unwrap();
+    assert_eq!(byte.unwrap(), b'\n');
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_close_is_told_with_code_and_reason() {
 
 #[tokio::test]
 async fn what_a_server_announces_gets_no_room_before_it_comes() {
-    // A message of 2^63 - 1 octets, of which none comes.
+    // A message of 2^63 - 1 bytes, of which none comes.
     let then = b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff";
     let url = websocket("Sec-WebSocket-Protocol: v12.stomp\r\n", then).await;
     let client = connect(&url, |_| ()).await;

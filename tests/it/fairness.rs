@@ -107,7 +107,7 @@ async fn very_many_frames_in_one_message_do_not_cut_a_subscriber_that_reads() {
         let mut publisher = Peer::websocket(address, Some("v12.stomp")).await;
         publisher.connect("1.2").await;
         let frames = wire("SEND\ndestination:/topic/many\n\n").repeat(100_000);
-        publisher.send_octets(&frames).await;
+        publisher.send_bytes(&frames).await;
         publisher.sync().await;
     });
     for _ in 0..100_000 {

@@ -149,7 +149,7 @@ async fn another_version_of_websocket_is_told_ours() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_sixteen_octets_in_base64_is_refused() {
+async fn a_key_that_is_not_sixteen_bytes_in_base64_is_refused() {
     let broker = TestBroker::start().await;
     for key in [
         None,
@@ -248,11 +248,11 @@ async fn frames_may_follow_the_request_in_the_same_segment() {
 }
 
 #[tokio::test]
-async fn a_request_may_arrive_octet_by_octet() {
+async fn a_request_may_arrive_byte_by_byte() {
     let broker = TestBroker::start().await;
     let mut peer = Peer::opened(TcpStream::connect(broker.websocket()).await.unwrap());
-    for octet in upgrade("/ws", &["Sec-WebSocket-Protocol: v12.stomp"]).bytes() {
-        peer.raw(&[octet]).await;
+    for byte in upgrade("/ws", &["Sec-WebSocket-Protocol: v12.stomp"]).bytes() {
+        peer.raw(&[byte]).await;
     }
     assert_eq!(answer(&mut peer.stream).await.status, 101);
     peer.connect("1.2").await;

@@ -64,7 +64,7 @@ fn hub() -> Hub {
     let queues = queues::Settings {
         bounds: queue::Bounds {
             messages: 1000,
-            octets: 1 << 20,
+            bytes: 1 << 20,
         },
         queues: usize::MAX,
         named: None,
@@ -78,7 +78,7 @@ fn hub() -> Hub {
 
 fn policy() -> Policy {
     let bounds = Bounds {
-        octets: 1 << 20,
+        bytes: 1 << 20,
         messages: 1 << 16,
         piece: 0,
     };
@@ -152,7 +152,7 @@ impl Client {
                 mode: AckMode::Auto,
                 prefetch: Prefetch {
                     messages: 1000,
-                    octets: None,
+                    bytes: None,
                 },
                 no_local,
             },

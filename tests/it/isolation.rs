@@ -39,7 +39,7 @@ const KIND: Kind = Kind {
 fn policy() -> Policy {
     Policy {
         bounds: Bounds {
-            octets: 1 << 20,
+            bytes: 1 << 20,
             messages: 1 << 16,
             piece: PIECE,
         },
@@ -56,7 +56,7 @@ fn hub(pattern_shapes: usize) -> Hub {
     let queues = queues::Settings {
         bounds: queue::Bounds {
             messages: 1000,
-            octets: 1 << 20,
+            bytes: 1 << 20,
         },
         queues: 1000,
         named: None,
@@ -99,7 +99,7 @@ fn subscribe(
             mode: AckMode::Auto,
             prefetch: Prefetch {
                 messages: 1000,
-                octets: None,
+                bytes: None,
             },
             no_local: false,
         },
@@ -189,7 +189,7 @@ fn a_piece_counts_with_what_it_takes_beside_its_messages() {
     while !outbox.has_signals() {
         taken += outbox.push(&piece, 1, &never, Write::Now, now).accepted;
     }
-    let size = piece.octets().len() + PIECE;
+    let size = piece.bytes().len() + PIECE;
     assert!((1_usize << 20).abs_diff(taken * size) < 2 * size, "{taken}");
 }
 
@@ -216,7 +216,7 @@ fn pressed(wire: &Arc<MemoryWire>) -> (Outbox, Instant) {
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(wire), policy(), now);
     let (piece, never) = (piece(10_000), AtomicBool::new(false));
     while !outbox.push(&piece, 1, &never, Write::Now, now).pressed {}
-    assert!((1_usize << 19).abs_diff(outbox.load().octets) < 20_000);
+    assert!((1_usize << 19).abs_diff(outbox.load().bytes) < 20_000);
     (outbox, now)
 }
 

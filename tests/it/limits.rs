@@ -23,7 +23,7 @@ async fn too_many_headers_are_refused_repeats_included() {
 async fn a_header_line_is_refused_before_it_ends() {
     let broker = TestBroker::with(small).await;
     let frame = format!("SEND\nreceipt:r\na:{}", "x".repeat(39));
-    let text = "a header line of more than 40 octets";
+    let text = "a header line of more than 40 bytes";
     refused(&broker, &frame, text, 1009, true).await;
     assert_eq!(broker.refusals("header_line_too_long").await, 2);
 }
@@ -33,7 +33,7 @@ async fn header_lines_are_refused_when_they_are_too_long_together() {
     let broker = TestBroker::with(small).await;
     let line = format!("a:{}\n", "x".repeat(30));
     let frame = format!("SEND\nreceipt:r\n{line}{line}{line}");
-    let text = "headers of more than 100 octets in one frame";
+    let text = "headers of more than 100 bytes in one frame";
     refused(&broker, &frame, text, 1009, true).await;
     assert_eq!(broker.refusals("headers_too_long").await, 2);
 }
@@ -41,7 +41,7 @@ async fn header_lines_are_refused_when_they_are_too_long_together() {
 #[tokio::test]
 async fn what_does_not_begin_with_a_command_is_refused_before_the_line_ends() {
     let broker = TestBroker::with(small).await;
-    let text = "no command within 32 octets";
+    let text = "no command within 32 bytes";
     refused(&broker, &"x".repeat(33), text, 1002, false).await;
     assert_eq!(broker.refusals("command_too_long").await, 2);
 }
@@ -57,17 +57,17 @@ async fn a_body_is_refused_when_it_is_announced() {
         // Nothing of the body is sent.
         let frame =
             format!("SEND\ndestination:/topic/a\nreceipt:r\ncontent-length:{announced}\n\n");
-        let text = format!("content-length announces {shown}*octets, at most 10 are accepted");
+        let text = format!("content-length announces {shown}*bytes, at most 10 are accepted");
         refused(&broker, &frame, &text, 1009, true).await;
     }
     assert_eq!(broker.refusals("body_too_big").await, 6);
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_refused_at_the_first_octet_too_many() {
+async fn a_body_without_a_length_is_refused_at_the_first_byte_too_many() {
     let broker = TestBroker::with(small).await;
     let frame = "SEND\ndestination:/topic/a\nreceipt:r\n\n12345678901";
-    let text = "a body of more than 10 octets, and no NUL that ends it";
+    let text = "a body of more than 10 bytes, and no NUL that ends it";
     refused(&broker, frame, text, 1009, true).await;
     assert_eq!(broker.refusals("body_too_long").await, 2);
 }
@@ -93,9 +93,9 @@ async fn rule_36_before_connect_a_body_has_at_most_64_kib() {
     let broker = TestBroker::start().await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
-            .send_octets(b"CONNECT\naccept-version:1.2\ncontent-length:65537\n\n")
+            .send_bytes(b"CONNECT\naccept-version:1.2\ncontent-length:65537\n\n")
             .await;
-        let text = "content-length announces 65537 octets, at most 65536 are accepted";
+        let text = "content-length announces 65537 bytes, at most 65536 are accepted";
         client.expect_refusal(text, 1009).await;
     }
     for mut client in clients(&broker).await {
@@ -137,7 +137,7 @@ async fn rule_53_connect_has_to_be_complete_in_time() {
         "CONNECT\naccept-version:1.2\nhost:a\nreceipt:r\n\n",
     ] {
         for mut client in [broker.ws().await, broker.tcp().await] {
-            client.send_octets(part.as_bytes()).await;
+            client.send_bytes(part.as_bytes()).await;
             let error = client.expect_refusal(NO_CONNECT, 1008).await;
             assert!(!error.contains("receipt-id"), "{error}");
         }
@@ -146,14 +146,14 @@ async fn rule_53_connect_has_to_be_complete_in_time() {
 }
 
 #[tokio::test]
-async fn rule_53_a_trickle_of_octets_buys_no_time() {
+async fn rule_53_a_trickle_of_bytes_buys_no_time() {
     let broker = TestBroker::with(quick).await;
     let (mut web, mut tcp, mut beating) =
         (broker.ws().await, broker.tcp().await, broker.ws().await);
-    for octet in &b"CONNECT\naccept-version:1.2"[..15] {
-        web.send_octets(&[*octet]).await;
-        tcp.send_octets(&[*octet]).await;
-        beating.send_octets(b"\n").await;
+    for byte in &b"CONNECT\naccept-version:1.2"[..15] {
+        web.send_bytes(&[*byte]).await;
+        tcp.send_bytes(&[*byte]).await;
+        beating.send_bytes(b"\n").await;
         sleep(Duration::from_millis(20)).await;
     }
     for mut client in [web, tcp, beating] {
@@ -173,10 +173,10 @@ async fn rule_53_who_is_connected_in_time_may_be_silent() {
 }
 
 #[tokio::test]
-async fn rule_14_a_destination_has_at_most_1024_octets() {
+async fn rule_14_a_destination_has_at_most_1024_bytes() {
     let broker = TestBroker::start().await;
-    let name = |octets: usize| format!("/topic/{}", "x".repeat(octets - "/topic/".len()));
-    let text = "destination of 1025 octets, more than 1024";
+    let name = |bytes: usize| format!("/topic/{}", "x".repeat(bytes - "/topic/".len()));
+    let text = "destination of 1025 bytes, more than 1024";
     at_the_limit_and_beyond(&broker, &name(1024), &name(1025), text).await;
 }
 
@@ -234,7 +234,7 @@ async fn at_the_limit_and_beyond(broker: &TestBroker, fine: &str, bad: &str, tex
 /// Expects that a client that sends the begin of this frame is refused over both transports.
 async fn refused(broker: &TestBroker, frame: &str, text: &str, code: u16, receipt: bool) {
     for mut client in clients(broker).await {
-        client.send_octets(frame.as_bytes()).await;
+        client.send_bytes(frame.as_bytes()).await;
         let error = client.expect_refusal(text, code).await;
         assert_eq!(error.contains("\nreceipt-id:r\n"), receipt, "{error}");
     }

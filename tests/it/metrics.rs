@@ -60,11 +60,11 @@ async fn what_waits_for_a_client_that_does_not_read_is_seen_until_it_does() {
     }
     broker.wait_for("stompd_outboxes_waiting", 1.0).await;
     let messages = broker.metric("stompd_outbox_messages").await;
-    let octets = broker.metric("stompd_outbox_bytes").await;
+    let bytes = broker.metric("stompd_outbox_bytes").await;
     assert!((1.0..=f64::from(FLOOD)).contains(&messages), "{messages}");
     assert!(
-        octets > (messages - 1.0) * f64::from(BODY),
-        "{octets} of {messages}"
+        bytes > (messages - 1.0) * f64::from(BODY),
+        "{bytes} of {messages}"
     );
     for _ in 0..FLOOD {
         slow.frame().await;

@@ -53,7 +53,7 @@ fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> A
 
 fn frames(piece: &Piece) -> Vec<Vec<u8>> {
     (0..piece.len())
-        .map(|at| piece.octets()[piece.start(at)..piece.start(at + 1)].to_vec())
+        .map(|at| piece.bytes()[piece.start(at)..piece.start(at + 1)].to_vec())
         .collect()
 }
 
@@ -102,7 +102,7 @@ enum What {
 #[derive(Debug)]
 struct Entry {
     what: What,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     written: usize,
 }
 
@@ -122,7 +122,7 @@ struct Model {
     progressed: BTreeSet<u32>,
     waiting: BTreeSet<u32>,
     signals: BTreeSet<Signal>,
-    /// Octets that the socket took because a message did not fit, or because much waited.
+    /// Bytes that the socket took because a message did not fit, or because much waited.
     drained: usize,
     now: Instant,
     last_write: Instant,
@@ -153,11 +153,11 @@ impl Model {
         }
     }
 
-    /// How many frames of a kind wait, and their octets.
+    /// How many frames of a kind wait, and their bytes.
     fn load(&self, of: impl Fn(What) -> bool) -> (usize, usize) {
         let waiting = self.line.iter().filter(|entry| of(entry.what));
-        waiting.fold((0, 0), |(frames, octets), entry| {
-            (frames + 1, octets + entry.octets.len())
+        waiting.fold((0, 0), |(frames, bytes), entry| {
+            (frames + 1, bytes + entry.bytes.len())
         })
     }
 
@@ -171,13 +171,13 @@ impl Model {
 
     fn has_room(&self) -> bool {
         let Bounds {
-            messages, octets, ..
+            messages, bytes, ..
         } = self.policy.bounds;
         let load = self.deliveries();
-        load.0 <= messages / 2 && load.1 <= octets / 2
+        load.0 <= messages / 2 && load.1 <= bytes / 2
     }
 
-    /// The deliveries of a subscription of which an octet is written.
+    /// The deliveries of a subscription of which a byte is written.
     fn begun(&self, subscription: u32) -> u64 {
         let front = self.line.front().filter(|front| front.written > 0);
         let is_its = front.is_some_and(|front| front.what == What::Delivery { subscription });
@@ -188,20 +188,20 @@ impl Model {
         self.load(|what| matches!(what, What::Reply | What::Control))
     }
 
-    /// Writes so many octets of the line.
-    fn write(&mut self, mut octets: usize) {
-        while let Some(front) = self.line.front_mut().filter(|_| octets > 0) {
-            let part = octets.min(front.octets.len() - front.written);
+    /// Writes so many bytes of the line.
+    fn write(&mut self, mut bytes: usize) {
+        while let Some(front) = self.line.front_mut().filter(|_| bytes > 0) {
+            let part = bytes.min(front.bytes.len() - front.written);
             self.stream
-                .extend_from_slice(&front.octets[front.written..front.written + part]);
+                .extend_from_slice(&front.bytes[front.written..front.written + part]);
             front.written += part;
-            octets -= part;
+            bytes -= part;
             self.budget -= part;
             self.last_write = self.now;
             if !matches!(front.what, What::Control | What::Ping) {
                 self.last_data = self.now;
             }
-            if front.written == front.octets.len() {
+            if front.written == front.bytes.len() {
                 if let What::Delivery { subscription } = front.what {
                     self.written[subscription as usize] += 1;
                     let reports = subscription != ACKNOWLEDGED;
@@ -251,13 +251,13 @@ impl Model {
         let whole = at_once == all;
         let (count, mut accepted, mut dropped) = (frames.len(), 0, 0);
         let mut all_begun = 0;
-        for octets in frames {
-            let size = octets.len();
+        for bytes in frames {
+            let size = bytes.len();
             let begun = at_once > 0;
             if begun || self.make_room(size, destination, &mut dropped) {
                 self.line.push_back(Entry {
                     what,
-                    octets,
+                    bytes,
                     written: 0,
                 });
                 accepted += 1;
@@ -295,9 +295,9 @@ impl Model {
             let all: usize = frames.iter().map(Vec::len).sum();
             at_once = all.min(self.budget).min(self.at_once).min(AT_ONCE);
         }
-        let entry = |octets| Entry {
+        let entry = |bytes| Entry {
             what: What::Delivery { subscription },
-            octets,
+            bytes,
             written: 0,
         };
         self.line.extend(frames.into_iter().map(entry));
@@ -312,13 +312,13 @@ impl Model {
     }
 
     fn is_full_of_deliveries(&self) -> bool {
-        let (frames, octets) = self.deliveries();
+        let (frames, bytes) = self.deliveries();
         let Bounds {
             messages,
-            octets: limit,
+            bytes: limit,
             ..
         } = self.policy.bounds;
-        frames >= messages || octets >= limit
+        frames >= messages || bytes >= limit
     }
 
     /// Older messages to the same destination leave, if that helps.
@@ -328,11 +328,11 @@ impl Model {
             slow_consumer,
             ..
         } = self.policy;
-        let fits = |(frames, octets)| {
-            frames == 0 || (frames < bounds.messages && octets + size <= bounds.octets)
+        let fits = |(frames, bytes)| {
+            frames == 0 || (frames < bounds.messages && bytes + size <= bounds.bytes)
         };
         if !fits(self.messages()) {
-            let left = |entry: &Entry| entry.octets.len() - entry.written;
+            let left = |entry: &Entry| entry.bytes.len() - entry.written;
             let drained = self.drained.min(self.line.iter().map(left).sum());
             self.drained -= drained;
             self.write(drained);
@@ -342,9 +342,9 @@ impl Model {
                 && matches!(entry.what, What::Message { destination: other, .. } if other == destination)
         };
         let own: Vec<_> = self.line.iter().filter(|entry| is_own(entry)).collect();
-        let octets: usize = own.iter().map(|entry| entry.octets.len()).sum();
+        let bytes: usize = own.iter().map(|entry| entry.bytes.len()).sum();
         let all = self.messages();
-        let could_fit = fits((all.0 - own.len(), all.1 - octets));
+        let could_fit = fits((all.0 - own.len(), all.1 - bytes));
         while !fits(self.messages()) {
             if !could_fit || slow_consumer == SlowConsumer::Disconnect {
                 return false;
@@ -369,7 +369,7 @@ impl Model {
         before - self.messages().0
     }
 
-    fn append(&mut self, what: What, octets: &[u8]) {
+    fn append(&mut self, what: What, bytes: &[u8]) {
         if matches!(what, What::Beat | What::Ping) && self.load(|other| other == what).0 > 0 {
             return;
         }
@@ -383,7 +383,7 @@ impl Model {
         };
         let entry = Entry {
             what,
-            octets: octets.to_vec(),
+            bytes: bytes.to_vec(),
             written: 0,
         };
         self.line.insert(at, entry);
@@ -412,7 +412,7 @@ enum Step {
     Beat,
     Ping,
     Flush,
-    /// The socket takes so many octets from now on, so many of them at once.
+    /// The socket takes so many bytes from now on, so many of them at once.
     Allow(usize, usize),
     EndSubscription(u32),
     End,
@@ -442,7 +442,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Ping),
         20 => Just(Step::Flush),
         20 => (budget, prop_oneof![3 => Just(usize::MAX), 1 => 1_usize..100])
-            .prop_map(|(octets, at_once)| Step::Allow(octets, at_once)),
+            .prop_map(|(bytes, at_once)| Step::Allow(bytes, at_once)),
         2 => (1_u32..4).prop_map(Step::EndSubscription),
         1 => Just(Step::End),
         1 => Just(Step::Break),
@@ -450,12 +450,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    let octets = select(&[1_usize, 200, 500, 2000, 200_000][..]);
+    let bytes = select(&[1_usize, 200, 500, 2000, 200_000][..]);
     let messages = select(&[1_usize, 2, 3, 8, 1000][..]);
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
-    (octets, messages, slow_consumer).prop_map(|(octets, messages, slow_consumer)| Policy {
+    (bytes, messages, slow_consumer).prop_map(|(bytes, messages, slow_consumer)| Policy {
         bounds: Bounds {
-            octets,
+            bytes,
             messages,
             piece: 0,
         },
@@ -537,9 +537,9 @@ impl Pair {
                 self.outbox.ping(KIND.framing.ping());
             }
             Step::Flush => self.flush(),
-            Step::Allow(octets, at_once) => {
-                (self.model.budget, self.model.at_once) = (*octets, *at_once);
-                self.wire.allow(*octets);
+            Step::Allow(bytes, at_once) => {
+                (self.model.budget, self.model.at_once) = (*bytes, *at_once);
+                self.wire.allow(*bytes);
                 self.wire.allow_at_once(*at_once);
             }
             Step::EndSubscription(number) => {
@@ -645,14 +645,14 @@ impl Pair {
 
     fn compare(&mut self) {
         let Model { policy, line, .. } = &self.model;
-        let (frames, octets) = self.model.messages();
+        let (frames, bytes) = self.model.messages();
         assert!(frames <= policy.bounds.messages || frames <= 1);
-        assert!(octets <= policy.bounds.octets || frames <= 1);
+        assert!(bytes <= policy.bounds.bytes || frames <= 1);
         assert_eq!(self.outbox.is_empty(), line.is_empty());
-        let (replies, octets) = self.model.replies();
+        let (replies, bytes) = self.model.replies();
         assert_eq!(
             self.outbox.is_full_of_replies(),
-            replies >= policy.bounds.messages || octets >= policy.bounds.octets
+            replies >= policy.bounds.messages || bytes >= policy.bounds.bytes
         );
         let link = self.outbox.link();
         let stuck = self.model.replies_since.filter(|_| replies > 0);
@@ -674,7 +674,7 @@ impl Pair {
             std::mem::take(&mut self.signals),
             std::mem::take(&mut self.model.signals)
         );
-        assert!(self.wire.written() == self.model.stream, "octet for octet");
+        assert!(self.wire.written() == self.model.stream, "byte for byte");
     }
 
     /// The peer reads on to the end: whole frames in a legal order, and none is lost unsaid.
@@ -741,7 +741,7 @@ proptest! {
 
 fn outbox(wire: &Arc<MemoryWire>, messages: usize, slow_consumer: SlowConsumer) -> Outbox {
     let bounds = Bounds {
-        octets: 1 << 20,
+        bytes: 1 << 20,
         messages,
         piece: 0,
     };
@@ -962,13 +962,13 @@ fn a_long_backlog_is_written_in_turns() {
     assert_eq!(outbox.flush(now).unwrap(), Flushed::Some);
     assert!((60_000..=128 * 1024).contains(&wire.len()));
     while outbox.flush(now).unwrap() == Flushed::Some {}
-    assert_eq!(wire.written(), piece.octets());
+    assert_eq!(wire.written(), piece.bytes());
 }
 
 #[test]
 fn a_client_that_reads_nothing_does_not_grow_its_line() {
     let bounds = Bounds {
-        octets: 1 << 20,
+        bytes: 1 << 20,
         messages: 8,
         piece: 0,
     };
@@ -1111,7 +1111,7 @@ fn rule_31_deliveries_are_taken_until_the_outbox_is_full_and_that_is_told() {
     assert!(!outbox.wait_for_room(1));
     assert!(outbox.take_news().room.is_empty());
     // There is room when half of the bound is written, not before.
-    let size = piece(QUEUE, 1, 1, &[1]).octets().len();
+    let size = piece(QUEUE, 1, 1, &[1]).bytes().len();
     wire.allow(3 * size);
     outbox.flush(now).unwrap();
     assert!(outbox.take_news().room.is_empty());

@@ -167,7 +167,7 @@ async fn the_message_that_reaches_prefetch_bytes_is_the_last() {
     let broker = TestBroker::with(|config| config.queue.prefetch_bytes = 100).await;
     let mut publisher = broker.connected_tcp().await;
     let large = "x".repeat(1000);
-    // Of 60 octets one is below the limit, two are not.
+    // Of 60 bytes one is below the limit, two are not.
     let small = "x".repeat(60);
     for (body, has) in [(&large, 1), (&small, 2)] {
         let mut consumer = broker.connected_ws().await;
@@ -191,7 +191,7 @@ async fn the_message_that_reaches_prefetch_bytes_is_the_last() {
 }
 
 #[tokio::test]
-async fn who_names_a_number_of_messages_has_no_limit_of_octets() {
+async fn who_names_a_number_of_messages_has_no_limit_of_bytes() {
     let broker = TestBroker::with(|config| config.queue.prefetch_bytes = 100).await;
     let mut client = broker.connected_tcp().await;
     let large = "x".repeat(1000);
@@ -402,7 +402,7 @@ async fn max_bytes_counts_what_messages_cost_beside_their_text() {
         .await;
     // By their text there would be room for more than 4,000.
     let batch = wire("SEND\ndestination:/queue/a\n\n").repeat(1000);
-    publisher.send_octets(&batch).await;
+    publisher.send_bytes(&batch).await;
     publisher.expect("MESSAGE\n*reason:queue_full\n*").await;
     let taken = broker.metric("stompd_queue_messages_ready").await;
     assert!((150.0..400.0).contains(&taken), "{taken}");
@@ -593,7 +593,7 @@ async fn rule_5_receipts_and_refusals_come_in_the_order_of_their_frames() {
         }
         batch.extend(wire("SEND\ndestination:/queue/a\n\nno receipt"));
         batch.extend(wire("UNSUBSCRIBE\nid:none\nreceipt:last"));
-        client.send_octets(&batch).await;
+        client.send_bytes(&batch).await;
         for number in 0..7 {
             if [3, 5].contains(&number) {
                 client
@@ -652,7 +652,7 @@ async fn rule_35_what_came_before_a_refused_send_counts_and_what_comes_after_doe
         batch.extend(wire(
             "SUBSCRIBE\nid:late\ndestination:/queue/b\nreceipt:late",
         ));
-        publisher.send_octets(&batch).await;
+        publisher.send_bytes(&batch).await;
         for number in 0..5 {
             publisher
                 .expect(&format!("RECEIPT\nreceipt-id:{number}"))
@@ -680,7 +680,7 @@ async fn rule_35_a_batch_that_consumers_take_at_once_is_not_too_long() {
     let mut publisher = broker.connected_ws().await;
     let send = |number: usize| wire(&format!("SEND\ndestination:/queue/a\n\n{number}"));
     let batch: Vec<u8> = (0..2000).flat_map(send).collect();
-    publisher.send_octets(&batch).await;
+    publisher.send_bytes(&batch).await;
     publisher.sync().await;
     for number in 0..2000 {
         consumer.expect(&format!("MESSAGE\n*\n\n{number}")).await;
@@ -868,7 +868,7 @@ fn hub() -> Hub {
     let settings = Settings {
         bounds: queue::Bounds {
             messages: 2,
-            octets: 1 << 20,
+            bytes: 1 << 20,
         },
         queues: usize::MAX,
         named: None,
@@ -883,7 +883,7 @@ fn hub() -> Hub {
 fn policy() -> Policy {
     Policy {
         bounds: Bounds {
-            octets: 1 << 20,
+            bytes: 1 << 20,
             messages: 1 << 16,
             piece: 0,
         },
@@ -960,7 +960,7 @@ async fn visit(hub: Arc<Hub>, id: u64, stop: Arc<AtomicBool>) -> Vec<String> {
                 mode: AckMode::Auto,
                 prefetch: Prefetch {
                     messages: 1000,
-                    octets: None,
+                    bytes: None,
                 },
                 no_local: false,
             },

@@ -155,7 +155,7 @@ fn connect_has_to_be_complete_in_time() {
                ! CLOSE 1008 connect_timeout";
     World::websocket().check(&format!("@ 9999ms\n@ 1ms\n{end}"));
     World::tcp().check(&format!(
-        "@ 9s\n~ octets CONNECT|accept-version:1.2||\n@ 1s\n{end}"
+        "@ 9s\n~ bytes CONNECT|accept-version:1.2||\n@ 1s\n{end}"
     ));
     // A login that nobody answers ends in the same way.
     World::tcp().slow_login().check(&format!(
@@ -177,7 +177,7 @@ fn connect_has_to_be_complete_in_time() {
 
 #[test]
 fn frames_behind_connect_wait_for_the_verdict() {
-    let connect_and_more = "~ octets CONNECT|accept-version:1.2|login:bob|passcode:hush||\0SEND|destination:/topic/a||x\0
+    let connect_and_more = "~ bytes CONNECT|accept-version:1.2|login:bob|passcode:hush||\0SEND|destination:/topic/a||x\0
                             ! AUTHENTICATE Credentials { login: Some(\"bob\"), .. }
                             @ 5s";
     let mut world = World::tcp().slow_login();
@@ -402,19 +402,19 @@ fn the_number_of_subscriptions_is_limited() {
 #[test]
 fn earlier_frames_count_and_later_ones_do_not() {
     ready().check(
-        "~ octets SEND|destination:/topic/a||1\0|SEND||2\0SEND|destination:/topic/a||3\0
+        "~ bytes SEND|destination:/topic/a||1\0|SEND||2\0SEND|destination:/topic/a||3\0
          ! PUBLISH /topic/a 1
          < ERROR|message:SEND without the header \"destination\"|*
          ! CLOSE 1002 header_missing",
     );
     ready().check(
-        "~ octets SEND|destination:/topic/a||1\0NONSENSE||\0SEND|destination:/topic/a||3\0
+        "~ bytes SEND|destination:/topic/a||1\0NONSENSE||\0SEND|destination:/topic/a||3\0
          ! PUBLISH /topic/a 1
          < ERROR|*
          ! CLOSE 1002 *",
     );
     ready().check(
-        "~ octets DISCONNECT||\0SEND|destination:/topic/a||3\0
+        "~ bytes DISCONNECT||\0SEND|destination:/topic/a||3\0
          ! CLOSE 1000 disconnect",
     );
 }
@@ -723,7 +723,7 @@ fn a_send_whose_answer_could_go_nowhere_is_refused() {
         ("#", "pattern \"#\" begins with a wildcard"),
         (
             &format!("/topic/{}", "x".repeat(1020)),
-            "destination of 1027 octets*",
+            "destination of 1027 bytes*",
         ),
     ] {
         refused(
@@ -978,7 +978,7 @@ fn a_1025th_frame_of_a_transaction_is_refused() {
         world.check("> BEGIN|transaction:t\n> BEGIN|transaction:other");
         for number in 0..1024 {
             let frame = frames[number % 3].replace('|', "\n");
-            world.octets(&support::script::wire(&frame));
+            world.bytes(&support::script::wire(&frame));
         }
         assert!(world.session.wants_input());
         world.log();
@@ -993,11 +993,11 @@ fn all_transactions_together_hold_16_mib() {
     const MIB: usize = 1 << 20;
     const KIB: usize = 1 << 10;
     // Headers count too, so a little is left for them.
-    let send = |world: &mut World, transaction: &str, octets: usize| {
-        let body = "x".repeat(octets);
+    let send = |world: &mut World, transaction: &str, bytes: usize| {
+        let body = "x".repeat(bytes);
         let frame =
             format!("SEND\ndestination:/queue/a\ntransaction:{transaction}\nreceipt:r\n\n{body}");
-        world.octets(&support::script::wire(&frame));
+        world.bytes(&support::script::wire(&frame));
     };
     let full = || {
         let mut world = ready();
@@ -1181,7 +1181,7 @@ fn a_throttled_tab_that_answers_pings_stays() {
         .connected_with(Version::V1_2, "10000,10000");
     // Browsers let the timers of a tab in the background run once a minute.
     for _ in 0..9 {
-        world.check("~ octets |");
+        world.check("~ bytes |");
         world.pass(Duration::from_secs(60));
         world.log().iter().for_each(|(at, line)| {
             assert!(line == "! PING" || line == "! EOL", "{at:?}: {line}");
@@ -1276,13 +1276,13 @@ fn a_large_frame_on_a_slow_line_keeps_its_sender_alive() {
     const BODY: usize = 4 << 20;
     const PART: usize = 64 << 10;
     let mut world = World::tcp().connected_with(Version::V1_2, "10000,0");
-    world.octets(format!("SEND\ndestination:/topic/a\ncontent-length:{BODY}\n\n").as_bytes());
+    world.bytes(format!("SEND\ndestination:/topic/a\ncontent-length:{BODY}\n\n").as_bytes());
     for _ in 0..BODY / PART {
         world.pass(Duration::from_secs(24));
-        world.octets(&vec![b'x'; PART]);
+        world.bytes(&vec![b'x'; PART]);
         world.check("");
     }
-    world.octets(b"\0");
+    world.bytes(b"\0");
     let log = world.log();
     assert!(log.len() == 1 && log[0].1.starts_with("! PUBLISH /topic/a xxx"));
 }
@@ -1323,7 +1323,7 @@ fn our_heart_beats_go_on_while_a_client_is_not_read() {
 }
 
 #[test]
-fn a_ping_behind_octets_that_move_puts_the_cut_off_by_at_most_stall() {
+fn a_ping_behind_bytes_that_move_puts_the_cut_off_by_at_most_stall() {
     let reply = format!(
         "> UNSUBSCRIBE|id:none|receipt:{0}\n< RECEIPT|receipt-id:{0}",
         "x".repeat(80)

@@ -411,7 +411,7 @@ async fn frames_behind_a_refused_connect_have_no_effect() {
     witness.subscribe("w", "/topic/#").await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
-            .send_octets(b"CONNECT\naccept-version:9\n\n\0CONNECT\naccept-version:1.2\n\n\0SEND\ndestination:/topic/a\n\nx\0")
+            .send_bytes(b"CONNECT\naccept-version:9\n\n\0CONNECT\naccept-version:1.2\n\n\0SEND\ndestination:/topic/a\n\nx\0")
             .await;
         client.expect_refusal("no common version", 1002).await;
     }
@@ -427,7 +427,7 @@ async fn every_fault_of_the_codec_is_told_with_its_code() {
     let broker = TestBroker::with(small).await;
     let mut witness = broker.connected_tcp().await;
     witness.subscribe("w", "/topic/#").await;
-    for (label, code, text, octets) in faults {
+    for (label, code, text, bytes) in faults {
         for mut client in [broker.ws().await, broker.tcp().await] {
             // What is no text is refused before STOMP sees it.
             client.binary = true;
@@ -435,13 +435,13 @@ async fn every_fault_of_the_codec_is_told_with_its_code() {
             // A frame that is refused before its end swallows whatever comes behind it.
             let batch = [
                 wire("SEND\ndestination:/topic/early\nreceipt:early\n\nx"),
-                octets.clone(),
+                bytes.clone(),
                 wire("\nSEND\ndestination:/topic/late\nreceipt:late\n\nx"),
             ];
-            client.send_octets(&batch.concat()).await;
+            client.send_bytes(&batch.concat()).await;
             client.expect("RECEIPT\nreceipt-id:early").await;
             let error = client.expect_refusal(text, code).await;
-            let receipt = octets.starts_with(b"SEND\nreceipt:r\n");
+            let receipt = bytes.starts_with(b"SEND\nreceipt:r\n");
             assert_eq!(error.contains("\nreceipt-id:r\n"), receipt, "{error}");
             witness
                 .expect("MESSAGE\n*\ndestination:/topic/early\n*")
@@ -452,17 +452,16 @@ async fn every_fault_of_the_codec_is_told_with_its_code() {
     witness.sync().await;
 }
 
-/// Label, close code, begin of the ERROR, octets.
+/// Label, close code, begin of the ERROR, bytes.
 type Fault = (&'static str, u16, &'static str, Vec<u8>);
 
 fn syntax_faults() -> Vec<Fault> {
-    let fault =
-        |label, code, text, octets: &[u8]| -> Fault { (label, code, text, octets.to_vec()) };
+    let fault = |label, code, text, bytes: &[u8]| -> Fault { (label, code, text, bytes.to_vec()) };
     vec![
         fault(
             "command_too_long",
             1002,
-            "no command within 32 octets",
+            "no command within 32 bytes",
             &[b'x'; 33],
         ),
         fault(
@@ -492,7 +491,7 @@ fn syntax_faults() -> Vec<Fault> {
         fault(
             "missing_nul",
             1002,
-            "expected NUL after content-length octets (1)",
+            "expected NUL after content-length bytes (1)",
             b"SEND\nreceipt:r\ncontent-length:1\n\nxy\0",
         ),
         fault(
@@ -529,22 +528,22 @@ fn size_faults() -> Vec<Fault> {
     vec![
         fault(
             "body_too_big",
-            "content-length announces 101 octets, at most 100",
+            "content-length announces 101 bytes, at most 100",
             "content-length:101\n\n".into(),
         ),
         fault(
             "body_too_long",
-            "a body of more than 100 octets",
+            "a body of more than 100 bytes",
             "\n".to_owned() + &x(101),
         ),
         fault(
             "header_line_too_long",
-            "a header line of more than 99 octets",
+            "a header line of more than 99 bytes",
             "a:".to_owned() + &x(98),
         ),
         fault(
             "headers_too_long",
-            "headers of more than 200 octets",
+            "headers of more than 200 bytes",
             format!("a:{}\n", x(90)).repeat(3),
         ),
         fault(
@@ -556,15 +555,15 @@ fn size_faults() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn a_fault_is_found_wherever_the_octets_are_cut() {
+async fn a_fault_is_found_wherever_the_bytes_are_cut() {
     let broker = TestBroker::start().await;
     let frame = b"SEND\ndestination:/topic/a\nreceipt:r\ncontent-length:1\n\nxy\0";
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
-        for octet in frame {
-            client.send_octets(&[*octet]).await;
+        for byte in frame {
+            client.send_bytes(&[*byte]).await;
         }
         let error = client
-            .expect_refusal("expected NUL after content-length octets (1)", 1002)
+            .expect_refusal("expected NUL after content-length bytes (1)", 1002)
             .await;
         assert!(error.contains("\nreceipt-id:r\n"), "{error}");
     }
@@ -595,7 +594,7 @@ async fn rule_52_what_peers_do_wrong_without_harm_is_no_fault() {
     let broker = TestBroker::start().await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         client.subscribe("s", "/topic/a").await;
-        for octets in [
+        for bytes in [
             // Stray NULs and EOLs between frames.
             &b"\0\0\r\n\n\0SEND\ndestination:/topic/a\n\nx\0\0"[..],
             // The first content-length counts.
@@ -605,12 +604,12 @@ async fn rule_52_what_peers_do_wrong_without_harm_is_no_fault() {
             // A NUL ends a body without a length.
             b"SEND\ndestination:/topic/a\n\nx\0\0\0",
         ] {
-            client.send_octets(octets).await;
+            client.send_bytes(bytes).await;
             client.expect("MESSAGE\nsubscription:s\n*\n\nx").await;
         }
         // A body of a frame that has none is ignored, its length honoured.
         client
-            .send_octets(b"UNSUBSCRIBE\nid:no\nreceipt:1\ncontent-length:3\n\n\0\0\0\0")
+            .send_bytes(b"UNSUBSCRIBE\nid:no\nreceipt:1\ncontent-length:3\n\n\0\0\0\0")
             .await;
         client.expect("RECEIPT\nreceipt-id:1").await;
         client.sync().await;
@@ -695,10 +694,10 @@ async fn send_batch(client: &mut Peer, frame: &str, receipt: bool) {
     .map(wire);
     if receipt {
         for frame in frames {
-            client.send_octets(&frame).await;
+            client.send_bytes(&frame).await;
         }
     } else {
-        client.send_octets(&frames.concat()).await;
+        client.send_bytes(&frames.concat()).await;
     }
 }
 

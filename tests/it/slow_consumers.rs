@@ -127,14 +127,14 @@ async fn replies_are_never_dropped_and_whoever_does_not_read_them_is_not_read() 
     let mut decoder = stomp_codec::Decoder::new(stomp_codec::Limits::default());
     let mut next = 0;
     while next < receipts {
-        let mut octets = bytes::BytesMut::with_capacity(64 * 1024);
+        let mut bytes = bytes::BytesMut::with_capacity(64 * 1024);
         assert!(
-            tokio::io::AsyncReadExt::read_buf(&mut read, &mut octets)
+            tokio::io::AsyncReadExt::read_buf(&mut read, &mut bytes)
                 .await
                 .unwrap()
                 > 0
         );
-        decoder.push(octets.freeze());
+        decoder.push(bytes.freeze());
         while let Some(item) = decoder.decode().unwrap() {
             let stomp_codec::Item::Frame(frame) = item else {
                 continue;
@@ -163,11 +163,11 @@ async fn a_client_whose_socket_takes_nothing_while_replies_wait_is_cut_after_sta
         "UNSUBSCRIBE\nid:none\nreceipt:{}",
         "i".repeat(8 * 1024)
     ));
-    let octets =
+    let bytes =
         support::websocket::masked(support::websocket::FIN | support::websocket::TEXT, &frame);
     let (_read, mut write) = client.stream.into_split();
     let writer = tokio::spawn(async move {
-        while tokio::io::AsyncWriteExt::write_all(&mut write, &octets)
+        while tokio::io::AsyncWriteExt::write_all(&mut write, &bytes)
             .await
             .is_ok()
         {}

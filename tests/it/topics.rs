@@ -185,7 +185,7 @@ async fn text_goes_as_text_and_anything_else_as_binary() {
         .send("SEND\ndestination:/topic/a\n\nZürich 🦀")
         .await;
     publisher
-        .send_octets(b"SEND\ndestination:/topic/a\ncontent-length:2\n\n\xff\0\0")
+        .send_bytes(b"SEND\ndestination:/topic/a\ncontent-length:2\n\n\xff\0\0")
         .await;
     let kinds = async |peer: &mut Peer| {
         let mut kinds = Vec::new();
@@ -206,10 +206,10 @@ async fn frames_may_span_messages_and_share_one() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client.subscribe("s", "/topic/a").await;
-    client.send_octets(b"SEND\ndestination:/to").await;
-    client.send_octets(b"pic/a\n\non").await;
+    client.send_bytes(b"SEND\ndestination:/to").await;
+    client.send_bytes(b"pic/a\n\non").await;
     client
-        .send_octets(
+        .send_bytes(
             b"e\0\n\nSEND\ndestination:/topic/a\n\ntwo\0SEND\ndestination:/topic/a\n\nthree\0",
         )
         .await;

@@ -233,7 +233,7 @@ async fn rule_29_a_batch_with_transactions_has_the_effect_of_frame_by_frame() {
         wire("ABORT\ntransaction:t\nreceipt:abort"),
         wire("SUBSCRIBE\nid:s\ndestination:/queue/a\nreceipt:sub"),
     ];
-    client.send_octets(&batch.concat()).await;
+    client.send_bytes(&batch.concat()).await;
     for id in [
         "1", "begin", "2", "3", "4", "commit", "5", "6", "abort", "sub",
     ] {
@@ -281,7 +281,7 @@ async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
         client.send("BEGIN\ntransaction:t").await;
         client.settle("ACK", &first, IN_T).await;
         let send = "SEND\ndestination:/queue/b\ntransaction:t\n\nx";
-        client.send_octets(&wire(send).repeat(1023)).await;
+        client.send_bytes(&wire(send).repeat(1023)).await;
         client.sync().await;
         broker.expect_metric("stompd_queue_messages_ready", 0).await;
         if more {
@@ -295,7 +295,7 @@ async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
             // At the limit all is well, and ABORT makes room.
             client.send("ABORT\ntransaction:t").await;
             client.send("BEGIN\ntransaction:t").await;
-            client.send_octets(&wire(send).repeat(1024)).await;
+            client.send_bytes(&wire(send).repeat(1024)).await;
             client.send("COMMIT\ntransaction:t").await;
             client.sync().await;
             broker
@@ -555,7 +555,7 @@ async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
             wire("COMMIT\ntransaction:t\nreceipt:commit"),
             wire("SEND\ndestination:/queue/new\nreceipt:after\n\nafter"),
         ];
-        client.send_octets(&batch.concat()).await;
+        client.send_bytes(&batch.concat()).await;
         client.expect("RECEIPT\nreceipt-id:before").await;
         client
             .expect(
@@ -609,7 +609,7 @@ async fn rule_35_refusals_stand_in_their_place_among_the_sends_of_one_read() {
             wire("COMMIT\ntransaction:t\nreceipt:8"),
             wire("SEND\ndestination:/queue/a\nreceipt:9\n\nfour"),
         ];
-        client.send_octets(&batch.concat()).await;
+        client.send_bytes(&batch.concat()).await;
         let (mut answers, mut bodies) = (Vec::new(), Vec::new());
         while answers.len() < 9 || bodies.len() < 4 {
             let frame = client.frame().await;

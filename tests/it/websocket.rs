@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 async fn a_frame_that_is_not_masked_is_refused() {
     let broker = TestBroker::start().await;
     for first in [FIN | TEXT, FIN | BINARY, FIN | PING, FIN | CLOSE, TEXT] {
-        let octets = unmasked(first, b"");
+        let bytes = unmasked(first, b"");
         refused(
             &broker,
-            &octets,
+            &bytes,
             "WebSocket: a frame that is not masked",
             1002,
         )
@@ -35,8 +35,8 @@ async fn each_reserved_bit_is_refused() {
     let broker = TestBroker::start().await;
     for bit in [0x40, 0x20, 0x10, 0x70] {
         for opcode in [TEXT, BINARY, PING, CLOSE] {
-            let octets = masked(FIN | bit | opcode, b"");
-            refused(&broker, &octets, "WebSocket: reserved bits are set*", 1002).await;
+            let bytes = masked(FIN | bit | opcode, b"");
+            refused(&broker, &bytes, "WebSocket: reserved bits are set*", 1002).await;
         }
     }
 }
@@ -45,8 +45,8 @@ async fn each_reserved_bit_is_refused() {
 async fn each_reserved_opcode_is_refused() {
     let broker = TestBroker::start().await;
     for opcode in (0x3..=0x7).chain(0xb..=0xf) {
-        let octets = masked(FIN | opcode, b"SEND\n");
-        refused(&broker, &octets, "WebSocket: a reserved opcode", 1002).await;
+        let bytes = masked(FIN | opcode, b"SEND\n");
+        refused(&broker, &bytes, "WebSocket: a reserved opcode", 1002).await;
     }
 }
 
@@ -66,8 +66,8 @@ async fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
         &[b"\xc3", b"("],
         &[b"\xf0\x9f\xa6", b"", b"\x80\xff"],
     ] {
-        let octets = fragments(TEXT, pieces);
-        refused(&broker, &octets, "WebSocket: text that is not UTF-8", 1007).await;
+        let bytes = fragments(TEXT, pieces);
+        refused(&broker, &bytes, "WebSocket: text that is not UTF-8", 1007).await;
     }
     assert_eq!(broker.refusals("websocket_utf8").await, 8);
 }
@@ -87,14 +87,14 @@ async fn a_control_frame_in_fragments_is_refused() {
 }
 
 #[tokio::test]
-async fn a_control_frame_of_more_than_125_octets_is_refused() {
+async fn a_control_frame_of_more_than_125_bytes_is_refused() {
     let broker = TestBroker::start().await;
     for opcode in [PING, PONG, CLOSE] {
-        let octets = masked(FIN | opcode, &[b'x'; 126]);
+        let bytes = masked(FIN | opcode, &[b'x'; 126]);
         refused(
             &broker,
-            &octets,
-            "WebSocket: a control frame of more than 125 octets",
+            &bytes,
+            "WebSocket: a control frame of more than 125 bytes",
             1002,
         )
         .await;
@@ -119,10 +119,10 @@ async fn a_continuation_of_nothing_is_refused() {
 async fn a_new_message_within_a_message_is_refused() {
     let broker = TestBroker::start().await;
     for inner in [FIN | TEXT, TEXT, FIN | BINARY] {
-        let octets = [masked(TEXT, b"SEND\n"), masked(inner, b"x")].concat();
+        let bytes = [masked(TEXT, b"SEND\n"), masked(inner, b"x")].concat();
         refused(
             &broker,
-            &octets,
+            &bytes,
             "WebSocket: a new message before the end*",
             1002,
         )
@@ -200,8 +200,8 @@ async fn a_frame_counts_also_if_its_message_goes_wrong_behind_it() {
     let broker = TestBroker::start().await;
     let mut witness = broker.connected_tcp().await;
     witness.subscribe("w", "/topic/a").await;
-    let octets = fragments(TEXT, &[b"SEND\ndestination:/topic/a\n\nx\0", b"\xff"]);
-    refused(&broker, &octets, "WebSocket: text that is not UTF-8", 1007).await;
+    let bytes = fragments(TEXT, &[b"SEND\ndestination:/topic/a\n\nx\0", b"\xff"]);
+    refused(&broker, &bytes, "WebSocket: text that is not UTF-8", 1007).await;
     witness.expect("MESSAGE\n*\n\nx").await;
 }
 
@@ -214,8 +214,8 @@ async fn what_ends_a_session_is_told_also_if_a_close_came_behind_it() {
     peer.expect("RECEIPT\nreceipt-id:bye").await;
     assert!(matches!(peer.seen().await, Seen::Close(1000, _)));
     assert_eq!(peer.seen().await, Seen::End);
-    let octets = say("ABORT\ntransaction:none\n\n\0");
-    refused(&broker, &octets, "*transaction*none*", 1002).await;
+    let bytes = say("ABORT\ntransaction:none\n\n\0");
+    refused(&broker, &bytes, "*transaction*none*", 1002).await;
 }
 
 #[tokio::test]
@@ -238,10 +238,10 @@ async fn a_ping_is_answered_with_its_payload_at_any_time() {
         .await;
     peer.expect("MESSAGE\n*\n\none").await;
     // While a frame of STOMP is unfinished.
-    peer.send_octets(b"SEND\ndestination:/topic/a\n\n").await;
+    peer.send_bytes(b"SEND\ndestination:/topic/a\n\n").await;
     peer.raw(&masked(FIN | PING, b"")).await;
     assert_eq!(peer.seen().await, Seen::Pong("".into()));
-    peer.send_octets(b"two\0").await;
+    peer.send_bytes(b"two\0").await;
     peer.expect("MESSAGE\n*\n\ntwo").await;
 }
 
@@ -267,8 +267,8 @@ async fn a_character_may_be_cut_between_fragments() {
             .await;
         peer.expect("MESSAGE\n*\n\nü€🦀").await;
     }
-    let octets: Vec<&[u8]> = frame.chunks(1).collect();
-    peer.raw(&fragments(TEXT, &octets)).await;
+    let bytes: Vec<&[u8]> = frame.chunks(1).collect();
+    peer.raw(&fragments(TEXT, &bytes)).await;
     peer.expect("MESSAGE\n*\n\nü€🦀").await;
     // Fragments of nothing, also as the first and the last.
     peer.raw(&fragments(BINARY, &[b"", frame, b"", b""])).await;
@@ -276,7 +276,7 @@ async fn a_character_may_be_cut_between_fragments() {
 }
 
 #[tokio::test]
-async fn frames_may_arrive_octet_by_octet() {
+async fn frames_may_arrive_byte_by_byte() {
     let broker = TestBroker::start().await;
     let mut peer = broker.ws().await;
     let connect = masked(FIN | TEXT, b"CONNECT\naccept-version:1.2\n\n\0");
@@ -287,8 +287,8 @@ async fn frames_may_arrive_octet_by_octet() {
         masked(FIN | TEXT, send.as_bytes()),
         masked(FIN | PING, b"p"),
     ] {
-        for octet in frame {
-            peer.raw(&[octet]).await;
+        for byte in frame {
+            peer.raw(&[byte]).await;
         }
     }
     peer.expect("CONNECTED\nversion:1.2\n*").await;
@@ -301,15 +301,15 @@ async fn many_frames_may_arrive_in_one_segment() {
     let broker = TestBroker::start().await;
     let mut peer = broker.connected_ws().await;
     peer.subscribe("s", "/topic/a").await;
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for number in 0..20 {
         let send = format!("SEND\ndestination:/topic/a\nreceipt:{number}\n\nx\0");
-        octets.extend(masked(FIN | TEXT, b"\n"));
-        octets.extend(masked(FIN | TEXT, send.as_bytes()));
-        octets.extend(masked(FIN | BINARY, b""));
+        bytes.extend(masked(FIN | TEXT, b"\n"));
+        bytes.extend(masked(FIN | TEXT, send.as_bytes()));
+        bytes.extend(masked(FIN | BINARY, b""));
     }
-    octets.extend(masked(FIN | PING, b"last"));
-    peer.raw(&octets).await;
+    bytes.extend(masked(FIN | PING, b"last"));
+    peer.raw(&bytes).await;
     let (mut messages, mut receipts, mut pongs) = (0, 0, 0);
     while (messages, receipts, pongs) != (20, 20, 1) {
         match peer.seen().await {
@@ -329,23 +329,23 @@ async fn many_frames_may_arrive_in_one_segment() {
 #[tokio::test]
 async fn rule_36_a_message_that_is_too_large_is_refused_before_its_payload_is_sent() {
     let broker = TestBroker::with(small).await;
-    let text = "WebSocket: a message of more than 3024 octets";
+    let text = "WebSocket: a message of more than 3024 bytes";
     for head in [
         &[FIN | TEXT, 0x80 + 126, 0x0b, 0xd1][..],
         &[TEXT, 0x80 + 126, 0xff, 0xff],
         &[FIN | BINARY, 0x80 + 127, 0, 0, 0, 1, 0, 0, 0, 0],
         &[FIN | BINARY, 0x80 + 127, 0xff, 0, 0, 0, 0, 0, 0, 0],
     ] {
-        let octets = [head, &[0; 4]].concat();
-        refused(&broker, &octets, text, 1009).await;
+        let bytes = [head, &[0; 4]].concat();
+        refused(&broker, &bytes, text, 1009).await;
     }
     // A fragment is not judged alone.
-    let octets = [masked(BINARY, &[b'\n'; 2000]), masked(0, &[b'\n'; 1025])].concat();
-    refused(&broker, &octets, text, 1009).await;
+    let bytes = [masked(BINARY, &[b'\n'; 2000]), masked(0, &[b'\n'; 1025])].concat();
+    refused(&broker, &bytes, text, 1009).await;
     assert_eq!(broker.refusals("websocket_too_big").await, 5);
     // One of the greatest size passes, in one piece and in fragments.
     let mut peer = broker.connected_ws().await;
-    peer.send_octets(&[b'\n'; 3024]).await;
+    peer.send_bytes(&[b'\n'; 3024]).await;
     peer.raw(&fragments(TEXT, &[&[b'\n'; 2000], &[b'\n'; 1024]]))
         .await;
     peer.sync().await;
@@ -358,7 +358,7 @@ async fn eols_before_connect_do_not_count() {
     let connect = b"CONNECT\naccept-version:1.2\n\n\0";
     let before = [&eols[..], &b"\r\n"[..], &connect[..]].concat();
     // In messages of their own, in frames of one message, and together with the CONNECT.
-    for octets in [
+    for bytes in [
         [
             masked(FIN | TEXT, &eols).repeat(20),
             masked(FIN | TEXT, connect),
@@ -371,7 +371,7 @@ async fn eols_before_connect_do_not_count() {
         fragments(TEXT, &[&eols, &eols, &before]),
     ] {
         let mut peer = broker.ws().await;
-        peer.raw(&octets).await;
+        peer.raw(&bytes).await;
         peer.expect("CONNECTED\n*").await;
     }
     let mut peer = broker.tcp().await;
@@ -388,7 +388,7 @@ async fn eols_before_connect_do_not_count() {
         &[&eols, b"\nCONNECT\n\n", &body, &body[..5530]],
     ))
     .await;
-    peer.expect_refusal("WebSocket: a message of more than 65536 octets", 1009)
+    peer.expect_refusal("WebSocket: a message of more than 65536 bytes", 1009)
         .await;
 }
 
@@ -398,10 +398,10 @@ async fn rule_36_before_connect_a_message_has_at_most_64_kib() {
     let mut peer = broker.ws().await;
     peer.raw(&[FIN | TEXT, 0x80 + 127, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0])
         .await;
-    peer.expect_refusal("WebSocket: a message of more than 65536 octets", 1009)
+    peer.expect_refusal("WebSocket: a message of more than 65536 bytes", 1009)
         .await;
     let mut peer = broker.ws().await;
-    peer.send_octets(&vec![b'\n'; 64 * 1024]).await;
+    peer.send_bytes(&vec![b'\n'; 64 * 1024]).await;
     // A client that does not wait for CONNECTED may send as much as one that does.
     let big = format!(
         "SEND\ndestination:/topic/a\nreceipt:r\n\n{}\0",
@@ -444,7 +444,7 @@ async fn rule_3_every_close_that_the_broker_starts_has_a_code_a_reason_and_an_er
     }
     let mut peer = broker.connected_ws().await;
     peer.binary = true;
-    peer.send_octets(b"SEND\nx:\xff\n\n\0").await;
+    peer.send_bytes(b"SEND\nx:\xff\n\n\0").await;
     error_and_close(&mut peer, 1007).await;
     let mut silent = broker.ws().await;
     error_and_close(&mut silent, 1008).await;
@@ -512,7 +512,7 @@ async fn rule_4_a_message_that_is_partly_written_is_completed_and_the_rest_disca
 }
 
 #[tokio::test]
-async fn a_heart_beat_is_a_message_of_one_octet_of_the_kind_that_the_client_sent_first() {
+async fn a_heart_beat_is_a_message_of_one_byte_of_the_kind_that_the_client_sent_first() {
     let broker =
         TestBroker::with(|config| config.heart_beat.send = Duration::from_millis(50)).await;
     for (binary, first) in [(false, FIN | TEXT), (true, FIN | BINARY)] {
@@ -522,7 +522,7 @@ async fn a_heart_beat_is_a_message_of_one_octet_of_the_kind_that_the_client_sent
             .await;
         // What it sends later decides nothing.
         peer.binary = !binary;
-        peer.send_octets(b"\n").await;
+        peer.send_bytes(b"\n").await;
         for _ in 0..2 {
             let mut beat = [0; 3];
             timeout(PATIENCE, peer.stream.read_exact(&mut beat))
@@ -535,7 +535,7 @@ async fn a_heart_beat_is_a_message_of_one_octet_of_the_kind_that_the_client_sent
 }
 
 #[tokio::test]
-async fn the_length_of_a_message_takes_two_four_or_ten_octets() {
+async fn the_length_of_a_message_takes_two_four_or_ten_bytes() {
     let broker = TestBroker::start().await;
     let mut peer = broker.connected_ws().await;
     peer.subscribe("s", "/topic/a").await;
@@ -547,17 +547,17 @@ async fn the_length_of_a_message_takes_two_four_or_ten_octets() {
         let body = "x".repeat(body);
         peer.send(&format!("SEND\ndestination:/topic/a\n\n{body}"))
             .await;
-        let mut octets = vec![0; head];
-        let read = peer.stream.read_exact(&mut octets);
+        let mut bytes = vec![0; head];
+        let read = peer.stream.read_exact(&mut bytes);
         timeout(PATIENCE, read).await.unwrap().unwrap();
-        assert_eq!(octets[0], FIN | TEXT);
+        assert_eq!(bytes[0], FIN | TEXT);
         let length = match kind {
-            None => u64::from(octets[1]),
+            None => u64::from(bytes[1]),
             Some(kind) => {
-                assert_eq!(octets[1], kind);
-                octets[2..]
+                assert_eq!(bytes[1], kind);
+                bytes[2..]
                     .iter()
-                    .fold(0, |length, octet| length << 8 | u64::from(*octet))
+                    .fold(0, |length, byte| length << 8 | u64::from(*byte))
             }
         };
         let mut message = vec![0; usize::try_from(length).unwrap()];
@@ -567,11 +567,11 @@ async fn the_length_of_a_message_takes_two_four_or_ten_octets() {
     }
 }
 
-/// Expects that a connected client that sends these octets is refused with this ERROR (in which
+/// Expects that a connected client that sends these bytes is refused with this ERROR (in which
 /// each `*` stands for anything) and this code.
-async fn refused(broker: &TestBroker, octets: &[u8], message: &str, code: u16) {
+async fn refused(broker: &TestBroker, bytes: &[u8], message: &str, code: u16) {
     let mut peer = broker.connected_ws().await;
-    peer.raw(octets).await;
+    peer.raw(bytes).await;
     peer.expect_refusal(message, code).await;
 }
 
@@ -605,7 +605,7 @@ fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     masked(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
 
-/// Messages of at most 3024 octets.
+/// Messages of at most 3024 bytes.
 fn small(config: &mut stompd::config::Config) {
     config.limits.body = 1000;
     config.limits.header_bytes = 1000;
@@ -640,7 +640,7 @@ async fn a_client_of_tungstenite_connects_publishes_and_closes() {
         let message = message.unwrap();
         seen.push(match &message {
             Message::Text(text) => text.lines().next().unwrap_or_default().to_owned(),
-            Message::Binary(octets) => format!("binary {}", octets.ends_with(b"\n\n\xff\0\0")),
+            Message::Binary(bytes) => format!("binary {}", bytes.ends_with(b"\n\n\xff\0\0")),
             Message::Pong(payload) => format!("Pong {payload:?}"),
             other => format!("{other:?}"),
         });

@@ -1,5 +1,5 @@
 //! Our reading side of WebSocket against tungstenite's: whatever clients send, and wherever the
-//! octets are cut, both find the same messages, the same end, and give the same answers.
+//! bytes are cut, both find the same messages, the same end, and give the same answers.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -13,10 +13,10 @@ use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, mas
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// The most octets of a message.
+/// The most bytes of a message.
 const LIMIT: usize = 300;
 
-/// Octets that are text only with the right ones behind or before them.
+/// Bytes that are text only with the right ones behind or before them.
 const TRICKY: &[&[u8]] = &[
     b"a",
     b"\n",
@@ -56,8 +56,8 @@ proptest! {
         messages in vec(good_message(), 0..8),
         cuts in vec(1..40_usize, 1..20),
     ) {
-        let octets = messages.concat();
-        prop_assert_eq!(ours(&octets, &cuts), theirs(&octets));
+        let bytes = messages.concat();
+        prop_assert_eq!(ours(&bytes, &cuts), theirs(&bytes));
     }
 
     #[test]
@@ -66,8 +66,8 @@ proptest! {
         cuts in vec(1..40_usize, 1..20),
     ) {
         // Ours does not count EOLs before anything else.
-        let octets = [masked(FIN | TEXT, b"a"), frames.concat()].concat();
-        let (ours, theirs) = (ours(&octets, &cuts), theirs(&octets));
+        let bytes = [masked(FIN | TEXT, b"a"), frames.concat()].concat();
+        let (ours, theirs) = (ours(&bytes, &cuts), theirs(&bytes));
         // Of a message that does not end well tungstenite says nothing.
         prop_assert!(ours.data.starts_with(&theirs.data), "{ours:?} {theirs:?}");
         // A frame may be too large and out of place: either may be told.
@@ -80,19 +80,19 @@ proptest! {
 /// A message in any number of frames with control frames between them, or a control frame.
 fn good_message() -> impl Strategy<Value = Vec<u8>> {
     let text = "[a-zü€🦀\u{0}\n]{0,60}".prop_map(|text| (TEXT, text.into_bytes()));
-    let binary = vec(any::<u8>(), 0..LIMIT).prop_map(|octets| (BINARY, octets));
+    let binary = vec(any::<u8>(), 0..LIMIT).prop_map(|bytes| (BINARY, bytes));
     let message = (prop_oneof![text, binary], vec(0..LIMIT, 0..4), control());
-    message.prop_map(|((opcode, octets), mut cuts, control)| {
+    message.prop_map(|((opcode, bytes), mut cuts, control)| {
         for cut in &mut cuts {
-            *cut = (*cut).min(octets.len());
+            *cut = (*cut).min(bytes.len());
         }
         cuts.sort_unstable();
-        cuts.push(octets.len());
+        cuts.push(bytes.len());
         let (mut from, mut frames) = (0, Vec::new());
         for (number, &cut) in cuts.iter().enumerate() {
             let opcode = if number == 0 { opcode } else { CONTINUATION };
             let last = if number + 1 == cuts.len() { FIN } else { 0 };
-            frames.extend(masked(last | opcode, &octets[from..cut]));
+            frames.extend(masked(last | opcode, &bytes[from..cut]));
             frames.extend_from_slice(&control);
             from = cut;
         }
@@ -121,9 +121,9 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => good_message(),
         2 => (any::<bool>(), select(&[TEXT, BINARY, CONTINUATION][..]), tricky())
-            .prop_map(|(last, opcode, octets)| masked(if last { FIN | opcode } else { opcode }, &octets)),
-        1 => (any::<u8>(), few()).prop_map(|(first, octets)| masked(first, &octets)),
-        1 => (any::<u8>(), few()).prop_map(|(first, octets)| unmasked(first, &octets)),
+            .prop_map(|(last, opcode, bytes)| masked(if last { FIN | opcode } else { opcode }, &bytes)),
+        1 => (any::<u8>(), few()).prop_map(|(first, bytes)| masked(first, &bytes)),
+        1 => (any::<u8>(), few()).prop_map(|(first, bytes)| unmasked(first, &bytes)),
         1 => (code, reason).prop_map(|(code, reason): (u16, _)| {
             masked(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
         }),
@@ -131,7 +131,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Octets that are nearly text, or too many.
+/// Bytes that are nearly text, or too many.
 fn tricky() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => few(),
@@ -143,11 +143,11 @@ fn few() -> impl Strategy<Value = Vec<u8>> {
     vec(select(TRICKY), 0..4).prop_map(|pieces| pieces.concat())
 }
 
-fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
+fn ours(bytes: &[u8], cuts: &[usize]) -> Outcome {
     let mut transport = Transport::WebSocket(Box::new(WebSocket::new(LIMIT)));
     let (mut outcome, mut closing) = (Outcome::default(), Bytes::new());
     let mut cuts = cuts.iter().cycle();
-    let mut rest = octets;
+    let mut rest = bytes;
     while !rest.is_empty() && outcome.end.is_none() {
         let (part, behind) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
         rest = behind;
@@ -172,14 +172,14 @@ fn ours(octets: &[u8], cuts: &[usize]) -> Outcome {
     without_reason_of_1002(outcome)
 }
 
-fn theirs(octets: &[u8]) -> Outcome {
+fn theirs(bytes: &[u8]) -> Outcome {
     let config = WebSocketConfig::default()
         .write_buffer_size(0)
         .max_message_size(Some(LIMIT))
         .max_frame_size(Some(LIMIT));
     let mut context = WebSocketContext::new(Role::Server, Some(config));
     let mut wire = Wire {
-        input: Cursor::new(octets.to_vec()),
+        input: Cursor::new(bytes.to_vec()),
         output: Vec::new(),
     };
     let mut outcome = Outcome::default();
@@ -242,9 +242,9 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -73,13 +73,13 @@ class Tcp:
         except (OSError, EOFError):
             pass
 
-    def _write(self, octets):
-        self._socket.sendall(octets)
+    def _write(self, data):
+        self._socket.sendall(data)
 
     def _more(self):
-        if not (octets := self._socket.recv(65536)):
+        if not (data := self._socket.recv(65536)):
             raise EOFError("the broker has closed the connection")
-        return octets
+        return data
 
 
 class WebSocket(Tcp):
@@ -95,25 +95,25 @@ class WebSocket(Tcp):
         )
         head = b""
         while b"\r\n\r\n" not in head:
-            if not (octets := self._socket.recv(4096)):
+            if not (data := self._socket.recv(4096)):
                 break
-            head += octets
+            head += data
         self.status = int(head.split(b" ", 2)[1])
         self._frames = head.partition(b"\r\n\r\n")[2]
 
-    def _write(self, octets, opcode=1):
+    def _write(self, data, opcode=1):
         # Masked, as a client has to, with zeros.
-        length = len(octets)
+        length = len(data)
         if length < 126:
             size = bytes([0x80 | length])
         elif length < 1 << 16:
             size = b"\xfe" + length.to_bytes(2, "big")
         else:
             size = b"\xff" + length.to_bytes(8, "big")
-        self._socket.sendall(bytes([0x80 | opcode]) + size + bytes(4) + octets)
+        self._socket.sendall(bytes([0x80 | opcode]) + size + bytes(4) + data)
 
     def _more(self):
-        """The octets of the next message; what is not data is dealt with on the way."""
+        """The bytes of the next message; what is not data is dealt with on the way."""
         while True:
             opcode, payload = self._frame()
             if opcode in (0, 1, 2):
@@ -125,15 +125,15 @@ class WebSocket(Tcp):
                 self._write(payload, opcode=10)
 
     def _frame(self):
-        opcode, length = self._octets(2)
+        opcode, length = self._bytes(2)
         length &= 0x7F
         if length == 126:
-            length = int.from_bytes(self._octets(2), "big")
+            length = int.from_bytes(self._bytes(2), "big")
         elif length == 127:
-            length = int.from_bytes(self._octets(8), "big")
-        return opcode & 0x0F, self._octets(length)
+            length = int.from_bytes(self._bytes(8), "big")
+        return opcode & 0x0F, self._bytes(length)
 
-    def _octets(self, count):
+    def _bytes(self, count):
         while len(self._frames) < count:
             self._frames += super()._more()
         taken, self._frames = self._frames[:count], self._frames[count:]

@@ -62,8 +62,8 @@ pub async fn ask(address: SocketAddr, request: &str) -> Answer {
 pub async fn answer(stream: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let octet = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
-        head.push(octet);
+        let byte = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+        head.push(byte);
     }
     let head = String::from_utf8(head).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();

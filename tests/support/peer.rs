@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// One end of a connection, in the hands of a test.
 #[derive(Debug)]
 pub struct Peer {
-    /// The socket, for tests that speak octets.
+    /// The socket, for tests that speak bytes.
     pub stream: TcpStream,
     websocket: Option<Reader>,
     decoder: Decoder,
@@ -96,26 +96,26 @@ impl Peer {
 
     /// Sends a frame, over WebSocket as one message.
     pub async fn send(&mut self, frame: &str) {
-        self.send_octets(&script::wire(frame)).await;
+        self.send_bytes(&script::wire(frame)).await;
     }
 
-    /// Sends octets of STOMP, over WebSocket as one message.
-    pub async fn send_octets(&mut self, octets: &[u8]) {
+    /// Sends bytes of STOMP, over WebSocket as one message.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
         if self.websocket.is_none() {
-            return self.raw(octets).await;
+            return self.raw(bytes).await;
         }
         let opcode = if self.binary {
             websocket::BINARY
         } else {
             websocket::TEXT
         };
-        self.raw(&websocket::masked(websocket::FIN | opcode, octets))
+        self.raw(&websocket::masked(websocket::FIN | opcode, bytes))
             .await;
     }
 
-    /// Sends octets as they are.
-    pub async fn raw(&mut self, octets: &[u8]) {
-        self.stream.write_all(octets).await.unwrap();
+    /// Sends bytes as they are.
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
     }
 
     /// The next thing that arrives.
@@ -260,12 +260,12 @@ impl Peer {
                     }
                 },
             }
-            let mut octets = BytesMut::with_capacity(64 * 1024);
-            match self.stream.read_buf(&mut octets).await {
+            let mut bytes = BytesMut::with_capacity(64 * 1024);
+            match self.stream.read_buf(&mut bytes).await {
                 Ok(0) => return Seen::End,
                 Ok(_) => match &mut self.websocket {
-                    None => self.decoder.push(octets.freeze()),
-                    Some(reader) => reader.push(&octets),
+                    None => self.decoder.push(bytes.freeze()),
+                    Some(reader) => reader.push(&bytes),
                 },
                 Err(error) => panic!("the connection was cut: {error}"),
             }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use stomp_codec::Frame;
 
-/// The octets of a frame written as text: a blank line and the NUL are added where they lack.
+/// The bytes of a frame written as text: a blank line and the NUL are added where they lack.
 pub fn wire(frame: &str) -> Vec<u8> {
-    let mut octets = frame.as_bytes().to_vec();
+    let mut bytes = frame.as_bytes().to_vec();
     if !frame.contains("\n\n") {
-        octets.extend_from_slice(b"\n\n");
+        bytes.extend_from_slice(b"\n\n");
     }
-    octets.push(0);
-    octets
+    bytes.push(0);
+    bytes
 }
 
 /// A frame as text: command and headers in order, then the body behind a blank line if there is

@@ -1,4 +1,4 @@
-//! The client's side of WebSocket in plain octets, so that a test can break each rule of it.
+//! The client's side of WebSocket in plain bytes, so that a test can break each rule of it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,79 +22,79 @@ pub const PING: u8 = 0x9;
 /// The opcode of a Pong.
 pub const PONG: u8 = 0xa;
 
-/// A frame as a client sends it; `first` is its first octet (FIN, reserved bits, opcode).
+/// A frame as a client sends it; `first` is its first byte (FIN, reserved bits, opcode).
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
-    let mut octets = vec![first];
-    length(&mut octets, payload.len(), 0x80);
-    octets.extend_from_slice(&mask);
-    octets.extend(
+    let mut bytes = vec![first];
+    length(&mut bytes, payload.len(), 0x80);
+    bytes.extend_from_slice(&mask);
+    bytes.extend(
         payload
             .iter()
             .zip(mask.into_iter().cycle())
-            .map(|(octet, mask)| octet ^ mask),
+            .map(|(byte, mask)| byte ^ mask),
     );
-    octets
+    bytes
 }
 
 /// A frame as no client may send it: not masked.
 pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut octets = vec![first];
-    length(&mut octets, payload.len(), 0);
-    octets.extend_from_slice(payload);
-    octets
+    let mut bytes = vec![first];
+    length(&mut bytes, payload.len(), 0);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
-fn length(octets: &mut Vec<u8>, length: usize, mask: u8) {
+fn length(bytes: &mut Vec<u8>, length: usize, mask: u8) {
     if let Ok(short) = u8::try_from(length)
         && short < 126
     {
-        octets.push(mask + short);
+        bytes.push(mask + short);
     } else if let Ok(medium) = u16::try_from(length) {
-        octets.push(mask + 126);
-        octets.extend_from_slice(&medium.to_be_bytes());
+        bytes.push(mask + 126);
+        bytes.extend_from_slice(&medium.to_be_bytes());
     } else {
-        octets.push(mask + 127);
-        octets.extend_from_slice(&(length as u64).to_be_bytes());
+        bytes.push(mask + 127);
+        bytes.extend_from_slice(&(length as u64).to_be_bytes());
     }
 }
 
 /// Cuts what a server sends into frames.
 #[derive(Debug, Default)]
 pub struct Reader {
-    octets: BytesMut,
+    bytes: BytesMut,
 }
 
 impl Reader {
     /// Takes what was read.
-    pub fn push(&mut self, octets: &[u8]) {
-        self.octets.extend_from_slice(octets);
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// The next frame: opcode and payload. A server's frames here are final and not masked.
     pub fn take(&mut self) -> Option<(u8, Bytes)> {
-        let (first, second) = (*self.octets.first()?, *self.octets.get(1)?);
+        let (first, second) = (*self.bytes.first()?, *self.bytes.get(1)?);
         assert_eq!(first & 0xf0, FIN, "final, no reserved bit");
         assert_eq!(second & 0x80, 0, "a server does not mask");
         let (head, length) = match second {
             126 => (
                 4,
                 u64::from(u16::from_be_bytes(
-                    self.octets.get(2..4)?.try_into().unwrap(),
+                    self.bytes.get(2..4)?.try_into().unwrap(),
                 )),
             ),
             127 => (
                 10,
-                u64::from_be_bytes(self.octets.get(2..10)?.try_into().unwrap()),
+                u64::from_be_bytes(self.bytes.get(2..10)?.try_into().unwrap()),
             ),
             short => (2, u64::from(short)),
         };
         let length = usize::try_from(length).unwrap();
-        if self.octets.len() < head + length {
+        if self.bytes.len() < head + length {
             return None;
         }
-        self.octets.advance(head);
-        Some((first & 0x0f, self.octets.split_to(length).freeze()))
+        self.bytes.advance(head);
+        Some((first & 0x0f, self.bytes.split_to(length).freeze()))
     }
 }
 
@@ -110,8 +110,8 @@ pub async fn handshake(stream: &mut TcpStream, path: &str, subprotocol: Option<&
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let octet = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
-        head.push(octet);
+        let byte = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+        head.push(byte);
     }
     String::from_utf8(head).unwrap()
 }

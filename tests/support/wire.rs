@@ -33,26 +33,26 @@ impl MemoryWire {
         Self::taking(usize::MAX)
     }
 
-    /// A socket that takes so many octets, until [`MemoryWire::allow`] says otherwise.
-    pub fn taking(octets: usize) -> Arc<Self> {
+    /// A socket that takes so many bytes, until [`MemoryWire::allow`] says otherwise.
+    pub fn taking(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 written: Vec::new(),
-                budget: octets,
+                budget: bytes,
                 at_once: usize::MAX,
                 broken: false,
             }),
         })
     }
 
-    /// From now on it takes so many octets and then no more.
-    pub fn allow(&self, octets: usize) {
-        self.lock().budget = octets;
+    /// From now on it takes so many bytes and then no more.
+    pub fn allow(&self, bytes: usize) {
+        self.lock().budget = bytes;
     }
 
-    /// From now on one write takes no more than so many octets, at least one.
-    pub fn allow_at_once(&self, octets: usize) {
-        self.lock().at_once = octets.max(1);
+    /// From now on one write takes no more than so many bytes, at least one.
+    pub fn allow_at_once(&self, bytes: usize) {
+        self.lock().at_once = bytes.max(1);
     }
 
     /// From now on each write fails.
@@ -81,7 +81,7 @@ impl MemoryWire {
 }
 
 impl Wire for MemoryWire {
-    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.lock();
         if state.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -89,28 +89,28 @@ impl Wire for MemoryWire {
         if state.budget == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let taken = octets.len().min(state.budget).min(state.at_once);
-        state.written.extend_from_slice(&octets[..taken]);
+        let taken = bytes.len().min(state.budget).min(state.at_once);
+        state.written.extend_from_slice(&bytes[..taken]);
         state.budget -= taken;
         Ok(taken)
     }
 }
 
-/// What a peer of this kind sees in `octets`, and how many octets are left of a last, unfinished
+/// What a peer of this kind sees in `bytes`, and how many bytes are left of a last, unfinished
 /// frame. Over WebSocket each message has to be one whole frame.
-pub fn read(kind: Kind, octets: &[u8]) -> (Vec<Seen>, usize) {
+pub fn read(kind: Kind, bytes: &[u8]) -> (Vec<Seen>, usize) {
     let mut decoder = Decoder::new(Limits::default());
     decoder.set_version(kind.version);
     let mut seen = Vec::new();
     if kind.framing == Framing::Tcp {
-        decoder.push(Bytes::copy_from_slice(octets));
+        decoder.push(Bytes::copy_from_slice(bytes));
         while let Some(item) = decoder.decode().unwrap() {
             seen.push(show(item, None));
         }
         return (seen, decoder.buffered());
     }
     let (mut reader, mut whole) = (Reader::default(), 0);
-    reader.push(octets);
+    reader.push(bytes);
     while let Some((opcode, payload)) = reader.take() {
         whole += header(payload.len()) + payload.len();
         seen.push(match opcode {
@@ -125,7 +125,7 @@ pub fn read(kind: Kind, octets: &[u8]) -> (Vec<Seen>, usize) {
             }
         });
     }
-    (seen, octets.len() - whole)
+    (seen, bytes.len() - whole)
 }
 
 fn show(item: Item, text: Option<bool>) -> Seen {

@@ -33,7 +33,7 @@ use stompd::outbox::{Bounds, Outbox, PIECE, Policy};
 use crate::script;
 use crate::wire::MemoryWire;
 
-/// A session, its client's octets, and the way out.
+/// A session, its client's bytes, and the way out.
 #[derive(Debug)]
 pub struct World {
     /// The session itself.
@@ -79,13 +79,13 @@ impl World {
             },
             prefetch: Prefetch {
                 messages: 1000,
-                octets: Some(1 << 20),
+                bytes: Some(1 << 20),
             },
         };
         change(&mut settings);
         let policy = Policy {
             bounds: Bounds {
-                octets: 1 << 20,
+                bytes: 1 << 20,
                 messages: 1000,
                 piece: PIECE,
             },
@@ -166,7 +166,7 @@ impl World {
             }
             self.expect_nothing(line);
             match kind {
-                ">" => self.octets(&script::wire(&text.replace('|', "\n"))),
+                ">" => self.bytes(&script::wire(&text.replace('|', "\n"))),
                 "@" => self.pass(duration(text)),
                 "~" => self.happens(text),
                 _ => panic!("not a line of a script: {line:?}"),
@@ -180,10 +180,10 @@ impl World {
         self.log.drain(..).collect()
     }
 
-    /// Octets of the client arrive.
-    pub fn octets(&mut self, octets: &[u8]) {
+    /// Bytes of the client arrive.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         self.session.on_read(self.now);
-        self.decoder.push(Bytes::copy_from_slice(octets));
+        self.decoder.push(Bytes::copy_from_slice(bytes));
         self.process();
     }
 
@@ -217,10 +217,10 @@ impl World {
         let user = |name: &str| (!name.is_empty()).then(|| name.trim().to_owned());
         match what.split_once(' ').unwrap_or((what, "")) {
             ("pong", "") => self.session.on_read(self.now),
-            ("octets", part) => self.octets(part.replace('|', "\n").as_bytes()),
+            ("bytes", part) => self.bytes(part.replace('|', "\n").as_bytes()),
             ("takes", "nothing") => self.takes(0),
             ("takes", "all") => self.takes(usize::MAX),
-            ("takes", octets) => self.takes(octets.parse().unwrap()),
+            ("takes", bytes) => self.takes(bytes.parse().unwrap()),
             ("unread", "") => self.session.on_reading(false, self.now),
             ("read", "") => self.session.on_reading(true, self.now),
             ("stop", "") => self.session.on_stop(),
@@ -245,9 +245,9 @@ impl World {
         assert!(self.log.is_empty(), "before {before}: {:#?}", self.log);
     }
 
-    /// From now on the client's side takes so many octets.
-    fn takes(&mut self, octets: usize) {
-        self.wire.allow(octets);
+    /// From now on the client's side takes so many bytes.
+    fn takes(&mut self, bytes: usize) {
+        self.wire.allow(bytes);
         self.outbox.flush(self.now).unwrap();
     }
 
@@ -357,8 +357,8 @@ impl World {
     fn reply(&mut self, frame: Option<&Frame>) {
         if let Some(frame) = frame {
             self.note(format!("< {}", script::show(frame)));
-            let octets = frame.encode(self.session.version());
-            self.outbox.reply(self.framing.wrap(&octets), self.now);
+            let bytes = frame.encode(self.session.version());
+            self.outbox.reply(self.framing.wrap(&bytes), self.now);
         }
     }
 
@@ -380,7 +380,7 @@ fn subscribed(subscription: &Subscription) -> String {
     if *mode != AckMode::Auto {
         write!(line, " {mode:?}").unwrap();
     }
-    if prefetch.octets.is_none() {
+    if prefetch.bytes.is_none() {
         write!(line, " prefetch {}", prefetch.messages).unwrap();
     }
     if *no_local {

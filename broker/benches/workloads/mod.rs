@@ -78,12 +78,12 @@ pub(crate) const ALL: [Workload; 6] = [
 /// SEND frames over WebSocket as one read brings them, each in a message of its own.
 fn receive() -> Box<dyn FnMut()> {
     let frames = (0..MESSAGES).map(|_| masked(&sends("/topic/prices.eu", 1)));
-    let mut octets = BytesMut::from(&frames.collect::<Vec<_>>().concat()[..]);
+    let mut bytes = BytesMut::from(&frames.collect::<Vec<_>>().concat()[..]);
     let mut transport = Transport::WebSocket(Box::new(WebSocket::new(1 << 20)));
     let mut decoder = Decoder::new(Limits::default());
     decoder.set_version(Version::V1_2);
     Box::new(move || {
-        transport.feed(octets.split());
+        transport.feed(bytes.split());
         let mut frames = 0;
         while let Some(Incoming::Data(data)) = transport.take_input().unwrap() {
             decoder.push(data);
@@ -97,11 +97,11 @@ fn receive() -> Box<dyn FnMut()> {
 
 /// SEND frames as one read brings them.
 fn decode() -> Box<dyn FnMut()> {
-    let octets = sends("/topic/prices.eu", MESSAGES);
+    let bytes = sends("/topic/prices.eu", MESSAGES);
     let mut decoder = Decoder::new(Limits::default());
     decoder.set_version(Version::V1_2);
     Box::new(move || {
-        decoder.push(octets.clone());
+        decoder.push(bytes.clone());
         let mut frames = 0;
         while let Some(item) = decoder.decode().unwrap() {
             frames += usize::from(matches!(black_box(item), Item::Frame(_)));
@@ -110,7 +110,7 @@ fn decode() -> Box<dyn FnMut()> {
     })
 }
 
-/// From the messages of a read to the octets of each subscriber's WebSocket.
+/// From the messages of a read to the bytes of each subscriber's WebSocket.
 fn publish() -> Box<dyn FnMut()> {
     let (hub, wire) = (hub(), Arc::new(Sink::default()));
     let messages = messages("/topic/prices.eu", BATCH);
@@ -196,11 +196,11 @@ impl Client {
         client
     }
 
-    /// What its octets lead to; whoever it says it is is let in.
-    fn say(&mut self, octets: &Bytes) -> Vec<Action> {
+    /// What its bytes lead to; whoever it says it is is let in.
+    fn say(&mut self, bytes: &Bytes) -> Vec<Action> {
         let mut actions = Vec::new();
         self.session.on_read(self.now);
-        self.decoder.push(octets.clone());
+        self.decoder.push(bytes.clone());
         while let Some(item) = self.decoder.decode().unwrap() {
             if let Item::Frame(frame) = item {
                 self.session.on_frame(frame);
@@ -248,7 +248,7 @@ impl Client {
     }
 }
 
-/// The octets of what an action replies.
+/// The bytes of what an action replies.
 fn reply(action: Action) -> Option<Bytes> {
     let frame = match action {
         Action::Reply(frame) => Some(frame),
@@ -263,10 +263,10 @@ fn reply(action: Action) -> Option<Bytes> {
 fn masked(text: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-    let mut octets = [&[0x81, 0x80 + 126][..], &length, &mask].concat();
+    let mut bytes = [&[0x81, 0x80 + 126][..], &length, &mask].concat();
     let payload = text.iter().zip(mask.into_iter().cycle());
-    octets.extend(payload.map(|(octet, mask)| octet ^ mask));
-    octets
+    bytes.extend(payload.map(|(byte, mask)| byte ^ mask));
+    bytes
 }
 
 /// A socket that takes everything and keeps nothing.
@@ -276,9 +276,9 @@ struct Sink {
 }
 
 impl Wire for Sink {
-    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
-        self.taken.fetch_add(octets.len(), Ordering::Relaxed);
-        Ok(octets.len())
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.taken.fetch_add(bytes.len(), Ordering::Relaxed);
+        Ok(bytes.len())
     }
 }
 
@@ -298,7 +298,7 @@ fn hub() -> Hub {
     let queues = queues::Settings {
         bounds: queue::Bounds {
             messages: MESSAGES,
-            octets: 1 << 20,
+            bytes: 1 << 20,
         },
         queues: usize::MAX,
         named: None,
@@ -313,7 +313,7 @@ fn hub() -> Hub {
 fn policy() -> Policy {
     Policy {
         bounds: Bounds {
-            octets: 1 << 20,
+            bytes: 1 << 20,
             messages: MESSAGES,
             piece: PIECE,
         },
@@ -337,7 +337,7 @@ fn settings() -> Arc<Settings> {
         },
         prefetch: Prefetch {
             messages: READ,
-            octets: None,
+            bytes: None,
         },
     })
 }

@@ -96,7 +96,7 @@ async fn admin_port(address: &str) -> Result<String, String> {
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = Vec::new();
-    let most = stream.take(MOST_OCTETS).read_to_end(&mut answer).await;
+    let most = stream.take(MOST_BYTES).read_to_end(&mut answer).await;
     most.map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();
@@ -134,7 +134,7 @@ fn address(scheme: Scheme, listened: &str, path: &str) -> Result<Address, String
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// More than any answer of `/healthz`.
-const MOST_OCTETS: u64 = 64 << 10;
+const MOST_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_text_as_text_and_octets_as_base64() {
+    fn json_has_text_as_text_and_bytes_as_base64() {
         let head = r#"{"destination":"/topic/a","headers":{"destination":"/topic/a","note":"\"1\"\n2\u001b"},"#;
         assert_eq!(
             written(Form::Json, "ü\0".as_bytes()),

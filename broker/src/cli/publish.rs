@@ -128,7 +128,7 @@ struct Publishing<'a> {
     client: Client,
     sent: u64,
     receipts: u64,
-    /// Messages and octets that are gathered and not under way.
+    /// Messages and bytes that are gathered and not under way.
     gathered: (usize, usize),
 }
 
@@ -137,7 +137,7 @@ impl Publishing<'_> {
     async fn send_all(&mut self, bodies: &mut Bodies) -> Result<(), Failure> {
         let mut due = Instant::now();
         loop {
-            if self.gathered.0 >= MOST_MESSAGES || self.gathered.1 >= MOST_OCTETS {
+            if self.gathered.0 >= MOST_MESSAGES || self.gathered.1 >= MOST_BYTES {
                 self.flush().await?;
             }
             while !self.arguments.no_receipt && self.sent - self.receipts >= WINDOW {
@@ -245,4 +245,4 @@ const WINDOW: u64 = 256;
 
 /// So much is written at once.
 const MOST_MESSAGES: usize = 128;
-const MOST_OCTETS: usize = 256 << 10;
+const MOST_BYTES: usize = 256 << 10;

@@ -262,7 +262,7 @@ impl Receiving<'_> {
 
     fn is_full(&self, batch: &Batch) -> bool {
         let with_these = self.printed + batch.messages.len() as u64;
-        batch.text.len() >= MOST_OCTETS || self.arguments.count == Some(with_these)
+        batch.text.len() >= MOST_BYTES || self.arguments.count == Some(with_these)
     }
 
     /// Prints, then acknowledges. False if nobody reads any more.
@@ -321,7 +321,7 @@ struct Batch {
 const STUCK: Duration = Duration::from_secs(1);
 
 /// So much is printed at once.
-const MOST_OCTETS: usize = 64 << 10;
+const MOST_BYTES: usize = 64 << 10;
 
 /// What fits the header in every broker.
 const MOST_PREFETCH: u64 = 65_535;

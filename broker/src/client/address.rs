@@ -42,7 +42,7 @@ impl Scheme {
         ("stomps", Self::Tls, 61614),
     ];
 
-    /// Whether octets are encrypted.
+    /// Whether bytes are encrypted.
     pub const fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::WebSocketTls)
     }

@@ -278,8 +278,8 @@ impl Client {
     fn take(&mut self, came: Incoming) {
         self.heart_beat.on_read(Instant::now());
         match came {
-            Incoming::Octets(octets) => {
-                self.decoder.push(octets);
+            Incoming::Data(bytes) => {
+                self.decoder.push(bytes);
                 while self.end.is_none() && self.take_item() {}
             }
             Incoming::Sign => {}

@@ -1,4 +1,4 @@
-//! Octets of STOMP over TCP or WebSocket, with TLS or without.
+//! Bytes of STOMP over TCP or WebSocket, with TLS or without.
 //!
 //! Reading and writing go on at the same time: a broker that does not read before it has written
 //! is no deadlock. Everything that is under way is kept in here, so each call may be dropped.
@@ -31,13 +31,13 @@ pub(super) struct Transport {
 
 #[derive(Debug)]
 enum Wire {
-    Octets(Octets),
+    Tcp(Tcp),
     WebSocket(Box<WebSocketStream<Socket>>),
 }
 
 /// STOMP without anything around it.
 #[derive(Debug)]
-struct Octets {
+struct Tcp {
     socket: Socket,
     input: BytesMut,
     output: BytesMut,
@@ -53,8 +53,8 @@ impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin> Stream for T {}
 /// What arrives.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// Octets of STOMP.
-    Octets(Bytes),
+    /// Bytes of STOMP.
+    Data(Bytes),
     /// A sign of life.
     Sign,
     /// Nothing any more.
@@ -80,7 +80,7 @@ impl Transport {
         let wire = if address.scheme.is_websocket() {
             Wire::WebSocket(Box::new(upgrade(socket, address, options).await?))
         } else {
-            Wire::Octets(Octets {
+            Wire::Tcp(Tcp {
                 socket,
                 input: BytesMut::new(),
                 output: BytesMut::new(),
@@ -94,13 +94,13 @@ impl Transport {
 
     /// Puts a frame, or an EOL, into the buffer of what is to be sent. Over WebSocket it is a
     /// message, as text if it is text.
-    pub(super) fn push(&mut self, octets: Bytes) {
+    pub(super) fn push(&mut self, bytes: Bytes) {
         match &mut self.wire {
-            Wire::Octets(wire) => wire.output.extend_from_slice(&octets),
+            Wire::Tcp(wire) => wire.output.extend_from_slice(&bytes),
             Wire::WebSocket(stream) => {
-                let message = match Utf8Bytes::try_from(octets.clone()) {
+                let message = match Utf8Bytes::try_from(bytes.clone()) {
                     Ok(text) => Message::Text(text),
-                    Err(_) => Message::Binary(octets),
+                    Err(_) => Message::Binary(bytes),
                 };
                 // Its buffer has no limit; it tells only that the connection is over, and so does
                 // whatever is done next.
@@ -142,7 +142,7 @@ impl Transport {
     pub(super) async fn close(&mut self, patience: std::time::Duration) {
         let closed = async {
             match &mut self.wire {
-                Wire::Octets(wire) => {
+                Wire::Tcp(wire) => {
                     let _ = wire.socket.shutdown().await;
                 }
                 Wire::WebSocket(stream) => {
@@ -159,7 +159,7 @@ impl Transport {
             return Poll::Ready(());
         }
         let sent = match &mut self.wire {
-            Wire::Octets(wire) => ready!(wire.poll_send(context)).is_ok(),
+            Wire::Tcp(wire) => ready!(wire.poll_send(context)).is_ok(),
             Wire::WebSocket(stream) => ready!(stream.poll_flush_unpin(context)).is_ok(),
         };
         self.is_broken = !sent;
@@ -168,13 +168,13 @@ impl Transport {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
         Poll::Ready(match &mut self.wire {
-            Wire::Octets(wire) => ready!(wire.poll_read(context)),
+            Wire::Tcp(wire) => ready!(wire.poll_read(context)),
             Wire::WebSocket(stream) => incoming(ready!(stream.poll_next_unpin(context))),
         })
     }
 }
 
-impl Octets {
+impl Tcp {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut socket = Pin::new(&mut self.socket);
         while self.output.has_remaining() {
@@ -189,7 +189,7 @@ impl Octets {
         let read = pin!(self.socket.read_buf(&mut self.input));
         Poll::Ready(match ready!(read.poll(context)) {
             Ok(0) => Incoming::End(Error::Ended),
-            Ok(_) => Incoming::Octets(self.input.split().freeze()),
+            Ok(_) => Incoming::Data(self.input.split().freeze()),
             Err(error) => Incoming::End(lost(error)),
         })
     }
@@ -197,8 +197,8 @@ impl Octets {
 
 fn incoming(message: Option<Result<Message, tungstenite::Error>>) -> Incoming {
     match message {
-        Some(Ok(Message::Text(text))) => Incoming::Octets(text.into()),
-        Some(Ok(Message::Binary(octets))) => Incoming::Octets(octets),
+        Some(Ok(Message::Text(text))) => Incoming::Data(text.into()),
+        Some(Ok(Message::Binary(bytes))) => Incoming::Data(bytes),
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Sign,
         Some(Ok(Message::Close(frame))) => Incoming::End(Error::Closed {
             code: frame.as_ref().map(|frame| frame.code.into()),
@@ -243,8 +243,8 @@ async fn upgrade(
     }
     let config = WebSocketConfig::default()
         .read_buffer_size(CHUNK)
-        .max_message_size(Some(MOST_OCTETS))
-        .max_frame_size(Some(MOST_OCTETS));
+        .max_message_size(Some(MOST_BYTES))
+        .max_frame_size(Some(MOST_BYTES));
     let (stream, _) = client_async_with_config(request, socket, Some(config))
         .await
         .map_err(failed)?;
@@ -253,7 +253,7 @@ async fn upgrade(
 
 /// What a message of a WebSocket may hold; without a limit the room for whatever a server announces
 /// would be made at once.
-const MOST_OCTETS: usize = LIMITS.body + LIMITS.header_bytes + (1 << 10);
+const MOST_BYTES: usize = LIMITS.body + LIMITS.header_bytes + (1 << 10);
 
 /// What is read at once.
 const CHUNK: usize = 32 << 10;

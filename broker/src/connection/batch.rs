@@ -21,8 +21,8 @@ pub(super) struct Batch {
     messages: Vec<Message>,
     /// The RECEIPTs to send when it is, by the number of messages up to theirs.
     receipts: Vec<(usize, Receipt)>,
-    /// The octets of the messages.
-    octets: usize,
+    /// The bytes of the messages.
+    bytes: usize,
 }
 
 impl Connection {
@@ -31,7 +31,7 @@ impl Connection {
             self.batch = Batch::take_spare();
         }
         let batch = &mut self.batch;
-        batch.octets += publication.message.octets();
+        batch.bytes += publication.message.bytes();
         batch.messages.push(publication.message);
         let place = batch.messages.len();
         let receipt = publication.receipt;
@@ -39,7 +39,7 @@ impl Connection {
             .receipts
             .extend(receipt.map(|receipt| (place, receipt)));
         // A batch is no larger than what one read brings: subscribers are given time to take it.
-        if batch.octets >= BATCH {
+        if batch.bytes >= BATCH {
             self.hand_over().await?;
             self.breathe(true).await;
         }
@@ -186,17 +186,17 @@ impl Batch {
     fn spare(mut self) {
         self.messages.clear();
         self.receipts.clear();
-        self.octets = 0;
+        self.bytes = 0;
         SPARE.set(self);
     }
 }
 
 /// How many of these messages, at least one, are handed over at once.
 fn first_batch(messages: &[Message]) -> usize {
-    let mut octets = 0;
+    let mut bytes = 0;
     let full = messages.iter().position(|message| {
-        octets += message.octets();
-        octets >= BATCH
+        bytes += message.bytes();
+        bytes >= BATCH
     });
     full.map_or(messages.len(), |last| last + 1)
 }
@@ -206,12 +206,12 @@ thread_local! {
         RefCell::new(Batch {
             messages: Vec::new(),
             receipts: Vec::new(),
-            octets: 0,
+            bytes: 0,
         })
     };
 }
 
-/// A batch with as many octets is handed over before more is gathered.
+/// A batch with as many bytes is handed over before more is gathered.
 const BATCH: usize = 64 * 1024;
 
 /// So many messages are handed over at once after one was refused.

@@ -96,7 +96,7 @@ const COURTESY: Duration = Duration::from_secs(1);
 /// others waiting, so they are freed by a thread that serves no clients, and by one only: several
 /// would take the processors from those that do.
 pub(super) fn let_go(removed: Removed) {
-    if removed.octets() <= LARGE {
+    if removed.bytes() <= LARGE {
         return;
     }
     let Ok(runtime) = Handle::try_current() else {
@@ -142,7 +142,7 @@ static GARBAGE: Mutex<Garbage> = Mutex::new(Garbage::NONE);
 /// What the end of a subscription costs, in steps of a turn.
 const ENDED: usize = 4;
 
-/// More octets than this are large.
+/// More bytes than this are large.
 const LARGE: usize = 1024 * 1024;
 
 /// How long a client that was cut because it seemed absent may take to hear why.

@@ -1,4 +1,4 @@
-//! The last octets of a connection arrive: what waits is written, the sending side is shut down,
+//! The last bytes of a connection arrive: what waits is written, the sending side is shut down,
 //! and input is thrown away until the peer ends too.
 
 use std::io;
@@ -32,14 +32,14 @@ pub(super) async fn linger(
 /// it writes may not read either.
 async fn flush(stream: &TcpStream, outbox: &Outbox) -> io::Result<()> {
     let mut interest = Interest::READABLE | Interest::WRITABLE;
-    let mut left = transport::DRAIN_OCTETS;
+    let mut left = transport::DRAIN_BYTES;
     while outbox.flush(Instant::now().into_std())? != Flushed::All {
         let ready = stream.ready(interest).await?;
         if ready.is_readable() {
             match transport::read(stream) {
-                Ok(octets) if octets.is_empty() => interest = Interest::WRITABLE,
-                Ok(octets) if octets.len() > left => interest = Interest::WRITABLE,
-                Ok(octets) => left -= octets.len(),
+                Ok(bytes) if bytes.is_empty() => interest = Interest::WRITABLE,
+                Ok(bytes) if bytes.len() > left => interest = Interest::WRITABLE,
+                Ok(bytes) => left -= bytes.len(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

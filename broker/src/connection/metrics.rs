@@ -50,7 +50,7 @@ pub struct Presence(Gauge);
 #[derive(Debug)]
 pub(super) struct Held {
     all: Gauge,
-    octets: i64,
+    bytes: i64,
 }
 
 impl Metrics {
@@ -142,7 +142,7 @@ impl Metrics {
             ),
             held: registry.gauge(
                 "stompd_transaction_bytes",
-                "Octets of the messages that open transactions hold.",
+                "Bytes of the messages that open transactions hold.",
             ),
         }
     }
@@ -164,7 +164,7 @@ impl Metrics {
     pub(super) fn held(&self) -> Held {
         Held {
             all: self.held.clone(),
-            octets: 0,
+            bytes: 0,
         }
     }
 
@@ -220,11 +220,11 @@ impl Tally {
 }
 
 impl Held {
-    pub(super) fn set(&mut self, octets: usize) {
-        let octets = number(octets);
-        if octets != self.octets {
-            self.all.add(octets - self.octets);
-            self.octets = octets;
+    pub(super) fn set(&mut self, bytes: usize) {
+        let bytes = number(bytes);
+        if bytes != self.bytes {
+            self.all.add(bytes - self.bytes);
+            self.bytes = bytes;
         }
     }
 }

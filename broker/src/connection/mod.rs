@@ -58,7 +58,7 @@ pub struct Shared {
     pub policy: Policy,
     /// Who clients are.
     pub authenticator: Authenticator,
-    /// How long the last octets get when the broker stops.
+    /// How long the last bytes get when the broker stops.
     pub stop_flush: Duration,
     /// What is counted.
     pub metrics: Metrics,
@@ -145,7 +145,7 @@ struct Connection {
     batch: Batch,
     /// How long it may still wait for others, if it ever had to.
     pauses: Option<Box<Pauses>>,
-    /// The octets that were read since others had their turn.
+    /// The bytes that were read since others had their turn.
     turn: usize,
     timer: Timer,
     received: Tally,
@@ -177,7 +177,7 @@ impl Connection {
     }
 
     async fn converse(&mut self, rest: BytesMut) -> Result<Infallible, End> {
-        self.on_octets(rest).await?;
+        self.on_bytes(rest).await?;
         loop {
             let flushed = self.flush();
             self.members.hear_news(&self.outbox, now()).await;
@@ -229,23 +229,23 @@ impl Connection {
 
     async fn on_readable(&mut self) -> Result<(), End> {
         match transport::read(self.socket.stream()) {
-            Ok(octets) if octets.is_empty() => Err(End::Finished),
-            Ok(octets) => {
+            Ok(bytes) if bytes.is_empty() => Err(End::Finished),
+            Ok(bytes) => {
                 let now = Instant::now();
                 turn::begin(now);
-                self.turn += octets.len();
+                self.turn += bytes.len();
                 self.read_at = now.into_std();
                 self.session.on_read(self.read_at);
-                self.on_octets(octets).await
+                self.on_bytes(bytes).await
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(End::Lost(error)),
         }
     }
 
-    async fn on_octets(&mut self, octets: BytesMut) -> Result<(), End> {
-        if !octets.is_empty() {
-            self.transport.feed(octets);
+    async fn on_bytes(&mut self, bytes: BytesMut) -> Result<(), End> {
+        if !bytes.is_empty() {
+            self.transport.feed(bytes);
         }
         // In a box, since a client that is idle would keep the room for it.
         let ended = Box::pin(async {
@@ -280,7 +280,7 @@ impl Connection {
                 }
                 Ok(Some(Item::HeartBeat)) => {}
                 Ok(None) => match self.transport.take_input() {
-                    Ok(Some(Incoming::Data(octets))) => self.decoder.push(octets),
+                    Ok(Some(Incoming::Data(bytes))) => self.decoder.push(bytes),
                     Ok(Some(Incoming::Pong)) => {
                         self.clocks.pong(self.read_at, &self.shared.metrics);
                     }
@@ -351,7 +351,7 @@ impl Connection {
         }
         self.set_reading(reading);
         if reading {
-            self.on_octets(BytesMut::new()).await?;
+            self.on_bytes(BytesMut::new()).await?;
         }
         Ok(reading)
     }
@@ -408,8 +408,8 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// So many octets are read before others have their turn.
+/// So many bytes are read before others have their turn.
 const TURN: usize = 64 * 1024;
 
-/// The most octets of a frame of a client that has not connected.
+/// The most bytes of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

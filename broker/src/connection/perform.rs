@@ -149,8 +149,8 @@ impl Connection {
         // when every publisher sees it.
         let holds = receipt.is_some();
         if let Some(receipt) = receipt {
-            let octets = self.encode(&receipt);
-            self.outbox.reply_and_hold(octets, now());
+            let bytes = self.encode(&receipt);
+            self.outbox.reply_and_hold(bytes, now());
         }
         self.members
             .subscribe(subscriber, place, &self.shared.hub, now());

@@ -43,7 +43,7 @@ impl AckId {
             return Some(Self::Nothing);
         }
         let mut parts = text.split('-');
-        let is_hex = |start: &&str| start.bytes().all(|octet| octet.is_ascii_hexdigit());
+        let is_hex = |start: &&str| start.bytes().all(|byte| byte.is_ascii_hexdigit());
         let start = parts.next().filter(|start| start.len() == 16);
         // `from_str_radix` alone would take a sign.
         let start = start.filter(is_hex)?;
@@ -103,7 +103,7 @@ impl fmt::Display for DeliveryId {
 fn decimal(text: &str) -> Option<u64> {
     text.parse()
         .ok()
-        .filter(|_| text.bytes().all(|octet| octet.is_ascii_digit()))
+        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use bytestring::ByteString;
 
 use super::refusal::Refusal;
 
-/// The longest destination or pattern, in octets.
-pub const MAX_OCTETS: usize = 1024;
+/// The longest destination or pattern, in bytes.
+pub const MAX_BYTES: usize = 1024;
 /// The most segments a destination or pattern may have.
 pub const MAX_SEGMENTS: usize = 64;
 /// The most multi-segment wildcards (`#`, `**`, a last `>`) a pattern may have.
@@ -174,8 +174,8 @@ struct Shape {
 
 impl Shape {
     fn check(text: &str) -> Result<Self, Refusal> {
-        if text.len() > MAX_OCTETS {
-            return Err(Refusal::DestinationTooLong { octets: text.len() });
+        if text.len() > MAX_BYTES {
+            return Err(Refusal::DestinationTooLong { bytes: text.len() });
         }
         if name(text).is_empty() {
             return Err(Refusal::NoName(text.into()));
@@ -346,11 +346,11 @@ mod tests {
 
     #[test]
     fn limits_of_length_segments_and_wildcards() {
-        let name = |octets: usize| format!("/topic/{}", "x".repeat(octets - "/topic/".len()));
-        assert!(Destination::parse(&name(MAX_OCTETS)).is_ok());
+        let name = |bytes: usize| format!("/topic/{}", "x".repeat(bytes - "/topic/".len()));
+        assert!(Destination::parse(&name(MAX_BYTES)).is_ok());
         assert!(matches!(
-            Destination::parse(&name(MAX_OCTETS + 1)),
-            Err(Refusal::DestinationTooLong { octets: 1025 })
+            Destination::parse(&name(MAX_BYTES + 1)),
+            Err(Refusal::DestinationTooLong { bytes: 1025 })
         ));
         let many = |segments: usize| format!("/topic{}", "/x".repeat(segments - 1));
         assert!(Destination::parse(&many(MAX_SEGMENTS)).is_ok());

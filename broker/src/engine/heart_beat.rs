@@ -2,7 +2,7 @@
 //!
 //! A browser throttles the timers of a tab in the background, so its heart-beats stop although
 //! it is alive; but it answers Pings, of which the page knows nothing. So when the client's
-//! heart-beat is overdue we ping, and any octet counts as life, a Pong too. In the other
+//! heart-beat is overdue we ping, and any byte counts as life, a Pong too. In the other
 //! direction the page sees messages only: there we send what STOMP asks for, an EOL.
 //!
 //! Intervals are those of STOMP 1.2, "Heart-beating". All deadlines are computed from the times
@@ -20,7 +20,7 @@ pub struct HeartBeat {
     outbound: Duration,
     /// After how long a silence, in whichever direction, to ping; zero if never.
     ping: Duration,
-    /// The longest that slow progress of unsent octets may postpone a cut.
+    /// The longest that slow progress of unsent bytes may postpone a cut.
     stall: Duration,
     /// Whether the transport has Ping and Pong.
     can_ping: bool,
@@ -44,15 +44,15 @@ pub struct Intervals {
 pub struct Link {
     /// When data (a STOMP frame or an EOL, not a Ping) was last written.
     pub last_data: Instant,
-    /// When the peer's kernel last took an octet of any kind.
+    /// When the peer's kernel last took a byte of any kind.
     pub last_write: Instant,
     /// Whether anything can be written. Not after an error, when only the end is left to be read.
     pub open: bool,
-    /// Whether octets wait to be written.
+    /// Whether bytes wait to be written.
     pub blocked: bool,
     /// If RECEIPTs or other replies are among them, since when they wait without a move.
     pub replies_stuck: Option<Instant>,
-    /// When a Ping that had to wait behind unsent octets last saw them move.
+    /// When a Ping that had to wait behind unsent bytes last saw them move.
     pub ping_progress: Option<Instant>,
 }
 
@@ -149,7 +149,7 @@ impl HeartBeat {
             return None;
         }
         let at = self.last_read + patience;
-        // While a Ping waits behind octets that move, the line is slow and not dead.
+        // While a Ping waits behind bytes that move, the line is slow and not dead.
         let postponed = link
             .ping_progress
             .map_or(at, |progress| progress + patience);
@@ -211,7 +211,7 @@ pub const FASTEST: u32 = 1000;
 fn milliseconds(text: &str) -> Option<u32> {
     // `parse` alone would take a sign.
     text.bytes()
-        .all(|octet| octet.is_ascii_digit())
+        .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
         .flatten()
 }
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_behind_octets_that_move_postpones_the_cut_by_at_most_stall() {
+    fn a_ping_behind_bytes_that_move_postpones_the_cut_by_at_most_stall() {
         let mut world = World::new((10_000, 0), 0, true);
         world.link.blocked = true;
         for _ in 0..80 {
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_the_kernel_takes_are_no_life_of_the_client() {
+    fn bytes_that_the_kernel_takes_are_no_life_of_the_client() {
         let mut world = World::new((10_000, 0), 25, true);
         for _ in 0..30 {
             world.run(1);

@@ -15,7 +15,7 @@ pub struct Message {
     pub destination: Destination,
     /// All headers of the SEND in their order; [`is_passed_on`] says which ones subscribers see.
     pub headers: Headers,
-    /// The body, any octets.
+    /// The body, any bytes.
     pub body: Bytes,
 }
 
@@ -40,15 +40,15 @@ impl Message {
     }
 
     /// How much text it is: bytes of body and headers.
-    pub fn octets(&self) -> usize {
-        self.body.len() + self.headers.octets()
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.headers.bytes()
     }
 
     /// How much memory it takes while a queue or a transaction keeps it: what [`Message::compact`]
     /// allocates, and its place there.
     pub fn held(&self) -> usize {
         allocated(size_of::<Self>() + COUNTS)
-            + allocated(self.headers.octets())
+            + allocated(self.headers.bytes())
             + allocated(self.headers.spilled())
             + allocated(self.body.len())
             + PLACE
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_shares_no_octet_with_what_was_read() {
+    fn what_is_kept_shares_no_byte_with_what_was_read() {
         for size in [1, 64 * 1024] {
             let message = Message {
                 destination: Destination::parse("/queue/a").expect("a queue"),

@@ -52,14 +52,14 @@ pub enum Refusal {
     ConnectTimeout(Duration),
     /// The first frame was not CONNECT or STOMP.
     ConnectFirst(Command),
-    /// A destination or pattern is longer than [`destination::MAX_OCTETS`].
+    /// A destination or pattern is longer than [`destination::MAX_BYTES`].
     DestinationTooLong {
         /// Its length.
-        octets: usize,
+        bytes: usize,
     },
     /// The id of a SUBSCRIBE (in STOMP 1.0 without `id` its destination) is in use.
     DuplicateSubscription(Box<str>),
-    /// The octets are not a STOMP frame, or one beyond a limit.
+    /// The bytes are not a STOMP frame, or one beyond a limit.
     Frame(DecodeError),
     /// The `heart-beat` of CONNECT is not two numbers.
     HeartBeatMalformed(Box<str>),
@@ -103,7 +103,7 @@ pub enum Refusal {
     SlowConsumer,
     /// The subscriptions of one connection take more bytes of memory than configured.
     SubscriptionsTooBig(usize),
-    /// The client's socket took no octet for this long while replies waited.
+    /// The client's socket took no byte for this long while replies waited.
     Stalled(Duration),
     /// More connections than configured.
     TooManyConnections(usize),
@@ -130,7 +130,7 @@ pub enum Refusal {
     /// BEGIN of a transaction that is open.
     TransactionOpen(Box<str>),
     /// A transaction holds more than [`transaction::MAX_FRAMES`], or all of the session more than
-    /// [`transaction::MAX_OCTETS`].
+    /// [`transaction::MAX_BYTES`].
     TransactionTooBig,
     /// A frame names a transaction that is not open.
     TransactionUnknown(Box<str>),
@@ -153,7 +153,7 @@ pub enum WebSocketFault {
     Protocol(&'static str),
     /// A message or frame that is larger than the largest STOMP frame may be.
     TooBig {
-        /// The limit in octets.
+        /// The limit in bytes.
         limit: usize,
     },
 }
@@ -269,13 +269,13 @@ impl Refusal {
             Self::AckUnknown(_) => "Acknowledge what was delivered on this connection only.",
             Self::AckModeUnknown(_) => "Use ack:auto, ack:client or ack:client-individual.",
             Self::ConnectTimeout(_) => {
-                "A frame ends with a NUL octet; without it the broker waits for the rest."
+                "A frame ends with a NUL byte; without it the broker waits for the rest."
             }
             Self::ConnectFirst(_) => "Send CONNECT (or STOMP) first and wait for CONNECTED.",
             Self::DestinationTooLong { .. }
             | Self::TooManySegments { .. }
             | Self::TooManyWildcards { .. } => {
-                "A destination has at most 1024 octets and 64 segments, a pattern at most 4 \
+                "A destination has at most 1024 bytes and 64 segments, a pattern at most 4 \
                  multi-segment wildcards (#, **, a last >)."
             }
             Self::DuplicateSubscription(_) => {
@@ -349,7 +349,7 @@ impl Refusal {
             }
             Self::TransactionUnknown(_) => "BEGIN opens a transaction; COMMIT and ABORT end it.",
             Self::WebSocket(WebSocketFault::InvalidUtf8) => {
-                "Send octets that are not UTF-8 in binary messages."
+                "Send bytes that are not UTF-8 in binary messages."
             }
             Self::WebSocket(WebSocketFault::Protocol(_)) => "See RFC 6455.",
             Self::WebSocket(WebSocketFault::TooBig { .. }) => {
@@ -376,10 +376,10 @@ impl fmt::Display for Refusal {
                 limit.as_secs_f32()
             ),
             Self::ConnectFirst(command) => write!(out, "{command} before CONNECT"),
-            Self::DestinationTooLong { octets } => write!(
+            Self::DestinationTooLong { bytes } => write!(
                 out,
-                "destination of {octets} octets, more than {}",
-                destination::MAX_OCTETS
+                "destination of {bytes} bytes, more than {}",
+                destination::MAX_BYTES
             ),
             Self::DuplicateSubscription(id) => write!(out, "subscription {id:?} exists already"),
             Self::Frame(error) => write!(out, "{error}"),
@@ -463,7 +463,7 @@ impl fmt::Display for WebSocketFault {
             Self::InvalidUtf8 => out.write_str("WebSocket: text that is not UTF-8"),
             Self::Protocol(what) => write!(out, "WebSocket: {what}"),
             Self::TooBig { limit } => {
-                write!(out, "WebSocket: a message of more than {limit} octets")
+                write!(out, "WebSocket: a message of more than {limit} bytes")
             }
         }
     }

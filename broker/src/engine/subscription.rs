@@ -43,8 +43,8 @@ pub enum AckMode {
 pub struct Prefetch {
     /// Messages.
     pub messages: usize,
-    /// Octets of bodies and headers, if they count; the message that reaches the limit passes it.
-    pub octets: Option<usize>,
+    /// Bytes of bodies and headers, if they count; the message that reaches the limit passes it.
+    pub bytes: Option<usize>,
 }
 
 impl AckMode {

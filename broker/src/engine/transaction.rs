@@ -11,7 +11,7 @@ pub const MAX_OPEN: usize = 16;
 pub const MAX_FRAMES: usize = 1024;
 /// The most memory that the messages of all transactions of one session hold: their text, and what
 /// each costs beside it.
-pub const MAX_OCTETS: usize = 16 * 1024 * 1024;
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a transaction holds, in the order of its frames.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Transaction {
     /// queues know.
     pub subscriptions: BTreeSet<u32>,
     frames: usize,
-    octets: usize,
+    bytes: usize,
     broken: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Transaction {
 pub struct Transactions {
     open: HashMap<Box<str>, Transaction>,
     last: u32,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Transaction {
@@ -71,7 +71,7 @@ impl Transactions {
     pub fn end(&mut self, id: &str) -> Result<Transaction, Refusal> {
         let ended = self.open.remove(id);
         let transaction = ended.ok_or_else(|| Refusal::TransactionUnknown(id.into()))?;
-        self.octets -= transaction.octets;
+        self.bytes -= transaction.bytes;
         Ok(transaction)
     }
 
@@ -80,8 +80,8 @@ impl Transactions {
     /// # Errors
     /// The transaction is not open, or it or all of them hold too much.
     pub fn hold_message(&mut self, id: &str, message: &Message) -> Result<(), Refusal> {
-        let octets = message.held();
-        let transaction = self.hold(id, octets)?;
+        let bytes = message.held();
+        let transaction = self.hold(id, bytes)?;
         transaction.messages.push(message.compact());
         Ok(())
     }
@@ -109,8 +109,8 @@ impl Transactions {
     }
 
     /// What all messages that are held take, see [`Message::held`].
-    pub fn octets(&self) -> usize {
-        self.octets
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Transactions of which this number was given last.
@@ -134,17 +134,17 @@ impl Transactions {
         }
     }
 
-    fn hold(&mut self, id: &str, octets: usize) -> Result<&mut Transaction, Refusal> {
+    fn hold(&mut self, id: &str, bytes: usize) -> Result<&mut Transaction, Refusal> {
         let transaction = self
             .open
             .get_mut(id)
             .ok_or_else(|| Refusal::TransactionUnknown(id.into()))?;
-        if transaction.frames >= MAX_FRAMES || self.octets + octets > MAX_OCTETS {
+        if transaction.frames >= MAX_FRAMES || self.bytes + bytes > MAX_BYTES {
             return Err(Refusal::TransactionTooBig);
         }
         transaction.frames += 1;
-        transaction.octets += octets;
-        self.octets += octets;
+        transaction.bytes += bytes;
+        self.bytes += bytes;
         Ok(transaction)
     }
 }

@@ -186,7 +186,7 @@ impl Pieces {
             return Arc::clone(&made.piece);
         }
         let piece = Arc::new(run.piece(kind, id.map(|id| &**id)));
-        turn::add(1, piece.octets().len());
+        turn::add(1, piece.bytes().len());
         let made = Made {
             kind,
             id: id.cloned(),

@@ -74,7 +74,7 @@ pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
         }
         waiting.set(number(clients));
         frames.set(number(all.frames));
-        bytes.set(number(all.octets));
+        bytes.set(number(all.bytes));
         memory.set(number(held));
     });
 }

@@ -13,17 +13,17 @@ use super::{Bounds, Load};
 #[derive(Debug, Default)]
 pub struct Allowance {
     messages: AtomicUsize,
-    octets: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Allowance {
     /// How much more there may be. `None` if there is nothing yet, so that a single message always
     /// fits.
     pub fn room(&self, bounds: Bounds) -> Option<Bounds> {
-        let octets = self.octets.load(Ordering::Relaxed);
-        (octets > 0).then(|| Bounds {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        (bytes > 0).then(|| Bounds {
             piece: bounds.piece,
-            octets: bounds.octets.saturating_sub(octets),
+            bytes: bounds.bytes.saturating_sub(bytes),
             messages: (bounds.messages).saturating_sub(self.messages.load(Ordering::Relaxed)),
         })
     }
@@ -31,7 +31,7 @@ impl Allowance {
     /// One of the queues held `before` and holds `now`.
     pub fn change(&self, before: Load, now: Load) {
         change(&self.messages, before.frames, now.frames);
-        change(&self.octets, before.octets, now.octets);
+        change(&self.bytes, before.bytes, now.bytes);
     }
 }
 

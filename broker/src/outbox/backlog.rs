@@ -18,16 +18,16 @@ use super::progress::Track;
 /// Bounds of the messages that wait. Replies are bounded by not reading the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Octets.
-    pub octets: usize,
+    /// Bytes.
+    pub bytes: usize,
     /// Messages.
     pub messages: usize,
-    /// What counts as octets for each piece that waits, beside those of its messages: the memory
+    /// What counts as bytes for each piece that waits, beside those of its messages: the memory
     /// that the line and the piece itself take, [`PIECE`].
     pub piece: usize,
 }
 
-/// Bytes that a piece takes in a backlog beside its octets: its place in line, which has room to
+/// Bytes that a piece takes in a backlog beside its bytes: its place in line, which has room to
 /// grow, in the index, and what the allocator adds.
 pub const PIECE: usize = 280;
 
@@ -58,7 +58,7 @@ pub struct Backlog {
 pub struct Removed {
     #[expect(dead_code, reason = "they are held until they are let go")]
     items: VecDeque<Item>,
-    octets: usize,
+    bytes: usize,
 }
 
 /// How much of something waits.
@@ -66,8 +66,8 @@ pub struct Removed {
 pub struct Load {
     /// Frames.
     pub frames: usize,
-    /// Octets.
-    pub octets: usize,
+    /// Bytes.
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -160,34 +160,34 @@ impl Backlog {
         self.drained
     }
 
-    /// Octets of the messages of topics that wait, and what counts for their pieces.
-    pub fn message_octets(&self, bounds: Bounds) -> usize {
-        self.messages.octets + self.items.len() * bounds.piece
+    /// Bytes of the messages of topics that wait, and what counts for their pieces.
+    pub fn message_bytes(&self, bounds: Bounds) -> usize {
+        self.messages.bytes + self.items.len() * bounds.piece
     }
 
     /// Bytes of memory that this backlog takes by itself, without pieces, which clients share.
     pub fn memory(&self) -> usize {
         // Of the room to grow most was never touched, so it is no memory yet.
         let places = self.items.len().max(self.items.capacity() / 4);
-        places * (size_of::<Item>() + size_of::<u64>()) + self.replies.octets
+        places * (size_of::<Item>() + size_of::<u64>()) + self.replies.bytes
     }
 
-    /// Whether one more message of so many octets fits. A single one always fits.
-    pub fn fits(&self, octets: usize, bounds: Bounds) -> bool {
-        let held = self.message_octets(bounds) + bounds.piece;
+    /// Whether one more message of so many bytes fits. A single one always fits.
+    pub fn fits(&self, bytes: usize, bounds: Bounds) -> bool {
+        let held = self.message_bytes(bounds) + bounds.piece;
         self.messages.frames == 0
             || (self.messages.frames < bounds.messages
-                && held.saturating_add(octets) <= bounds.octets)
+                && held.saturating_add(bytes) <= bounds.bytes)
     }
 
     /// Whether these messages of a piece fit all together.
     pub fn fits_all(&self, piece: &Piece, range: &Range<usize>, bounds: Bounds) -> bool {
-        let held = self.message_octets(bounds) + bounds.piece;
+        let held = self.message_bytes(bounds) + bounds.piece;
         self.messages.frames + range.len() <= bounds.messages
-            && held + piece.size(range) <= bounds.octets
+            && held + piece.size(range) <= bounds.bytes
     }
 
-    /// Appends messages of a piece. Of the first of them `written` octets may be with the kernel
+    /// Appends messages of a piece. Of the first of them `written` bytes may be with the kernel
     /// already, if nothing else waits.
     pub fn push_messages(
         &mut self,
@@ -256,7 +256,7 @@ impl Backlog {
     /// What to write next: the first frames where they lie, or, if they are small, a copy of
     /// several in `scratch`, which beats writing them one by one. Empty if nothing waits.
     pub fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-        let mut slices = self.items.iter().map(|item| item.content.octets());
+        let mut slices = self.items.iter().map(|item| item.content.bytes());
         let Some(first) = slices.next().map(|first| &first[self.written..]) else {
             return &[];
         };
@@ -275,18 +275,18 @@ impl Backlog {
         scratch
     }
 
-    /// So many octets of what waits are with the kernel. Says whether data was among them, and
+    /// So many bytes of what waits are with the kernel. Says whether data was among them, and
     /// not only Pings, Pongs and Closes.
-    pub fn advance(&mut self, mut octets: usize) -> bool {
+    pub fn advance(&mut self, mut bytes: usize) -> bool {
         let mut data = false;
-        while let Some(front) = self.items.front().filter(|_| octets > 0) {
+        while let Some(front) = self.items.front().filter(|_| bytes > 0) {
             data |= front.content.is_data();
-            let left = front.content.octets().len() - self.written;
-            if octets < left {
-                self.advance_in_front(octets);
+            let left = front.content.bytes().len() - self.written;
+            if bytes < left {
+                self.advance_in_front(bytes);
                 return data;
             }
-            octets -= left;
+            bytes -= left;
             self.pop_front();
         }
         data
@@ -328,7 +328,7 @@ impl Backlog {
     /// Takes out all messages that are not partly written. Returns them: to let them go takes time
     /// that is better not spent under a lock.
     pub fn remove_messages(&mut self) -> Removed {
-        let before = self.messages.octets + self.deliveries.octets;
+        let before = self.messages.bytes + self.deliveries.bytes;
         let all = std::mem::take(&mut self.items);
         let started = self.written > 0;
         let (mut kept, mut removed) = (VecDeque::new(), VecDeque::new());
@@ -341,10 +341,10 @@ impl Backlog {
         }
         self.items = kept;
         self.recount();
-        let left = self.messages.octets + self.deliveries.octets;
+        let left = self.messages.bytes + self.deliveries.bytes;
         Removed {
             items: removed,
-            octets: before - left,
+            bytes: before - left,
         }
     }
 
@@ -352,18 +352,18 @@ impl Backlog {
     pub fn clear(&mut self) -> Removed {
         let all = std::mem::take(self);
         Removed {
-            octets: all.messages.octets + all.deliveries.octets + all.replies.octets,
+            bytes: all.messages.bytes + all.deliveries.bytes + all.replies.bytes,
             items: all.items,
         }
     }
 
-    /// Whether a message of so many octets would fit if older ones to its destination left.
-    pub fn could_fit(&self, octets: usize, destination: &Destination, bounds: Bounds) -> bool {
+    /// Whether a message of so many bytes would fit if older ones to its destination left.
+    pub fn could_fit(&self, bytes: usize, destination: &Destination, bounds: Bounds) -> bool {
         let own = self.index.load(destination);
         let others = self.messages.without(own);
         others.frames == 0
             || (others.frames < bounds.messages
-                && (others.octets + bounds.piece).saturating_add(octets) <= bounds.octets)
+                && (others.bytes + bounds.piece).saturating_add(bytes) <= bounds.bytes)
     }
 
     /// Takes out the oldest message to a destination that is not partly written; `false` if there
@@ -429,10 +429,10 @@ impl Backlog {
 
     /// A part of the front, less than all of it, is written. If the front is several messages the
     /// ones behind the partly written one become an item of their own.
-    fn advance_in_front(&mut self, octets: usize) {
+    fn advance_in_front(&mut self, bytes: usize) {
         let started = self.written > 0;
-        self.written += octets;
-        self.drained.octets += octets;
+        self.written += bytes;
+        self.drained.bytes += bytes;
         let Some(Item { place, content }) = self.items.front_mut() else {
             return;
         };
@@ -449,9 +449,9 @@ impl Backlog {
             return;
         };
         let start = piece.start(range.start);
-        let current = piece.whole(start + octets);
+        let current = piece.whole(start + bytes);
         let done = Load::of(piece, &(range.start..current));
-        self.written = start + octets - piece.start(current);
+        self.written = start + bytes - piece.start(current);
         range.start = current;
         let begun = self.written > 0;
         if let Some(track) = track {
@@ -492,7 +492,7 @@ impl Backlog {
         let Some(Item { place, content }) = self.items.pop_front() else {
             return;
         };
-        self.drained.octets += content.octets().len() - written;
+        self.drained.bytes += content.bytes().len() - written;
         match content {
             Content::Messages {
                 piece,
@@ -582,9 +582,9 @@ impl Backlog {
 }
 
 impl Removed {
-    /// Their octets.
-    pub fn octets(&self) -> usize {
-        self.octets
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -670,16 +670,15 @@ impl Item {
 }
 
 impl Content {
-    fn octets(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         match self {
             Self::Messages { piece, range, .. } => {
                 let begin = piece.start(range.start);
-                &piece.octets()[begin..begin + piece.size(range)]
+                &piece.bytes()[begin..begin + piece.size(range)]
             }
-            Self::Reply(octets)
-            | Self::Control(octets)
-            | Self::Beat(octets)
-            | Self::Ping(octets) => octets,
+            Self::Reply(bytes) | Self::Control(bytes) | Self::Beat(bytes) | Self::Ping(bytes) => {
+                bytes
+            }
             Self::Hollow => &[],
         }
     }
@@ -690,14 +689,14 @@ impl Content {
 }
 
 impl Load {
-    fn one(octets: usize) -> Self {
-        Self { frames: 1, octets }
+    fn one(bytes: usize) -> Self {
+        Self { frames: 1, bytes }
     }
 
     fn of(piece: &Piece, range: &Range<usize>) -> Self {
         Self {
             frames: range.len(),
-            octets: piece.size(range),
+            bytes: piece.size(range),
         }
     }
 
@@ -710,14 +709,14 @@ impl Load {
     pub fn with(self, other: Self) -> Self {
         Self {
             frames: self.frames + other.frames,
-            octets: self.octets + other.octets,
+            bytes: self.bytes + other.bytes,
         }
     }
 
     fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames - other.frames,
-            octets: self.octets - other.octets,
+            bytes: self.bytes - other.bytes,
         }
     }
 }
@@ -729,7 +728,7 @@ fn report(progressed: &mut BTreeSet<u32>, subscription: u32) {
 /// Room in a line that is not worth giving back.
 const SPARE: usize = 16;
 
-/// The most octets of a piece that are written with one call: the kernel would take megabytes, and
+/// The most bytes of a piece that are written with one call: the kernel would take megabytes, and
 /// others would wait for that. The client's own task writes the others in its turns.
 pub const AT_ONCE: usize = 256 * 1024;
 

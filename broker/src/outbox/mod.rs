@@ -39,11 +39,11 @@ use self::wake::Wake;
 /// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
 /// [`io::ErrorKind::WouldBlock`].
 pub trait Wire: fmt::Debug + Send + Sync {
-    /// Writes some of the octets.
+    /// Writes some of the bytes.
     ///
     /// # Errors
     /// `WouldBlock`, or whatever ends the connection.
-    fn try_write(&self, octets: &[u8]) -> io::Result<usize>;
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
 /// How much may wait for a client, and what happens beyond.
@@ -205,10 +205,10 @@ impl Outbox {
         }
         let was_empty = state.backlog.is_empty();
         let written = match write {
-            Write::Now if was_empty => state.write_at_once(piece.octets(), now),
+            Write::Now if was_empty => state.write_at_once(piece.bytes(), now),
             Write::Now | Write::Later => 0,
         };
-        if written == piece.octets().len() {
+        if written == piece.bytes().len() {
             return Pushed {
                 accepted: piece.len(),
                 written,
@@ -218,7 +218,7 @@ impl Outbox {
         let mut pushed = state.enqueue(piece, number, written, self.policy, now);
         pushed.flush = was_empty && write == Write::Later;
         // A client that is busy does not come to write what others have for it.
-        if !was_empty && state.is_writable() && state.backlog.messages().octets >= MUCH {
+        if !was_empty && state.is_writable() && state.backlog.messages().bytes >= MUCH {
             pushed.written += state.write_for_owner(now);
         }
         pushed.pressed = state.press(self.policy, now) == Press::Holds;
@@ -258,7 +258,7 @@ impl Outbox {
         let was_empty = state.backlog.is_empty();
         let mut written = 0;
         if was_empty {
-            written = state.write_at_once(piece.octets(), now);
+            written = state.write_at_once(piece.bytes(), now);
         }
         let whole = piece.whole(written);
         if whole > 0 {
@@ -396,7 +396,7 @@ impl Outbox {
         while turn < TURN {
             // One call of the kernel under the lock: publishers may wait for it.
             match self.lock().write_once(now)? {
-                (octets, Flushed::Some) => turn += octets,
+                (bytes, Flushed::Some) => turn += bytes,
                 (_, flushed) => return Ok(flushed),
             }
         }
@@ -410,14 +410,14 @@ impl Outbox {
         if state.held {
             return 0;
         }
-        let octets = state.write_for_owner(now);
+        let bytes = state.write_for_owner(now);
         let is_done = state.backlog.is_empty() && state.signals.is_empty();
         if is_done && !state.has_news(self.policy.bounds) {
-            return octets;
+            return bytes;
         }
         drop(state);
         self.wake.call();
-        octets
+        bytes
     }
 
     /// Tells the client's own task something.
@@ -459,9 +459,9 @@ impl Outbox {
 
     /// Whether so many replies wait that the client is to be read no further.
     pub fn is_full_of_replies(&self) -> bool {
-        let Load { frames, octets } = self.lock().backlog.replies();
+        let Load { frames, bytes } = self.lock().backlog.replies();
         let bounds = self.policy.bounds;
-        frames >= bounds.messages || octets + frames * bounds.piece >= bounds.octets
+        frames >= bounds.messages || bytes + frames * bounds.piece >= bounds.bytes
     }
 
     /// What waits: messages, deliveries, RECEIPTs and ERRORs.
@@ -501,11 +501,11 @@ impl Outbox {
 impl State {
     /// Tries to write past an empty backlog. What fails is tried again, and then told, by the
     /// client's own task.
-    fn write_at_once(&mut self, octets: &[u8], now: Instant) -> usize {
-        let octets = &octets[..octets.len().min(AT_ONCE)];
-        let done = self.wire.as_ref().map(|wire| wire.try_write(octets));
+    fn write_at_once(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let bytes = &bytes[..bytes.len().min(AT_ONCE)];
+        let done = self.wire.as_ref().map(|wire| wire.try_write(bytes));
         let written = done.and_then(Result::ok).unwrap_or_default();
-        self.blocked = written < octets.len();
+        self.blocked = written < bytes.len();
         if written > 0 {
             self.last_data = self.last_data.max(now);
             self.last_write = self.last_write.max(now);
@@ -517,8 +517,8 @@ impl State {
     fn write_once(&mut self, now: Instant) -> io::Result<(usize, Flushed)> {
         match self.write_some(now) {
             Ok(0) => Ok((0, Flushed::All)),
-            Ok(octets) if self.backlog.is_empty() => Ok((octets, Flushed::All)),
-            Ok(octets) => Ok((octets, Flushed::Some)),
+            Ok(bytes) if self.backlog.is_empty() => Ok((bytes, Flushed::All)),
+            Ok(bytes) => Ok((bytes, Flushed::Some)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.blocked = true;
                 Ok((0, Flushed::Blocked))
@@ -533,8 +533,8 @@ impl State {
     /// As [`State::write_once`], for a client whose own task is told of an error. Returns how many
     /// bytes the socket took.
     fn write_for_owner(&mut self, now: Instant) -> usize {
-        if let Ok((octets, _)) = self.write_once(now) {
-            return octets;
+        if let Ok((bytes, _)) = self.write_once(now) {
+            return bytes;
         }
         self.signals.insert(Signal::Lost);
         0
@@ -549,12 +549,12 @@ impl State {
     fn write_some(&mut self, now: Instant) -> io::Result<usize> {
         let Some(wire) = &self.wire else { return Ok(0) };
         let written = SCRATCH.with_borrow_mut(|scratch| {
-            let octets = self.backlog.gather(scratch);
-            if octets.is_empty() {
+            let bytes = self.backlog.gather(scratch);
+            if bytes.is_empty() {
                 return Ok(0);
             }
-            let written = write(wire.as_ref(), octets)?;
-            self.blocked = written < octets.len();
+            let written = write(wire.as_ref(), bytes)?;
+            self.blocked = written < bytes.len();
             Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
@@ -564,7 +564,7 @@ impl State {
             if self.backlog.advance(written) {
                 self.last_data = self.last_data.max(now);
             }
-            // A Ping that leaves at once saw no other octets move before it.
+            // A Ping that leaves at once saw no other bytes move before it.
             if self.backlog.ping_waits() || (ping_waited && self.ping_progress.is_some()) {
                 self.ping_progress = Some(now);
             }
@@ -631,16 +631,16 @@ impl State {
         pushed: &mut Pushed,
         now: Instant,
     ) -> bool {
-        let (octets, destination) = (piece.size(one), piece.destination());
-        while !self.backlog.fits(octets, policy.bounds) && self.is_writable() {
+        let (bytes, destination) = (piece.size(one), piece.destination());
+        while !self.backlog.fits(bytes, policy.bounds) && self.is_writable() {
             match self.write_for_owner(now) {
                 0 => break,
                 written => pushed.written += written,
             }
         }
         let drops = policy.slow_consumer == SlowConsumer::DropOldest
-            && self.backlog.could_fit(octets, destination, policy.bounds);
-        while !self.backlog.fits(octets, policy.bounds) {
+            && self.backlog.could_fit(bytes, destination, policy.bounds);
+        while !self.backlog.fits(bytes, policy.bounds) {
             if !drops || !self.backlog.remove_oldest(destination) {
                 return false;
             }
@@ -650,14 +650,14 @@ impl State {
     }
 
     fn is_full_of_deliveries(&self, bounds: Bounds) -> bool {
-        let Load { frames, octets } = self.backlog.deliveries();
-        frames >= bounds.messages || octets >= bounds.octets
+        let Load { frames, bytes } = self.backlog.deliveries();
+        frames >= bounds.messages || bytes >= bounds.bytes
     }
 
     /// Whether a queue that was told to wait may go on: when half of what waited is written.
     fn has_room(&self, bounds: Bounds) -> bool {
-        let Load { frames, octets } = self.backlog.deliveries();
-        frames <= bounds.messages / 2 && octets <= bounds.octets / 2
+        let Load { frames, bytes } = self.backlog.deliveries();
+        frames <= bounds.messages / 2 && bytes <= bounds.bytes / 2
     }
 
     fn press(&mut self, policy: Policy, now: Instant) -> Press {
@@ -669,7 +669,7 @@ impl State {
         }
         let waits = Load {
             frames: self.backlog.messages().frames,
-            octets: self.backlog.message_octets(policy.bounds),
+            bytes: self.backlog.message_bytes(policy.bounds),
         };
         let drained = self.backlog.drained();
         if self.patience.is_none() && Patience::has_room(waits, policy.bounds) {
@@ -691,8 +691,8 @@ impl State {
     }
 }
 
-fn write(wire: &dyn Wire, octets: &[u8]) -> io::Result<usize> {
-    match wire.try_write(octets) {
+fn write(wire: &dyn Wire, bytes: &[u8]) -> io::Result<usize> {
+    match wire.try_write(bytes) {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         done => done,
     }
@@ -703,8 +703,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// When so many octets wait whoever brings more writes some.
+/// When so many bytes wait whoever brings more writes some.
 const MUCH: usize = 64 * 1024;
 
-/// The most octets of one turn, so that clients with long backlogs do not keep others waiting.
+/// The most bytes of one turn, so that clients with long backlogs do not keep others waiting.
 const TURN: usize = 64 * 1024;

@@ -60,15 +60,15 @@ impl Patience {
         self.spent += now.saturating_duration_since(since);
         let part = |bound: usize| (bound / PARTS).max(1);
         let frames = (drained.frames - self.drained.frames) / part(bounds.messages);
-        let octets = (drained.octets - self.drained.octets) / part(bounds.octets);
-        let parts = u32::try_from(frames.max(octets)).unwrap_or(u32::MAX);
+        let bytes = (drained.bytes - self.drained.bytes) / part(bounds.bytes);
+        let parts = u32::try_from(frames.max(bytes)).unwrap_or(u32::MAX);
         if parts > 0 {
             self.drained = drained;
             let earned = (patience / EARN).saturating_mul(parts);
             self.spent = self.spent.saturating_sub(earned);
         }
         // Who never drained much may be dead.
-        let limit = if self.drained.octets == 0 {
+        let limit = if self.drained.bytes == 0 {
             patience / 2
         } else {
             patience
@@ -84,7 +84,7 @@ impl Patience {
 
 fn is_within(parts: usize, waits: Load, bounds: Bounds) -> bool {
     let mark = |bound: usize| bound / PARTS * parts;
-    waits.frames <= mark(bounds.messages) && waits.octets <= mark(bounds.octets)
+    waits.frames <= mark(bounds.messages) && waits.bytes <= mark(bounds.bytes)
 }
 
 /// What an outbox may hold is counted in so many parts.

@@ -23,19 +23,19 @@ pub struct Track {
 }
 
 impl Progress {
-    /// The highest number of which the kernel has an octet; zero if there is none.
+    /// The highest number of which the kernel has a byte; zero if there is none.
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// The highest number of which the kernel has all octets; zero if there is none.
+    /// The highest number of which the kernel has all bytes; zero if there is none.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 }
 
 impl Track {
-    /// The kernel has the first `whole` messages of the piece, and some octets of the next one if
+    /// The kernel has the first `whole` messages of the piece, and some bytes of the next one if
     /// that is `begun`.
     pub(super) fn advance(&self, whole: usize, begun: bool) {
         let written = self.first + whole as u64 - 1;

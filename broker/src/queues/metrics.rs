@@ -77,7 +77,7 @@ pub(super) fn observe(common: &Arc<Common>, settings: Settings, registry: &Regis
             "stompd_queue_messages_unacknowledged",
             "Messages that consumers have and have not settled, of queues and of topics.",
         ),
-        octets: gauge(
+        bytes: gauge(
             "stompd_queue_bytes",
             "Memory of the messages that wait or are not settled and of their queues, of queues and of topics.",
         ),
@@ -95,7 +95,7 @@ struct Total {
     queues: Gauge,
     ready: Gauge,
     unacknowledged: Gauge,
-    octets: Gauge,
+    bytes: Gauge,
     consumers: Gauge,
 }
 
@@ -163,7 +163,7 @@ fn read(common: &Weak<Common>, total: &Total, by_name: Option<&ByName>) {
         let depth = queue.depth();
         sum.ready += depth.ready;
         sum.unacknowledged += depth.unacknowledged;
-        sum.octets += depth.octets;
+        sum.bytes += depth.bytes;
         sum.consumers += depth.consumers;
         if let (Some(by_name), Some(name)) = (by_name, queue.name()) {
             fullest.add(name, depth, by_name.most);
@@ -174,7 +174,7 @@ fn read(common: &Weak<Common>, total: &Total, by_name: Option<&ByName>) {
         .set(number(common.count.load(Ordering::Relaxed)));
     total.ready.set(number(sum.ready));
     total.unacknowledged.set(number(sum.unacknowledged));
-    total.octets.set(number(sum.octets));
+    total.bytes.set(number(sum.bytes));
     total.consumers.set(number(sum.consumers));
     by_name.inspect(|by_name| by_name.set_all(fullest));
 }

@@ -186,7 +186,7 @@ impl Queues {
         let all = reservations(&transaction.messages);
         for (done, one) in all.iter().enumerate() {
             let reserved = self.with(one.queue, |queue| {
-                queue.reserve(one.messages, one.octets, now)
+                queue.reserve(one.messages, one.bytes, now)
             });
             let refusal = match reserved {
                 Ok(true) => continue,
@@ -262,7 +262,7 @@ impl Queues {
 
     fn unreserve(&self, one: &Reservation<'_>) {
         if let Some(queue) = self.get(one.queue) {
-            queue.unreserve(one.messages, one.octets);
+            queue.unreserve(one.messages, one.bytes);
         }
     }
 
@@ -348,7 +348,7 @@ impl Common {
 struct Reservation<'a> {
     queue: &'a Destination,
     messages: usize,
-    octets: usize,
+    bytes: usize,
 }
 
 fn reservations(messages: &[Message]) -> Vec<Reservation<'_>> {
@@ -363,12 +363,12 @@ fn reservations(messages: &[Message]) -> Vec<Reservation<'_>> {
             all.push(Reservation {
                 queue,
                 messages: 0,
-                octets: 0,
+                bytes: 0,
             });
             all.len() - 1
         });
         all[place].messages += 1;
-        all[place].octets += message.held();
+        all[place].bytes += message.held();
     }
     all
 }
@@ -418,7 +418,7 @@ mod tests {
         let held = messages[0].held();
         let found: Vec<_> = all
             .iter()
-            .map(|one| (one.queue.as_str(), one.messages, one.octets))
+            .map(|one| (one.queue.as_str(), one.messages, one.bytes))
             .collect();
         assert_eq!(found, [("/queue/a", 2, 2 * held), ("/queue/b", 1, held)]);
     }

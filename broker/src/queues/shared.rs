@@ -116,7 +116,7 @@ impl SharedQueue {
     /// How much there is.
     pub fn depth(&self) -> Depth {
         let mut depth = self.lock().queue.depth();
-        depth.octets += self.fixed() + depth.consumers * CONSUMER;
+        depth.bytes += self.fixed() + depth.consumers * CONSUMER;
         depth
     }
 
@@ -198,14 +198,14 @@ impl SharedQueue {
             Owner::Name(_) => None,
             Owner::Subscriber(subscriber, _, bounds) => {
                 let bounds = outbox::Bounds {
-                    octets: bounds.octets,
+                    bytes: bounds.bytes,
                     messages: bounds.messages,
                     piece: 0,
                 };
                 let room = subscriber.outbox.allowance().room(bounds)?;
                 Some(Bounds {
                     messages: room.messages,
-                    octets: room.octets,
+                    bytes: room.bytes,
                 })
             }
         }
@@ -215,14 +215,14 @@ impl SharedQueue {
     pub(super) fn reserve(
         self: &Arc<Self>,
         messages: usize,
-        octets: usize,
+        bytes: usize,
         now: Instant,
     ) -> Result<bool, Gone> {
         let mut state = self.lock();
         if state.gone {
             return Err(Gone);
         }
-        if state.queue.reserve(messages, octets) {
+        if state.queue.reserve(messages, bytes) {
             return Ok(true);
         }
         drop(state);
@@ -231,15 +231,15 @@ impl SharedQueue {
         if state.gone {
             return Err(Gone);
         }
-        let reserved = state.queue.reserve(messages, octets);
+        let reserved = state.queue.reserve(messages, bytes);
         drop(state);
         self.remove_if_unused();
         Ok(reserved)
     }
 
     /// Gives room back that was reserved.
-    pub(super) fn unreserve(self: &Arc<Self>, messages: usize, octets: usize) {
-        self.lock().queue.unreserve(messages, octets);
+    pub(super) fn unreserve(self: &Arc<Self>, messages: usize, bytes: usize) {
+        self.lock().queue.unreserve(messages, bytes);
         self.remove_if_unused();
     }
 
@@ -251,7 +251,7 @@ impl SharedQueue {
             .map(|message| {
                 // A transaction has copied it already. Sharing that copy costs an allocation or two,
                 // which counts for what is small.
-                let is_large = message.octets() > LARGE;
+                let is_large = message.bytes() > LARGE;
                 Arc::new(if is_large {
                     message.clone()
                 } else {
@@ -457,10 +457,7 @@ impl SharedQueue {
         let Some(piece) = self.encode(grant) else {
             return;
         };
-        turn::add(
-            1,
-            piece.octets().len() + grant.entries.len() * turn::MESSAGE,
-        );
+        turn::add(1, piece.bytes().len() + grant.entries.len() * turn::MESSAGE);
         let auto = subscriber.subscription.mode == AckMode::Auto;
         let track = Track {
             progress: Arc::clone(&subscriber.progress),
@@ -549,10 +546,10 @@ fn takes(room: &mut Option<Bounds>, message: &Message) -> bool {
     let Some(room) = room else {
         return true;
     };
-    let left = room.octets.checked_sub(message.held());
+    let left = room.bytes.checked_sub(message.held());
     match (room.messages.checked_sub(1), left) {
-        (Some(messages), Some(octets)) => {
-            *room = Bounds { messages, octets };
+        (Some(messages), Some(bytes)) => {
+            *room = Bounds { messages, bytes };
             true
         }
         _ => false,
@@ -581,7 +578,7 @@ impl Drop for Locked<'_> {
         let load = self.state.queue.load();
         let now = Load {
             frames: load.messages,
-            octets: load.octets,
+            bytes: load.bytes,
         };
         allowance.change(self.state.counted, now);
         self.state.counted = now;
@@ -591,7 +588,7 @@ impl Drop for Locked<'_> {
 /// How much is granted at a time: enough to write many at once, and no more than is well held twice.
 const BUDGET: Bounds = Bounds {
     messages: 256,
-    octets: 256 * 1024,
+    bytes: 256 * 1024,
 };
 
 /// So often a client's task hands over for others before it leaves that to a task of its own.

@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Stops: says so to operators, waits `[stop] delay`, closes the listeners, sends the clients
-    /// away over `[stop] spread` and gives the last octets `[stop] flush`.
+    /// away over `[stop] spread` and gives the last bytes `[stop] flush`.
     pub async fn stop(mut self) {
         let stop = &self.config.stop;
         self.readiness.send_replace(Readiness::Stopping);
@@ -173,7 +173,7 @@ impl Broker {
         if timeout(stop.flush, left).await.is_err() {
             warn!(
                 clients = self.connections(),
-                "some clients did not take their last octets"
+                "some clients did not take their last bytes"
             );
         }
         self.answering.take().inspect(JoinHandle::abort);
@@ -240,7 +240,7 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     let (limits, heart_beat, queue) = (&config.limits, &config.heart_beat, &config.queue);
     let policy = Policy {
         bounds: Bounds {
-            octets: limits.outbox_bytes,
+            bytes: limits.outbox_bytes,
             messages: limits.outbox_messages,
             piece: PIECE,
         },
@@ -250,7 +250,7 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     let queues = queues::Settings {
         bounds: queue::Bounds {
             messages: queue.max_length,
-            octets: queue.max_bytes,
+            bytes: queue.max_bytes,
         },
         queues: queue.max_queues,
         named: queue.metrics.then_some(queue.metrics_limit),
@@ -279,7 +279,7 @@ fn share(config: &Config, registry: &Registry) -> Shared {
             },
             prefetch: Prefetch {
                 messages: queue.prefetch,
-                octets: Some(queue.prefetch_bytes),
+                bytes: Some(queue.prefetch_bytes),
             },
         }),
         limits: Limits {

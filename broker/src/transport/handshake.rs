@@ -47,7 +47,7 @@ pub struct Opened {
 /// Why no WebSocket was opened; the client has been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// 400: the key is not 16 octets in base64.
+    /// 400: the key is not 16 bytes in base64.
     BadKey,
     /// 400: a request with a body.
     Body,
@@ -251,7 +251,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Whether a key is base64 of 16 octets: 22 characters, of which the last one carries 4 bits that
+/// Whether a key is base64 of 16 bytes: 22 characters, of which the last one carries 4 bits that
 /// must be zero, and two `=`.
 fn is_key(key: &HeaderValue) -> bool {
     let Some(digits) = key.as_bytes().strip_suffix(b"==") else {
@@ -260,7 +260,7 @@ fn is_key(key: &HeaderValue) -> bool {
     let [first @ .., last] = digits else {
         return false;
     };
-    let is_digit = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     first.len() == 21 && first.iter().all(is_digit) && b"AQgw".contains(last)
 }
 
@@ -347,7 +347,7 @@ impl Refused {
         let (status, why) = match self {
             Self::BadKey => (
                 StatusCode::BAD_REQUEST,
-                "Sec-WebSocket-Key must be 16 octets in base64.".to_owned(),
+                "Sec-WebSocket-Key must be 16 bytes in base64.".to_owned(),
             ),
             Self::Body => (
                 StatusCode::BAD_REQUEST,
@@ -416,7 +416,7 @@ impl Refused {
     }
 }
 
-/// Ends a connection whose answer is written: closing it with unread octets would make the kernel
+/// Ends a connection whose answer is written: closing it with unread bytes would make the kernel
 /// send a reset, and the client would lose the answer.
 async fn finish(stream: TcpStream) {
     super::read::drain(&stream, Instant::now() + super::read::DRAIN_TIME).await;
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_sixteen_octets_in_base64() {
+    fn a_key_is_sixteen_bytes_in_base64() {
         let key = |text| is_key(&HeaderValue::from_static(text));
         assert!(key("dGhlIHNhbXBsZSBub25jZQ=="));
         assert!(key("AAAAAAAAAAAAAAAAAAAAAA=="));

@@ -1,6 +1,6 @@
 //! What carries STOMP: plain TCP, or messages of WebSocket.
 //!
-//! A transport turns octets of the socket into octets of STOMP. It owns no socket and never
+//! A transport turns bytes of the socket into bytes of STOMP. It owns no socket and never
 //! waits: whoever drives it feeds it what was read and sends what it wants to say.
 
 pub mod handshake;
@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use crate::engine::refusal::WebSocketFault;
 use crate::framing::Framing;
 
-pub use self::read::{DRAIN_OCTETS, DRAIN_TIME, await_end, drain, read};
+pub use self::read::{DRAIN_BYTES, DRAIN_TIME, await_end, drain, read};
 pub use self::socket::Socket;
 pub use self::websocket::WebSocket;
 
@@ -29,7 +29,7 @@ pub enum Transport {
 /// What [`Transport::take_input`] finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// Octets of STOMP.
+    /// Bytes of STOMP.
     Data(Bytes),
     /// A Pong.
     Pong,
@@ -39,10 +39,10 @@ pub enum Incoming {
 
 impl Transport {
     /// Takes what was read from the socket. What was fed before must have been taken.
-    pub fn feed(&mut self, octets: BytesMut) {
+    pub fn feed(&mut self, bytes: BytesMut) {
         match self {
-            Self::Tcp(input) => *input = octets.freeze(),
-            Self::WebSocket(websocket) => websocket.feed(octets),
+            Self::Tcp(input) => *input = bytes.freeze(),
+            Self::WebSocket(websocket) => websocket.feed(bytes),
         }
     }
 
@@ -75,10 +75,10 @@ impl Transport {
         }
     }
 
-    /// The most octets of one message from now on.
-    pub fn set_limit(&mut self, octets: usize) {
+    /// The most bytes of one message from now on.
+    pub fn set_limit(&mut self, bytes: usize) {
         if let Self::WebSocket(websocket) = self {
-            websocket.set_limit(octets);
+            websocket.set_limit(bytes);
         }
     }
 

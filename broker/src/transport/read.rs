@@ -27,7 +27,7 @@ pub fn read(stream: &TcpStream) -> io::Result<BytesMut> {
             done = stream.try_read_buf(buffer);
             // The kernel has given all it had: to be told so once more would cost another call.
             match done {
-                Ok(octets) if octets > 0 && octets < room => Err(io::ErrorKind::WouldBlock.into()),
+                Ok(bytes) if bytes > 0 && bytes < room => Err(io::ErrorKind::WouldBlock.into()),
                 _ => Ok(()),
             }
         });
@@ -39,7 +39,7 @@ pub fn read(stream: &TcpStream) -> io::Result<BytesMut> {
 }
 
 /// Reads a stream and throws away what it brings, until its end, `deadline` or 16 MiB. A socket
-/// that is closed with unread octets makes the kernel send a reset, and the peer loses what was
+/// that is closed with unread bytes makes the kernel send a reset, and the peer loses what was
 /// written to it last.
 pub async fn drain(stream: &TcpStream, deadline: Instant) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
@@ -49,11 +49,11 @@ pub async fn drain(stream: &TcpStream, deadline: Instant) {
 /// As [`drain`], but leaves the sending side open.
 pub async fn await_end(stream: &TcpStream, deadline: Instant) {
     let throw_away = async {
-        let mut left = DRAIN_OCTETS;
+        let mut left = DRAIN_BYTES;
         while stream.readable().await.is_ok() {
             match read(stream) {
-                Ok(octets) if octets.is_empty() || octets.len() > left => return,
-                Ok(octets) => left -= octets.len(),
+                Ok(bytes) if bytes.is_empty() || bytes.len() > left => return,
+                Ok(bytes) => left -= bytes.len(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
@@ -70,8 +70,8 @@ thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::default();
 }
 
-/// The most octets of one read: large, because what one read brings is routed together.
+/// The most bytes of one read: large, because what one read brings is routed together.
 const ROOM: usize = 64 * 1024;
 
-/// The most octets that are thrown away.
-pub const DRAIN_OCTETS: usize = 16 * 1024 * 1024;
+/// The most bytes that are thrown away.
+pub const DRAIN_BYTES: usize = 16 * 1024 * 1024;

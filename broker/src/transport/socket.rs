@@ -28,10 +28,10 @@ impl Socket {
     /// Whether something has arrived that was not read. Asks the kernel, since the runtime may not
     /// have heard of it yet: after a sleep of the whole process timers can come before events.
     pub fn has_input(&self) -> bool {
-        let mut octet = [MaybeUninit::uninit()];
+        let mut byte = [MaybeUninit::uninit()];
         SockRef::from(&*self.0)
-            .peek(&mut octet)
-            .is_ok_and(|octets| octets > 0)
+            .peek(&mut byte)
+            .is_ok_and(|bytes| bytes > 0)
     }
 
     /// Lets the kernel find a dead peer: keep-alive after 60 s of silence, every 10 s, three times.
@@ -60,7 +60,7 @@ impl Socket {
 }
 
 impl Wire for Socket {
-    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
-        self.0.try_write(octets)
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
     }
 }

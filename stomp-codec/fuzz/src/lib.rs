@@ -1,15 +1,15 @@
 //! What the fuzz targets do, apart from the fuzzer, so that plain tests can run the seeds too.
 //!
 //! Inputs are taken apart by hand and not by a derive: so seeds stay readable, and a transcript
-//! becomes a seed by three octets in front of it.
+//! becomes a seed by three bytes in front of it.
 
 use bytes::Bytes;
 use stomp_codec::{Command, DecodeError, Decoder, Frame, Headers, Item, Limits, Version};
 
-/// Any octets, cut anywhere, give the same items and the same error, within the memory that the
+/// Any bytes, cut anywhere, give the same items and the same error, within the memory that the
 /// limits allow.
 ///
-/// Input: mode (version, and small limits), number of chunk sizes, chunk sizes, octets.
+/// Input: mode (version, and small limits), number of chunk sizes, chunk sizes, bytes.
 pub fn decode(data: &[u8]) {
     let Some((&[mode, sizes], data)) = data.split_first_chunk() else {
         return;
@@ -20,7 +20,7 @@ pub fn decode(data: &[u8]) {
 
     let whole = setup.decode([wire.clone()]);
     assert_eq!(setup.decode(cut(&wire, sizes)), whole, "cut in chunks");
-    assert_eq!(setup.decode(cut(&wire, &[])), whole, "octet by octet");
+    assert_eq!(setup.decode(cut(&wire, &[])), whole, "byte by byte");
     if setup.version == Some(Version::V1_2) {
         whole.0.iter().for_each(read_again);
     }
@@ -28,14 +28,14 @@ pub fn decode(data: &[u8]) {
 
 /// What is encoded is decoded as the same frame, but for what the version cannot express.
 ///
-/// Input: version, command, body, and names and values in turn, parted by the octet ff.
+/// Input: version, command, body, and names and values in turn, parted by the byte ff.
 pub fn roundtrip(data: &[u8]) {
     let Some((&[version, command], data)) = data.split_first_chunk() else {
         return;
     };
     let version = Version::ALL[usize::from(version) % Version::ALL.len()];
     let command = Command::ALL[usize::from(command) % Command::ALL.len()];
-    let mut parts = data.split(|octet| *octet == 0xff);
+    let mut parts = data.split(|byte| *byte == 0xff);
     let body = Bytes::copy_from_slice(parts.next().unwrap_or_default());
     let mut frame = Frame::new(command).with_body(body);
     while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
@@ -155,7 +155,7 @@ impl Setup {
             let most = self.limits.header_bytes + self.limits.body + 1;
             assert!(
                 decoder.buffered() <= most,
-                "{} of {most} octets",
+                "{} of {most} bytes",
                 decoder.buffered()
             );
             let _ = decoder.receipt();
@@ -176,7 +176,7 @@ fn drain(decoder: &mut Decoder, items: &mut Vec<Item>) -> Option<DecodeError> {
     }
 }
 
-/// Chunks of these sizes in turn; of one octet if there is none.
+/// Chunks of these sizes in turn; of one byte if there is none.
 fn cut(wire: &Bytes, sizes: &[u8]) -> Vec<Bytes> {
     let mut sizes = sizes.iter().map(|size| usize::from(*size) + 1).cycle();
     let mut rest = wire.clone();

@@ -1,6 +1,6 @@
-//! Wire transcripts: files that show octets and what a decoder makes of them.
+//! Wire transcripts: files that show bytes and what a decoder makes of them.
 //!
-//! Head and octets are separated by a line `---`. Lines of the head are comments, or:
+//! Head and bytes are separated by a line `---`. Lines of the head are comments, or:
 //!
 //! ```text
 //! # version: 1.2               set before the first frame
@@ -10,14 +10,14 @@
 //! # header: name = value       ... its headers in wire order
 //! # body: text                 ... its body, empty if not given
 //! # heart-beat                 an expected item
-//! # error: label               what the octets end with
+//! # error: label               what the bytes end with
 //! # text: part                 is contained in the error's text
 //! # receipt: id                what `receipt()` gives at the end; nothing if not given
-//! # unfinished                 the octets end within a frame
+//! # unfinished                 the bytes end within a frame
 //! ```
 //!
-//! In the octets, and in values, `^@` is NUL, `^I` tab, `^J` LF, `^M` CR, `^^` a caret and `^xff`
-//! the octet ff. The last LF of the file does not belong to the octets.
+//! In the bytes, and in values, `^@` is NUL, `^I` tab, `^J` LF, `^M` CR, `^^` a caret and `^xff`
+//! the byte ff. The last LF of the file does not belong to the bytes.
 #![expect(clippy::unwrap_used, reason = "a faulty transcript is a faulty test")]
 #![allow(
     dead_code,
@@ -75,7 +75,7 @@ impl Transcript {
         decoder
     }
 
-    /// Decodes the octets in these chunks.
+    /// Decodes the bytes in these chunks.
     pub(crate) fn decode(&self, chunks: impl IntoIterator<Item = Bytes>) -> Outcome {
         let mut decoder = self.decoder();
         let mut items = Vec::new();
@@ -116,7 +116,7 @@ fn read(path: &Path) -> Transcript {
     let (head, wire) = text.split_once("\n---\n").unwrap();
     let mut transcript = Transcript {
         name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
-        wire: octets(wire.strip_suffix('\n').unwrap()),
+        wire: bytes(wire.strip_suffix('\n').unwrap()),
         ..Transcript::default()
     };
     for line in head.lines() {
@@ -144,7 +144,7 @@ fn expect(transcript: &mut Transcript, key: &str, value: &str) {
                 .headers
                 .push(&string(name), &string(value));
         }
-        "body" => last_frame(transcript).body = octets(value),
+        "body" => last_frame(transcript).body = bytes(value),
         "heart-beat" => transcript.items.push(Item::HeartBeat),
         "error" => transcript.error = Some(value.to_owned()),
         "text" => transcript.texts.push(value.to_owned()),
@@ -181,14 +181,14 @@ fn last_frame(transcript: &mut Transcript) -> &mut Frame {
 }
 
 fn string(text: &str) -> String {
-    String::from_utf8(octets(text).to_vec()).unwrap()
+    String::from_utf8(bytes(text).to_vec()).unwrap()
 }
 
-fn octets(text: &str) -> Bytes {
+fn bytes(text: &str) -> Bytes {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {
-        let (octet, used) = match (first, behind) {
+        let (byte, used) = match (first, behind) {
             (b'^', [b'@', ..]) => (0, 1),
             (b'^', [b'I', ..]) => (b'\t', 1),
             (b'^', [b'J', ..]) => (b'\n', 1),
@@ -201,10 +201,10 @@ fn octets(text: &str) -> Bytes {
                     3,
                 )
             }
-            (b'^', _) => panic!("no such octet: ^{}", behind.escape_ascii()),
+            (b'^', _) => panic!("no such byte: ^{}", behind.escape_ascii()),
             (plain, _) => (*plain, 0),
         };
-        out.push(octet);
+        out.push(byte);
         rest = &behind[used..];
     }
     Bytes::from(out)

@@ -16,7 +16,7 @@ const REFUSED = [
   ['a SEND to a wildcard', /wildcard/, 1002, ({ client }) => client.publish({ destination: '/topic/*' })],
   ['an unknown kind of destination', /\/durable\//, 1002, ({ client }) => client.subscribe('/durable/x', () => {})],
   ['an undecodable frame', /SHOUT/, 1002, ({ client }) => client.webSocket.send('SHOUT\n\n\0')],
-  ['octets that are no UTF-8', /UTF-8/, 1007, ({ client }) => {
+  ['bytes that are no UTF-8', /UTF-8/, 1007, ({ client }) => {
     client.webSocket.send(Uint8Array.of(...new TextEncoder().encode('SEND\na:'), 255, 10, 10, 0));
   }],
   ['a body that is too large', /./, 1009, ({ client }) => {

@@ -33,14 +33,14 @@ testEach('text arrives', stage, broker, {}, async ({ connect }) => {
   }
 });
 
-testEach('octets arrive both ways, NULs and what is no UTF-8 too', stage, broker, {}, async ({ connect }) => {
+testEach('bytes arrive both ways, NULs and what is no UTF-8 too', stage, broker, {}, async ({ connect }) => {
   const [here, there] = [unique(), unique()];
   const [asks, answers] = [await connect(), await connect()];
   await answers.run(
     async (peer, { here, there }) => {
       const invert = ({ binaryBody }) => {
         const headers = { 'content-type': 'application/octet-stream' };
-        peer.client.publish({ destination: there, binaryBody: binaryBody.map((octet) => 255 - octet), headers });
+        peer.client.publish({ destination: there, binaryBody: binaryBody.map((byte) => 255 - byte), headers });
       };
       const { id, arrival } = peer.receipt();
       peer.client.subscribe(here, invert, { receipt: id });
@@ -64,13 +64,13 @@ testEach('text in binary WebSocket frames arrives as text', stage, broker, {}, a
   const tab = await connect({ forceBinaryWSFrames: true });
   const body = await tab.run(async (peer, destination) => {
     const { messages } = await peer.subscribe(destination);
-    await peer.publish({ destination, body: 'as octets 🐎' });
+    await peer.publish({ destination, body: 'as bytes 🐎' });
     return (await messages.next()).body;
   }, unique());
-  assert.equal(body, 'as octets 🐎');
+  assert.equal(body, 'as bytes 🐎');
 });
 
-testEach('a mebibyte arrives, as text and as octets', stage, broker, {}, async ({ connect }) => {
+testEach('a mebibyte arrives, as text and as bytes', stage, broker, {}, async ({ connect }) => {
   const tab = await connect();
   const equal = await tab.run(
     async (peer, { destination, size }) => {
@@ -82,11 +82,11 @@ testEach('a mebibyte arrives, as text and as octets', stage, broker, {}, async (
       const binaryBody = new Uint8Array(size).map((_, i) => i);
       await peer.publish({ destination, binaryBody });
       const arrived = (await messages.next()).binaryBody;
-      return { text, octets: arrived.length === size && arrived.every((octet, i) => octet === binaryBody[i]) };
+      return { text, bytes: arrived.length === size && arrived.every((byte, i) => byte === binaryBody[i]) };
     },
     { destination: unique(), size: MEBIBYTE },
   );
-  assert.deepEqual(equal, { text: true, octets: true });
+  assert.deepEqual(equal, { text: true, bytes: true });
 });
 
 testEach('a thousand at once arrive in their order', stage, broker, {}, async ({ connect }) => {

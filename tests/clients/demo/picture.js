@@ -65,9 +65,9 @@ async function open(name, width, height) {
 async function dress(page) {
   for (const [name, file] of Object.entries(FONTS)) {
     const url = new URL(`node_modules/@fontsource-variable/${file}`, import.meta.url);
-    const font = { name, octets: await readFile(url, 'base64') };
-    await page.evaluate(async ({ name, octets }) => {
-      const face = new FontFace(name, Uint8Array.from(atob(octets), (char) => char.charCodeAt()), { weight: '100 900' });
+    const font = { name, bytes: await readFile(url, 'base64') };
+    await page.evaluate(async ({ name, bytes }) => {
+      const face = new FontFace(name, Uint8Array.from(atob(bytes), (char) => char.charCodeAt()), { weight: '100 900' });
       document.fonts.add(await face.load());
       document.documentElement.style.setProperty(`--${name}`, `${name}, sans-serif`);
     }, font);

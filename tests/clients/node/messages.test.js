@@ -5,7 +5,7 @@ import { after } from 'node:test';
 
 import { Broker } from './support/broker.js';
 import { testEach, unique, VERSIONS } from './support/client.js';
-import { COLON_SEEN_BY, EVERY_OCTET, MEBIBYTE, MEBIBYTE_OF_OCTETS, MEBIBYTE_OF_TEXT, NULS } from './support/samples.js';
+import { COLON_SEEN_BY, EVERY_BYTE, MEBIBYTE, MEBIBYTE_OF_BYTES, MEBIBYTE_OF_TEXT, NULS } from './support/samples.js';
 
 const broker = await Broker.start();
 after(() => broker.stop());
@@ -13,8 +13,8 @@ after(() => broker.stop());
 const TEXTS = {
   'plain text': 'hello',
   'no text': '',
-  'two- and three-octet characters': 'Žluťoučký kůň, 日本語',
-  'four-octet characters': '🐎 👩‍👩‍👧 𝄞',
+  'two- and three-byte characters': 'Žluťoučký kůň, 日本語',
+  'four-byte characters': '🐎 👩‍👩‍👧 𝄞',
   'line ends': '\n\nMESSAGE\r\nnot-a:header\r\n\n',
 };
 
@@ -34,11 +34,11 @@ testEach('text arrives', broker, {}, async ({ connect, version }) => {
   }
 });
 
-testEach('octets arrive, NULs and what is no UTF-8 too', broker, {}, async ({ connect }) => {
+testEach('bytes arrive, NULs and what is no UTF-8 too', broker, {}, async ({ connect }) => {
   const destination = unique();
   const peer = await connect();
   const { messages } = await peer.subscribe(destination);
-  for (const binaryBody of [EVERY_OCTET, Uint8Array.of(0), NULS]) {
+  for (const binaryBody of [EVERY_BYTE, Uint8Array.of(0), NULS]) {
     await peer.publish({ destination, binaryBody, headers: { 'content-type': 'application/octet-stream' } });
     const message = await messages.next();
     assert.deepEqual(Uint8Array.from(message.binaryBody), binaryBody);
@@ -71,8 +71,8 @@ testEach('a mebibyte arrives', broker, {}, async ({ connect }) => {
   await peer.publish({ destination, body: MEBIBYTE_OF_TEXT });
   assert.ok((await messages.next()).body === MEBIBYTE_OF_TEXT);
 
-  await peer.publish({ destination, binaryBody: MEBIBYTE_OF_OCTETS });
-  assert.ok(Buffer.from((await messages.next()).binaryBody).equals(MEBIBYTE_OF_OCTETS));
+  await peer.publish({ destination, binaryBody: MEBIBYTE_OF_BYTES });
+  assert.ok(Buffer.from((await messages.next()).binaryBody).equals(MEBIBYTE_OF_BYTES));
 });
 
 testEach('a mebibyte in pieces of 8 KiB arrives', broker, {}, async ({ connect }) => {

@@ -6,7 +6,7 @@ import { after } from 'node:test';
 import { Broker } from './support/broker.js';
 import { bodies, testEach, unique, VERSIONS } from './support/client.js';
 import { ACK_MODES } from './support/queues.js';
-import { COLON_SEEN_BY, EVERY_OCTET, MEBIBYTE_OF_OCTETS, MEBIBYTE_OF_TEXT, NULS } from './support/samples.js';
+import { COLON_SEEN_BY, EVERY_BYTE, MEBIBYTE_OF_BYTES, MEBIBYTE_OF_TEXT, NULS } from './support/samples.js';
 import { Inbox } from './support/time.js';
 
 const broker = await Broker.start();
@@ -76,10 +76,10 @@ testEach('after UNSUBSCRIBE the others get it all', broker, {}, async ({ connect
 const BODIES = {
   'text of all kinds': { body: 'Žluťoučký kůň, 日本語, 👩‍👩‍👧 𝄞\r\n\nMESSAGE\n' },
   'no text': { body: '' },
-  'every octet': { binaryBody: EVERY_OCTET },
+  'every byte': { binaryBody: EVERY_BYTE },
   'NULs': { binaryBody: NULS },
   'a mebibyte of text': { body: MEBIBYTE_OF_TEXT },
-  'a mebibyte of octets': { binaryBody: MEBIBYTE_OF_OCTETS },
+  'a mebibyte of bytes': { binaryBody: MEBIBYTE_OF_BYTES },
 };
 
 for (const [what, sent] of Object.entries(BODIES)) {

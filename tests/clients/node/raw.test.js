@@ -80,7 +80,7 @@ test('a text message without NUL is an unfinished frame', async (t) => {
   assert.match(await socket.frames.next(), /^CONNECTED\n/);
 });
 
-test('a frame in single octets, and three frames in one message', async (t) => {
+test('a frame in single bytes, and three frames in one message', async (t) => {
   const socket = await open(t);
   for (const character of CONNECT) socket.send(character);
   assert.match(await socket.frames.next(), /^CONNECTED\n/);
@@ -109,7 +109,7 @@ test('after DISCONNECT come the RECEIPT and 1000', async (t) => {
   assert.equal(await socket.closes.next(), 1000);
 });
 
-test('a heart-beat is a message of one octet', async (t) => {
+test('a heart-beat is a message of one byte', async (t) => {
   const socket = await open(t);
   socket.send('CONNECT\naccept-version:1.2\nheart-beat:0,500\n\n\0');
   await socket.frames.next();

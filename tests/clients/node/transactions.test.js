@@ -6,7 +6,7 @@ import { after } from 'node:test';
 import { Broker } from './support/broker.js';
 import { bodies, testEach, unique } from './support/client.js';
 import { ACK_MODES, holding, left, WITH_NACK } from './support/queues.js';
-import { EVERY_OCTET } from './support/samples.js';
+import { EVERY_BYTE } from './support/samples.js';
 
 const KINDS = ['/queue/', '/topic/'];
 
@@ -43,14 +43,14 @@ for (const kind of KINDS) {
     assert.deepEqual(await bodies(messages, 1), ['later']);
   });
 
-  testEach(`octets to ${kind} are held as they are`, broker, {}, async ({ connect }) => {
+  testEach(`bytes to ${kind} are held as they are`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
     const peer = await connect();
     const { messages } = await peer.subscribe(destination);
     const tx = peer.client.begin();
-    await peer.publish({ destination, binaryBody: EVERY_OCTET, headers: { transaction: tx.id } });
+    await peer.publish({ destination, binaryBody: EVERY_BYTE, headers: { transaction: tx.id } });
     tx.commit();
-    assert.deepEqual(Uint8Array.from((await messages.next()).binaryBody), EVERY_OCTET);
+    assert.deepEqual(Uint8Array.from((await messages.next()).binaryBody), EVERY_BYTE);
   });
 
   testEach(`a transaction is lost with its connection, on ${kind}`, broker, {}, async ({ connect }) => {

@@ -31,8 +31,8 @@ def test_a_silent_client_is_told_and_cut(broker, version):
         silent.sendall(f"CONNECT\naccept-version:{version}\nheart-beat:{INTERVAL * 1000:.0f},0\n\n\0".encode())
         start = time.monotonic()
         said = b""
-        while octets := silent.recv(4096):
-            said += octets
+        while data := silent.recv(4096):
+            said += data
         intervals = (time.monotonic() - start) / INTERVAL
     connected, error = said.split(b"\0")[:2]
     assert connected.startswith(b"CONNECTED\n")

@@ -7,7 +7,7 @@ from client import Client, unique
 
 MEBIBYTE = 1 << 20
 TEXTS = ["hello", "Žluťoučký kůň, 日本語", "🐎 👩‍👩‍👧 𝄞", "\n\nMESSAGE\r\nnot-a:header\r\n"]
-OCTETS = [bytes(range(256)) * 2, b"\0", b"\0A\0\0", b"ends with\0"]
+BYTES = [bytes(range(256)) * 2, b"\0", b"\0A\0\0", b"ends with\0"]
 
 
 def test_the_version_asked_for_is_spoken(connect, version):
@@ -38,12 +38,12 @@ def test_text_arrives(connect, destination):
         assert message.headers["content-type"] == "text/plain"
 
 
-def test_octets_arrive(connect, destination):
+def test_bytes_arrive(connect, destination):
     client = connect(auto_decode=False)
     client.subscribe(destination, id="1")
-    for octets in OCTETS:
-        client.send(destination, octets)
-        assert client.message().body == octets
+    for data in BYTES:
+        client.send(destination, data)
+        assert client.message().body == data
 
 
 def test_text_without_content_length_arrives(connect, destination):
@@ -57,9 +57,9 @@ def test_text_without_content_length_arrives(connect, destination):
 def test_a_mebibyte_arrives(connect, destination):
     client = connect(auto_decode=False)
     client.subscribe(destination, id="1")
-    octets = bytes(range(256)) * (MEBIBYTE // 256)
-    client.send(destination, octets)
-    assert client.message().body == octets
+    data = bytes(range(256)) * (MEBIBYTE // 256)
+    client.send(destination, data)
+    assert client.message().body == data
 
 
 def test_wildcards(connect, destination):

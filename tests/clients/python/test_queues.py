@@ -73,14 +73,14 @@ def test_after_unsubscribe_the_others_get_it_all(connect, queue):
 BODIES = {
     "text of all kinds": "Žluťoučký kůň, 日本語, 👩‍👩‍👧 𝄞\r\n\nMESSAGE\n".encode(),
     "nothing": b"",
-    "every octet": bytes(range(256)) * 2,
+    "every byte": bytes(range(256)) * 2,
     "NULs": b"\0A\0\0",
     "a mebibyte": bytes(range(256)) * (MEBIBYTE // 256),
 }
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_octets_come_out_as_they_went_in_also_again(connect, queue, what):
+def test_bytes_come_out_as_they_went_in_also_again(connect, queue, what):
     first, second = connect(auto_decode=False), connect(auto_decode=False)
     first.send(queue, BODIES[what])
     first.subscribe(queue, id="1", ack="client")

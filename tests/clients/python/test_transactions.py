@@ -31,14 +31,14 @@ def test_what_an_aborted_transaction_sent_never_comes(connect, either):
     assert client.bodies(1) == ["later"]
 
 
-def test_octets_are_held_as_they_are(connect, either):
+def test_bytes_are_held_as_they_are(connect, either):
     client = connect(auto_decode=False)
     client.subscribe(either, id="1")
-    octets = bytes(range(256)) * 256
+    data = bytes(range(256)) * 256
     transaction = client.begin()
-    client.send(either, octets, transaction=transaction)
+    client.send(either, data, transaction=transaction)
     client.commit(transaction)
-    assert client.message().body == octets
+    assert client.message().body == data
 
 
 def test_a_transaction_is_lost_with_its_connection(connect, holding, either, queue):

@@ -1,7 +1,7 @@
 //! Where every message is, as far as its clients can tell.
 //!
 //! A message is held from when its SEND was accepted until it is done. While it is held it is either
-//! *seen* (a client was sent an octet of it and has not settled it) or not. More cannot be told from
+//! *seen* (a client was sent a byte of it and has not settled it) or not. More cannot be told from
 //! outside: what is not seen may be ready, or wait in an outbox.
 
 use std::collections::{BTreeMap, HashMap};
@@ -173,7 +173,7 @@ impl Account {
         self.store(home).slipped = newest;
     }
 
-    /// A client has an octet of this message, or all of it.
+    /// A client has a byte of this message, or all of it.
     pub(super) fn heard(&mut self, id: ConsumerId, message: &Message, whole: bool) {
         let consumer = self.consumers.get_mut(&id).unwrap();
         if let Some(last) = consumer.given.last_mut().filter(|last| !last.whole) {

@@ -34,12 +34,12 @@ const KIND: Kind = Kind {
     framing: Framing::Tcp,
 };
 
-/// A socket that takes so many octets, and remembers what it was offered beyond.
+/// A socket that takes so many bytes, and remembers what it was offered beyond.
 #[derive(Debug)]
-pub(super) struct PartialWire(Mutex<Octets>);
+pub(super) struct PartialWire(Mutex<Line>);
 
 #[derive(Debug)]
-struct Octets {
+struct Line {
     written: Vec<u8>,
     /// What follows if it is written: at least the rest of a frame that is begun.
     offered: Vec<u8>,
@@ -48,12 +48,12 @@ struct Octets {
 }
 
 impl PartialWire {
-    fn lock(&self) -> MutexGuard<'_, Octets> {
+    fn lock(&self) -> MutexGuard<'_, Line> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn allow(&self, octets: usize) {
-        self.lock().budget = octets;
+    pub(super) fn allow(&self, bytes: usize) {
+        self.lock().budget = bytes;
     }
 
     pub(super) fn break_off(&self) {
@@ -61,8 +61,8 @@ impl PartialWire {
     }
 
     fn is_writable(&self) -> bool {
-        let octets = self.lock();
-        octets.broken || octets.budget > 0
+        let bytes = self.lock();
+        bytes.broken || bytes.budget > 0
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -71,17 +71,17 @@ impl PartialWire {
 }
 
 impl Wire for PartialWire {
-    fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.lock();
-        let taken = octets.len().min(state.budget);
+        let taken = bytes.len().min(state.budget);
         if state.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        state.offered = octets[taken..].to_vec();
+        state.offered = bytes[taken..].to_vec();
         if taken == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        state.written.extend_from_slice(&octets[..taken]);
+        state.written.extend_from_slice(&bytes[..taken]);
         state.budget -= taken;
         Ok(taken)
     }
@@ -121,7 +121,7 @@ pub(super) struct Client {
     gathered: Vec<(Published, Option<Receipt>)>,
     /// What its last flush left.
     flushed: Flushed,
-    /// How many octets it has heard of.
+    /// How many bytes it has heard of.
     heard: usize,
     /// How many RECEIPTs it has asked for, and had.
     pub(super) asked: u64,
@@ -137,7 +137,7 @@ impl Client {
         policy: Policy,
         now: Instant,
     ) -> Self {
-        let wire = Arc::new(PartialWire(Mutex::new(Octets {
+        let wire = Arc::new(PartialWire(Mutex::new(Line {
             written: Vec::new(),
             offered: Vec::new(),
             budget: usize::MAX,
@@ -432,9 +432,9 @@ impl Client {
 
     /// The messages that have come since this was asked last.
     pub(super) fn messages(&mut self) -> Vec<Message> {
-        let octets = self.wire.lock().written[self.heard..].to_vec();
+        let bytes = self.wire.lock().written[self.heard..].to_vec();
         let mut messages = Vec::new();
-        for frame in octets.split_inclusive(|octet| *octet == 0) {
+        for frame in bytes.split_inclusive(|byte| *byte == 0) {
             if let Some(frame) = frame.strip_suffix(&[0]) {
                 self.heard += frame.len() + 1;
                 messages.extend(self.read(frame));
@@ -443,16 +443,16 @@ impl Client {
         messages
     }
 
-    /// The message of which an octet has come and not all.
+    /// The message of which a byte has come and not all.
     pub(super) fn begun(&mut self) -> Option<Message> {
-        let octets = {
+        let bytes = {
             let wire = self.wire.lock();
             [&wire.written[self.heard..], &wire.offered].concat()
         };
         if self.wire.lock().written.len() == self.heard {
             return None;
         }
-        let frame = octets.split(|octet| *octet == 0).next().unwrap();
+        let frame = bytes.split(|byte| *byte == 0).next().unwrap();
         let text = std::str::from_utf8(frame).unwrap();
         text.starts_with("MESSAGE\nsubscription:s")
             .then(|| message(text))
@@ -509,7 +509,7 @@ fn settings() -> Settings {
         },
         prefetch: Prefetch {
             messages: 1000,
-            octets: None,
+            bytes: None,
         },
     }
 }

@@ -3,7 +3,7 @@
 //! Whatever the clients do and wherever their sockets stop: each message that was accepted is done
 //! exactly once, or it is still held and comes to whoever asks last; it has one consumer at a time;
 //! it keeps its order as far as that can be seen; it is marked as redelivered if and only if somebody
-//! had an octet of it and did not settle it; and nobody who could be given something is forgotten.
+//! had a byte of it and did not settle it; and nobody who could be given something is forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ enum What {
     SettleUnknown(Index),
     Commit(usize),
     Abort(usize),
-    /// The socket takes so many octets; `None` is all.
+    /// The socket takes so many bytes; `None` is all.
     Take(Option<usize>),
     Break,
     Leave(bool),
@@ -90,16 +90,16 @@ fn step() -> impl Strategy<Value = Step> {
 fn bounds() -> impl Strategy<Value = Bounds> {
     prop_oneof![1_usize..20, Just(1000)].prop_map(|messages| Bounds {
         messages,
-        octets: usize::MAX,
+        bytes: usize::MAX,
     })
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
     let bounds = (1_usize..8, 300_usize..2000);
-    (bounds, slow_consumer).prop_map(|((messages, octets), slow_consumer)| Policy {
+    (bounds, slow_consumer).prop_map(|((messages, bytes), slow_consumer)| Policy {
         bounds: outbox::Bounds {
-            octets,
+            bytes,
             messages,
             piece: 0,
         },
@@ -203,7 +203,7 @@ impl<'a> World<'a> {
     fn act(&mut self, step: &Step) {
         let at = step.client;
         match &step.what {
-            What::Take(octets) => self.clients[at].wire.allow(octets.unwrap_or(usize::MAX)),
+            What::Take(bytes) => self.clients[at].wire.allow(bytes.unwrap_or(usize::MAX)),
             What::Break => self.clients[at].wire.break_off(),
             What::Leave(politely) => self.leave(at, *politely),
             What::Pass(seconds) => {

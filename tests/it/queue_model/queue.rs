@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => at().prop_map(Step::Unreserve),
         1 => Just(Step::DropOldest),
         3 => (mode, 1_usize..5, option::of(1_usize..40))
-            .prop_map(|(mode, messages, octets)| Step::Subscribe(mode, messages, octets)),
+            .prop_map(|(mode, messages, bytes)| Step::Subscribe(mode, messages, bytes)),
         1 => (at(), at()).prop_map(|(of, begun)| Step::Retire(of, begun)),
         1 => (at(), at()).prop_map(|(of, begun)| Step::End(of, begun)),
         10 => (at(), at(), verdict(), option::weighted(0.4, transaction()))
@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => at().prop_map(Step::Pause),
         2 => at().prop_map(Step::Resume),
         1 => (at(), at()).prop_map(|(of, first)| Step::Reject(of, first)),
-        10 => (1_usize..8, 1_usize..80).prop_map(|(messages, octets)| Step::Take(messages, octets)),
+        10 => (1_usize..8, 1_usize..80).prop_map(|(messages, bytes)| Step::Take(messages, bytes)),
         2 => (0_u64..60).prop_map(Step::Starved),
     ]
 }
@@ -105,7 +105,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Note {
     id: u64,
-    octets: usize,
+    bytes: usize,
     redelivered: bool,
 }
 
@@ -176,9 +176,8 @@ impl Consumer {
 
     fn has_room(&self) -> bool {
         let out = self.out();
-        let octets: usize = out.iter().map(|&at| self.given[at].note.octets).sum();
-        out.len() < self.prefetch.messages
-            && self.prefetch.octets.is_none_or(|limit| octets < limit)
+        let bytes: usize = out.iter().map(|&at| self.given[at].note.bytes).sum();
+        out.len() < self.prefetch.messages && self.prefetch.bytes.is_none_or(|limit| bytes < limit)
     }
 
     fn can_take(&self) -> bool {
@@ -201,13 +200,13 @@ impl Consumer {
 impl Model {
     /// What all messages hold.
     fn all_held(&self) -> usize {
-        let ready: usize = self.ready.iter().map(|note| held(note.octets)).sum();
+        let ready: usize = self.ready.iter().map(|note| held(note.bytes)).sum();
         let open: usize = self
             .consumers
             .iter()
             .flat_map(|consumer| {
                 let notes = consumer.open().into_iter().map(|at| &consumer.given[at]);
-                notes.map(|delivery| held(delivery.note.octets))
+                notes.map(|delivery| held(delivery.note.bytes))
             })
             .sum();
         ready + open
@@ -216,17 +215,17 @@ impl Model {
     fn fits(&self, sizes: &[usize]) -> bool {
         let messages = self.ready.len() + self.reserved.len();
         let sum = |sizes: &[usize]| sizes.iter().copied().map(held).sum::<usize>();
-        let octets = self.all_held() + sum(&self.reserved);
-        let one_into_nothing = octets == 0 && sizes.len() == 1;
+        let bytes = self.all_held() + sum(&self.reserved);
+        let one_into_nothing = bytes == 0 && sizes.len() == 1;
         one_into_nothing
             || (messages + sizes.len() <= self.bounds.messages
-                && octets + sum(sizes) <= self.bounds.octets)
+                && bytes + sum(sizes) <= self.bounds.bytes)
     }
 
-    fn append(&mut self, id: u64, octets: usize) {
+    fn append(&mut self, id: u64, bytes: usize) {
         self.ready.push(Note {
             id,
-            octets,
+            bytes,
             redelivered: false,
         });
     }
@@ -381,7 +380,7 @@ impl Model {
         Depth {
             ready: self.ready.len(),
             unacknowledged: present.clone().map(|consumer| consumer.open().len()).sum(),
-            octets: 0,
+            bytes: 0,
             consumers: present.filter(|consumer| !consumer.retired).count(),
         }
     }
@@ -459,10 +458,10 @@ impl World {
                 self.model.ready.drain(..usize::from(dropped));
                 assert_eq!(self.queue.drop_oldest(), dropped);
             }
-            Step::Subscribe(mode, messages, octets) => {
-                self.subscribe(mode, Prefetch { messages, octets });
+            Step::Subscribe(mode, messages, bytes) => {
+                self.subscribe(mode, Prefetch { messages, bytes });
             }
-            Step::Take(messages, octets) => self.take(Bounds { messages, octets }),
+            Step::Take(messages, bytes) => self.take(Bounds { messages, bytes }),
             Step::Starved(millis) => self.starved(millis),
             Step::Retire(of, _)
             | Step::End(of, _)
@@ -573,7 +572,7 @@ impl World {
         let messages = self.promised.remove(at.index(self.promised.len()));
         for message in &messages {
             let reserved = &mut self.model.reserved;
-            let place = reserved.iter().position(|size| *size == message.octets());
+            let place = reserved.iter().position(|size| *size == message.bytes());
             reserved.remove(place.unwrap());
         }
         messages
@@ -583,14 +582,14 @@ impl World {
         for message in self.keep_promise(at) {
             self.last_id += 1;
             self.queue.push_reserved(&message, self.last_id);
-            self.model.append(self.last_id, message.octets());
+            self.model.append(self.last_id, message.bytes());
         }
     }
 
     fn unreserve(&mut self, at: Index) {
         let messages = self.keep_promise(at);
-        let octets = messages.iter().map(|message| message.held()).sum();
-        self.queue.unreserve(messages.len(), octets);
+        let bytes = messages.iter().map(|message| message.held()).sum();
+        self.queue.unreserve(messages.len(), bytes);
     }
 
     fn subscribe(&mut self, mode: AckMode, prefetch: Prefetch) {
@@ -638,13 +637,13 @@ impl World {
         let notes: Vec<_> = granted.iter().map(|(note, _)| *note).collect();
         let oldest = self.model.ready[..notes.len()].to_vec();
         assert_eq!(notes, oldest, "the oldest ones, in order");
-        let mut octets = 0;
+        let mut bytes = 0;
         for (place, (note, of)) in granted.iter().enumerate() {
-            assert!(place < budget.messages && octets < budget.octets);
-            octets += note.octets;
+            assert!(place < budget.messages && bytes < budget.bytes);
+            bytes += note.bytes;
             self.model.grant(*of);
         }
-        let enough = granted.len() == budget.messages || octets >= budget.octets;
+        let enough = granted.len() == budget.messages || bytes >= budget.bytes;
         assert!(
             enough || !self.model.can_take(),
             "more could have been granted"
@@ -665,7 +664,7 @@ impl World {
             granted.extend(grant.entries.iter().map(|entry| {
                 let note = Note {
                     id: entry.id,
-                    octets: entry.message.octets(),
+                    bytes: entry.message.bytes(),
                     redelivered: entry.redelivered,
                 };
                 (note, grant.handle)
@@ -679,14 +678,14 @@ impl World {
         let (queue, model) = (&mut self.queue, &mut self.model);
         model.forget_who_waited();
         let (depth, load) = (queue.depth(), queue.load());
-        assert_eq!(Depth { octets: 0, ..depth }, model.depth());
+        assert_eq!(Depth { bytes: 0, ..depth }, model.depth());
         assert_eq!(
-            (load.messages, load.octets),
+            (load.messages, load.bytes),
             (model.ready.len(), model.all_held())
         );
         // The metric counts the lines as well, whose capacity the model does not know.
         let places = (depth.ready + depth.unacknowledged) * 64;
-        assert!(depth.octets >= load.octets - places);
+        assert!(depth.bytes >= load.bytes - places);
         assert_eq!(queue.can_take(), model.can_take());
         let unused = model.consumers.iter().all(|consumer| consumer.gone)
             && model.ready.is_empty()
@@ -713,8 +712,8 @@ fn held(size: usize) -> usize {
 }
 
 fn bounds() -> impl Strategy<Value = Bounds> {
-    let octets = prop_oneof![1_usize..4000, Just(usize::MAX)];
-    (1_usize..12, octets).prop_map(|(messages, octets)| Bounds { messages, octets })
+    let bytes = prop_oneof![1_usize..4000, Just(usize::MAX)];
+    (1_usize..12, bytes).prop_map(|(messages, bytes)| Bounds { messages, bytes })
 }
 
 proptest! {
@@ -735,7 +734,7 @@ proptest! {
         mode in select(&[AckMode::Client, AckMode::Individual, AckMode::Individual][..]),
         steps in vec(settling(), 1..12),
     ) {
-        let mut world = World::new(Bounds { messages: 1000, octets: usize::MAX });
+        let mut world = World::new(Bounds { messages: 1000, bytes: usize::MAX });
         world.step(Step::Burst(400));
         world.step(Step::Subscribe(mode, 250, None));
         world.step(Step::Take(250, usize::MAX));

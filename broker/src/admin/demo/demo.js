@@ -15,7 +15,7 @@ const $ = (selector) => document.querySelector(selector);
 
 /** Who this tab is. */
 class Me {
-  id = Array.from(crypto.getRandomValues(new Uint8Array(4)), (octet) => octet.toString(16).padStart(2, '0')).join('');
+  id = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) => byte.toString(16).padStart(2, '0')).join('');
   name = NAMES[Math.floor(Math.random() * NAMES.length)];
 
   rename(name) {

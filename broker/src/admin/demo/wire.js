@@ -315,7 +315,7 @@ function inside({ headers, body }) {
 
 function nul() {
   const mark = element('abbr', 'nul', 'NUL');
-  mark.title = 'One octet of zero ends a frame';
+  mark.title = 'One byte of zero ends a frame';
   return mark;
 }
 

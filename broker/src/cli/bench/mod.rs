@@ -313,7 +313,7 @@ fn bar(arguments: &Arguments) -> ProgressBar {
 fn size(text: &str) -> Result<usize, String> {
     let size: Option<ByteSize> = text.parse().ok();
     size.and_then(|size| usize::try_from(size.as_u64()).ok())
-        .filter(|size| (Stamp::SIZE..=MOST_OCTETS).contains(size))
+        .filter(|size| (Stamp::SIZE..=MOST_BYTES).contains(size))
         .ok_or_else(|| format!("write 128 or 16KiB, from {} to 64MiB", Stamp::SIZE))
 }
 
@@ -332,4 +332,4 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// For so long doubles are waited for.
 const GRACE: Duration = Duration::from_millis(100);
 
-const MOST_OCTETS: usize = 64 << 20;
+const MOST_BYTES: usize = 64 << 20;

@@ -172,7 +172,7 @@ impl fmt::Display for Report {
         let Self { url, size, .. } = self;
         writeln!(
             f,
-            "{} publishers, {} subscribers, {} destinations, {size} octets, {url}\n",
+            "{} publishers, {} subscribers, {} destinations, {size} bytes, {url}\n",
             self.publishers, self.subscribers, self.destinations
         )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, count: u64, more: &str| {

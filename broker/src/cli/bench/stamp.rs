@@ -18,10 +18,10 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Octets of the numbers.
+    /// Bytes of the numbers.
     pub(super) const SIZE: usize = 8 + 4 + 4 + 10 + 12;
 
-    /// A body of `size` octets, which is at least [`SIZE`](Self::SIZE).
+    /// A body of `size` bytes, which is at least [`SIZE`](Self::SIZE).
     pub(super) fn body(self, size: usize) -> Vec<u8> {
         let mut body = format!(
             "{:08x}{:04x}{:04x}{:010x}{:012x}",

@@ -117,7 +117,7 @@ impl Subscriber {
     fn is_whole(&self, frame: &Frame, stamp: Stamp) -> bool {
         let mut padding = frame.body.iter().skip(Stamp::SIZE);
         frame.body.len() == self.plan.arguments.size
-            && padding.all(|octet| *octet == b'.')
+            && padding.all(|byte| *byte == b'.')
             && stamp.publisher < self.plan.arguments.publishers
             && self.plan.sources(self.id).contains(&stamp.destination)
     }

@@ -356,12 +356,12 @@ impl Flight {
 impl Load {
     fn add(&mut self, entry: &Entry) {
         self.messages += 1;
-        self.octets += entry.octets;
+        self.bytes += entry.bytes;
     }
 
     fn remove(&mut self, entry: &Entry) {
         self.messages -= 1;
-        self.octets -= entry.octets;
+        self.bytes -= entry.bytes;
     }
 }
 
@@ -394,7 +394,7 @@ mod tests {
                 id,
                 redelivered: false,
                 position: id,
-                octets: 1,
+                bytes: 1,
                 overhead: 0,
             });
             assert_eq!(number, id);

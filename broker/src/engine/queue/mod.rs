@@ -40,7 +40,7 @@ pub struct Bounds {
     pub messages: usize,
     /// What all messages hold, ready or with a consumer (see [`Message::held`]). For a grant: bytes of
     /// bodies and headers.
-    pub octets: usize,
+    pub bytes: usize,
 }
 
 /// A message in a queue.
@@ -54,7 +54,7 @@ pub struct Entry {
     pub redelivered: bool,
     position: u64,
     /// How much text it is: that is what a consumer gets.
-    octets: usize,
+    bytes: usize,
     /// What it holds beyond its text. It fits: the number of header lines is limited.
     overhead: u32,
 }
@@ -103,7 +103,7 @@ pub struct Depth {
     /// Messages that consumers have and have not settled.
     pub unacknowledged: usize,
     /// Memory that all these messages, the consumers and the queue itself take.
-    pub octets: usize,
+    pub bytes: usize,
     /// Consumers, those whose subscription has ended left out.
     pub consumers: usize,
 }
@@ -142,7 +142,7 @@ pub struct Load {
     /// Their number.
     pub messages: usize,
     /// Their bytes.
-    pub octets: usize,
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -185,7 +185,7 @@ impl<H: Clone> Queue<H> {
         let held = message.held();
         let fits = self.fits(Load {
             messages: 1,
-            octets: held,
+            bytes: held,
         });
         if fits {
             self.line.append(message, id, held);
@@ -198,28 +198,28 @@ impl<H: Clone> Queue<H> {
         let mut load = Load::default();
         let mut fits = |message: &&Message| {
             load.messages += 1;
-            load.octets = load.octets.saturating_add(message.held());
+            load.bytes = load.bytes.saturating_add(message.held());
             self.fits(load)
         };
         messages.iter().take_while(|message| fits(message)).count()
     }
 
-    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `octets` is what they hold
+    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `bytes` is what they hold
     /// together. `false` if there is no room.
-    pub fn reserve(&mut self, messages: usize, octets: usize) -> bool {
-        let load = Load { messages, octets };
+    pub fn reserve(&mut self, messages: usize, bytes: usize) -> bool {
+        let load = Load { messages, bytes };
         let fits = self.fits(load);
         if fits {
             self.reserved.messages += messages;
-            self.reserved.octets += octets;
+            self.reserved.bytes += bytes;
         }
         fits
     }
 
     /// Gives room back that was reserved.
-    pub fn unreserve(&mut self, messages: usize, octets: usize) {
+    pub fn unreserve(&mut self, messages: usize, bytes: usize) {
         self.reserved.messages -= messages;
-        self.reserved.octets -= octets;
+        self.reserved.bytes -= bytes;
     }
 
     /// Appends a message for which room was reserved.
@@ -239,9 +239,9 @@ impl<H: Clone> Queue<H> {
 
     /// As [`Queue::drop_oldest`], if a message would fit once all that is ready is gone.
     pub fn drop_oldest_for(&mut self, message: &Message) -> bool {
-        let in_flight = self.line.held - self.line.ready + self.reserved.octets;
+        let in_flight = self.line.held - self.line.ready + self.reserved.bytes;
         let could_fit =
-            in_flight == 0 || in_flight.saturating_add(message.held()) <= self.bounds.octets;
+            in_flight == 0 || in_flight.saturating_add(message.held()) <= self.bounds.bytes;
         could_fit && self.drop_oldest()
     }
 
@@ -388,13 +388,13 @@ impl<H: Clone> Queue<H> {
     }
 
     /// Grants messages to consumers, in turn one each, oldest message first: at most as many as
-    /// `budget` says, and of those the one that reaches its octets is the last.
+    /// `budget` says, and of those the one that reaches its bytes is the last.
     pub fn take(&mut self, budget: Bounds) -> Vec<Grant<H>> {
         let mut grants: Vec<Grant<H>> = Vec::new();
         let mut places: HashMap<ConsumerId, usize> = HashMap::new();
-        let mut octets = 0;
+        let mut bytes = 0;
         for _ in 0..budget.messages {
-            if octets >= budget.octets {
+            if bytes >= budget.bytes {
                 break;
             }
             let Some(id) = self.next_consumer() else {
@@ -407,7 +407,7 @@ impl<H: Clone> Queue<H> {
                 self.ring.push_front(id);
                 break;
             };
-            octets += entry.octets;
+            bytes += entry.bytes;
             let number = consumer.flights.add(entry.clone());
             consumer.in_ring = consumer.has_credit();
             if consumer.in_ring {
@@ -458,17 +458,17 @@ impl<H: Clone> Queue<H> {
     pub fn depth(&self) -> Depth {
         let mut depth = Depth {
             ready: self.line.len(),
-            octets: memory::table(&self.consumers) + memory::line(&self.ring),
+            bytes: memory::table(&self.consumers) + memory::line(&self.ring),
             ..Depth::default()
         };
         for consumer in self.consumers.values() {
             depth.unacknowledged += consumer.flights.len();
-            depth.octets += consumer.flights.lines();
+            depth.bytes += consumer.flights.lines();
             depth.consumers += usize::from(!consumer.retired);
         }
         let messages = depth.ready + depth.unacknowledged;
         // The lines are counted as they are, so the places of the messages are not.
-        depth.octets += self.line.held - messages * PLACE + self.line.lines();
+        depth.bytes += self.line.held - messages * PLACE + self.line.lines();
         depth
     }
 
@@ -476,7 +476,7 @@ impl<H: Clone> Queue<H> {
     pub fn load(&self) -> Load {
         Load {
             messages: self.line.len(),
-            octets: self.line.held,
+            bytes: self.line.held,
         }
     }
 
@@ -503,10 +503,10 @@ impl<H: Clone> Queue<H> {
 
     fn fits(&self, load: Load) -> bool {
         let messages = self.line.len() + self.reserved.messages;
-        let octets = self.line.held + self.reserved.octets;
-        (octets == 0 && load.messages <= 1)
+        let bytes = self.line.held + self.reserved.bytes;
+        (bytes == 0 && load.messages <= 1)
             || (messages + load.messages <= self.bounds.messages
-                && octets.saturating_add(load.octets) <= self.bounds.octets)
+                && bytes.saturating_add(load.bytes) <= self.bounds.bytes)
     }
 
     /// The next consumer in turn that can be given a message; it leaves the ring.
@@ -590,14 +590,14 @@ impl Line {
     }
 
     fn append(&mut self, message: &Arc<Message>, id: u64, held: usize) {
-        let octets = message.octets();
+        let bytes = message.bytes();
         let entry = Entry {
             message: Arc::clone(message),
             id,
             redelivered: false,
             position: self.next_position,
-            octets,
-            overhead: u32::try_from(held - octets).unwrap_or(u32::MAX),
+            bytes,
+            overhead: u32::try_from(held - bytes).unwrap_or(u32::MAX),
         };
         self.held += entry.held();
         self.ready += entry.held();
@@ -639,7 +639,7 @@ const RETURNED: usize = size_of::<(u64, Entry)>() * 3 / 2;
 impl Entry {
     /// What it holds, see [`Message::held`].
     fn held(&self) -> usize {
-        self.octets + self.overhead as usize
+        self.bytes + self.overhead as usize
     }
 }
 
@@ -653,9 +653,6 @@ impl<H> Consumer<H> {
     fn has_room(&self) -> bool {
         let out = self.flights.out();
         out.messages < self.prefetch.messages
-            && self
-                .prefetch
-                .octets
-                .is_none_or(|octets| out.octets < octets)
+            && self.prefetch.bytes.is_none_or(|bytes| out.bytes < bytes)
     }
 }

@@ -275,13 +275,13 @@ fn prefetch(frame: &Frame) -> Result<Option<Prefetch>, Refusal> {
         return Ok(None);
     };
     let malformed = || Refusal::PrefetchMalformed(text.into());
-    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(malformed());
     }
     let count = text.parse().unwrap_or(MAX_PREFETCH).min(MAX_PREFETCH);
     Ok((count > 0).then_some(Prefetch {
         messages: count,
-        octets: None,
+        bytes: None,
     }))
 }
 

@@ -49,7 +49,7 @@ pub struct Settings {
     pub want: Duration,
     /// After how long a silence to ping a WebSocket client; zero if never.
     pub ping: Duration,
-    /// How long a socket may take no octet while replies wait.
+    /// How long a socket may take no byte while replies wait.
     pub stall: Duration,
     /// How long a client has for its CONNECT, from the moment it was accepted.
     pub connect_timeout: Duration,
@@ -134,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Octets of the client have arrived, whether or not they end a frame.
+    /// Bytes of the client have arrived, whether or not they end a frame.
     pub fn on_read(&mut self, now: Instant) {
         self.heart_beat.on_read(now);
     }
@@ -193,7 +193,7 @@ impl Session {
         self.state == State::Ready && self.heart_beat.would_cut(now, link)
     }
 
-    /// Something outside the session ends it: octets that are no frame, a full outbox. `receipt`
+    /// Something outside the session ends it: bytes that are no frame, a full outbox. `receipt`
     /// is that of the frame at fault, if it is known.
     pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
         self.actions.clear();
@@ -273,9 +273,9 @@ impl Session {
         }
     }
 
-    /// The octets of the messages that its transactions hold.
+    /// The bytes of the messages that its transactions hold.
     pub fn held(&self) -> usize {
-        self.transactions.octets()
+        self.transactions.bytes()
     }
 
     /// The version that was agreed on; 1.0 before that.

@@ -10,12 +10,12 @@ pub(super) struct Header {
     /// Whether it is the last frame of its message.
     pub last: bool,
     pub kind: Kind,
-    /// The octets of its payload.
+    /// The bytes of its payload.
     pub payload: u64,
     pub mask: [u8; 4],
-    /// The octets of the header itself.
+    /// The bytes of the header itself.
     pub length: usize,
-    /// The octets of the header and, behind a control frame's, of its payload.
+    /// The bytes of the header and, behind a control frame's, of its payload.
     pub whole: usize,
 }
 
@@ -33,19 +33,19 @@ pub(super) enum Kind {
     Pong,
 }
 
-/// What stands at the beginning of some octets.
+/// What stands at the beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     /// A header; a control frame's payload stands behind it as a whole.
     Header(Header),
-    /// Something that is not whole: at least so many octets are needed.
+    /// Something that is not whole: at least so many bytes are needed.
     Short(usize),
 }
 
 impl Header {
-    /// Reads the header at the beginning of `octets`.
-    pub(super) fn read(octets: &[u8]) -> Result<Begin, WebSocketFault> {
-        let [first, second, rest @ ..] = octets else {
+    /// Reads the header at the beginning of `bytes`.
+    pub(super) fn read(bytes: &[u8]) -> Result<Begin, WebSocketFault> {
+        let [first, second, rest @ ..] = bytes else {
             return Ok(Begin::Short(SHORTEST));
         };
         let kind = Kind::of(*first)?;
@@ -59,7 +59,7 @@ impl Header {
         }
         if kind.is_control() && usize::from(short) > MAX_CONTROL {
             return Err(WebSocketFault::Protocol(
-                "a control frame of more than 125 octets",
+                "a control frame of more than 125 bytes",
             ));
         }
         let extended = match short {
@@ -69,13 +69,13 @@ impl Header {
         };
         let length = SHORTEST + extended + MASK;
         let whole = length + if kind.is_control() { short.into() } else { 0 };
-        if octets.len() < whole {
+        if bytes.len() < whole {
             return Ok(Begin::Short(whole));
         }
         let (number, mask) = rest.split_at(extended);
         let number = number
             .iter()
-            .fold(0, |number, octet| number << 8 | u64::from(*octet));
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
         Ok(Begin::Header(Self {
             last,
             kind,
@@ -88,7 +88,7 @@ impl Header {
 }
 
 impl Kind {
-    /// The kind that a frame's first octet names.
+    /// The kind that a frame's first byte names.
     fn of(first: u8) -> Result<Self, WebSocketFault> {
         if first & RESERVED != 0 {
             return Err(WebSocketFault::Protocol(
@@ -113,34 +113,34 @@ impl Kind {
 
 /// Takes the mask off a part of a payload and moves it to the front, to where `to` is; returns the
 /// mask for the next part.
-pub(super) fn unmask(octets: &mut [u8], part: Range<usize>, to: usize, mask: [u8; 4]) -> [u8; 4] {
+pub(super) fn unmask(bytes: &mut [u8], part: Range<usize>, to: usize, mask: [u8; 4]) -> [u8; 4] {
     // In blocks that the compiler makes vectors of; a block is read before anything is written to
     // where it was.
     let wide: [u8; BLOCK] = std::array::from_fn(|at| mask[at % MASK]);
     let (mut from, mut to) = (part.start, to);
     while part.end - from >= BLOCK {
         let mut block = [0; BLOCK];
-        block.copy_from_slice(&octets[from..from + BLOCK]);
-        for (octet, mask) in block.iter_mut().zip(wide) {
-            *octet ^= mask;
+        block.copy_from_slice(&bytes[from..from + BLOCK]);
+        for (byte, mask) in block.iter_mut().zip(wide) {
+            *byte ^= mask;
         }
-        octets[to..to + BLOCK].copy_from_slice(&block);
+        bytes[to..to + BLOCK].copy_from_slice(&block);
         (from, to) = (from + BLOCK, to + BLOCK);
     }
     for (at, mask) in (from..part.end).zip(wide) {
-        octets[to] = octets[at] ^ mask;
+        bytes[to] = bytes[at] ^ mask;
         to += 1;
     }
     std::array::from_fn(|at| mask[(at + part.len()) % MASK])
 }
 
-/// So many octets are unmasked at once.
+/// So many bytes are unmasked at once.
 const BLOCK: usize = 32;
 
-/// The octets of a header without length and mask.
+/// The bytes of a header without length and mask.
 const SHORTEST: usize = 2;
 
-/// The octets of a mask.
+/// The bytes of a mask.
 const MASK: usize = 4;
 
 /// The longest payload of a control frame (section 5.5).
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn a_header_is_read_when_it_is_whole() {
-        let octets = [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 2, 1, 2, 3, 4, b'x'];
-        assert_eq!(Header::read(&octets[..1]), Ok(Begin::Short(2)));
+        let bytes = [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 2, 1, 2, 3, 4, b'x'];
+        assert_eq!(Header::read(&bytes[..1]), Ok(Begin::Short(2)));
         for length in 2..14 {
-            assert_eq!(Header::read(&octets[..length]), Ok(Begin::Short(14)));
+            assert_eq!(Header::read(&bytes[..length]), Ok(Begin::Short(14)));
         }
         let expected = Header {
             last: true,
@@ -170,15 +170,15 @@ mod tests {
             length: 14,
             whole: 14,
         };
-        assert_eq!(Header::read(&octets), Ok(Begin::Header(expected)));
+        assert_eq!(Header::read(&bytes), Ok(Begin::Header(expected)));
     }
 
     #[test]
     fn a_control_frame_is_read_with_its_payload() {
-        let octets = [0x89, 0x82, 1, 2, 3, 4, b'p', b'q'];
-        assert_eq!(Header::read(&octets[..7]), Ok(Begin::Short(8)));
+        let bytes = [0x89, 0x82, 1, 2, 3, 4, b'p', b'q'];
+        assert_eq!(Header::read(&bytes[..7]), Ok(Begin::Short(8)));
         assert!(
-            matches!(Header::read(&octets), Ok(Begin::Header(header)) if (header.length, header.whole) == (6, 8))
+            matches!(Header::read(&bytes), Ok(Begin::Header(header)) if (header.length, header.whole) == (6, 8))
         );
     }
 
@@ -191,11 +191,11 @@ mod tests {
             .collect();
         for cut in 0..plain.len() {
             for gap in [0, 1, 6, 40] {
-                let mut octets = [&vec![0; gap], &masked[..cut], &[0; 6], &masked[cut..]].concat();
-                let end = octets.len();
-                let mask = unmask(&mut octets, gap..gap + cut, 0, mask);
-                unmask(&mut octets, gap + cut + 6..end, cut, mask);
-                assert_eq!(octets[..plain.len()], plain, "cut at {cut}, moved by {gap}");
+                let mut bytes = [&vec![0; gap], &masked[..cut], &[0; 6], &masked[cut..]].concat();
+                let end = bytes.len();
+                let mask = unmask(&mut bytes, gap..gap + cut, 0, mask);
+                unmask(&mut bytes, gap + cut + 6..end, cut, mask);
+                assert_eq!(bytes[..plain.len()], plain, "cut at {cut}, moved by {gap}");
             }
         }
     }

@@ -11,7 +11,7 @@
 //! the outbox.
 //!
 //! Two things are not judged as strictly as they could be, as in other servers: a length may take
-//! more octets than it needs, and one of 2^63 or more is just too big.
+//! more bytes than it needs, and one of 2^63 or more is just too big.
 
 mod frame;
 mod utf8;
@@ -62,9 +62,9 @@ struct Payload {
 /// A message in its frames.
 #[derive(Debug)]
 struct Message {
-    /// The octets of all frames up to the one that is being read, but for those of a blank
+    /// The bytes of all frames up to the one that is being read, but for those of a blank
     /// beginning.
-    octets: u64,
+    bytes: u64,
     /// What is checked of a text.
     text: Option<Utf8>,
 }
@@ -78,7 +78,7 @@ enum End {
 }
 
 impl WebSocket {
-    /// A WebSocket whose messages may have at most `limit` octets.
+    /// A WebSocket whose messages may have at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -94,9 +94,9 @@ impl WebSocket {
         }
     }
 
-    pub(super) fn feed(&mut self, octets: BytesMut) {
+    pub(super) fn feed(&mut self, bytes: BytesMut) {
         debug_assert!(self.input.is_empty(), "what was fed before is read");
-        self.input = octets;
+        self.input = bytes;
     }
 
     pub(super) fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
@@ -122,52 +122,52 @@ impl WebSocket {
         self.binary == Some(true)
     }
 
-    pub(super) fn set_limit(&mut self, octets: usize) {
-        self.limit = octets;
+    pub(super) fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
     }
 
     /// Reads what was fed and returns the payloads of the messages in it, one behind the other.
     fn read(&mut self) -> Bytes {
-        let mut octets = mem::take(&mut self.input);
+        let mut bytes = mem::take(&mut self.input);
         let (mut at, mut data) = (0, 0..0);
-        while at < octets.len() && self.end.is_none() {
+        while at < bytes.len() && self.end.is_none() {
             if let Some(payload) = &mut self.payload {
-                let length = payload.fitting(octets.len() - at);
+                let length = payload.fitting(bytes.len() - at);
                 if data.is_empty() {
                     data = at..at;
                 }
-                payload.mask = unmask(&mut octets, at..at + length, data.end, payload.mask);
+                payload.mask = unmask(&mut bytes, at..at + length, data.end, payload.mask);
                 payload.left -= length as u64;
                 at += length;
-                if self.take_part(&octets[data.end..data.end + length]) {
+                if self.take_part(&bytes[data.end..data.end + length]) {
                     data.end += length;
                 }
                 continue;
             }
-            match self.begin(&octets[at..]) {
+            match self.begin(&bytes[at..]) {
                 Ok(length) => at += length,
                 // What came before it may raise the limit by which it is judged.
                 Err(_) if !data.is_empty() => {
-                    self.input = octets.split_off(at);
+                    self.input = bytes.split_off(at);
                     break;
                 }
                 Err(fault) => self.end = Some(End::Fault(fault)),
             }
         }
-        octets.truncate(data.end);
-        octets.advance(data.start);
-        octets.freeze()
+        bytes.truncate(data.end);
+        bytes.advance(data.start);
+        bytes.freeze()
     }
 
-    /// Reads the header of a frame, and the whole of a control frame. Returns how many octets it
+    /// Reads the header of a frame, and the whole of a control frame. Returns how many bytes it
     /// took; all that is short of a header is kept.
-    fn begin(&mut self, octets: &[u8]) -> Result<usize, WebSocketFault> {
+    fn begin(&mut self, bytes: &[u8]) -> Result<usize, WebSocketFault> {
         if self.begun.is_empty() {
-            return match Header::read(octets)? {
-                Begin::Header(header) => self.start(header, octets),
+            return match Header::read(bytes)? {
+                Begin::Header(header) => self.start(header, bytes),
                 Begin::Short(_) => {
-                    self.begun = octets.to_vec();
-                    Ok(octets.len())
+                    self.begun = bytes.to_vec();
+                    Ok(bytes.len())
                 }
             };
         }
@@ -179,12 +179,12 @@ impl WebSocket {
                     self.start(header, &begun)?;
                     return Ok(taken);
                 }
-                Begin::Short(_) if taken == octets.len() => {
+                Begin::Short(_) if taken == bytes.len() => {
                     self.begun = begun;
                     return Ok(taken);
                 }
                 Begin::Short(needed) => {
-                    let more = &octets[taken..];
+                    let more = &bytes[taken..];
                     let more = &more[..more.len().min(needed - begun.len())];
                     begun.extend_from_slice(more);
                     taken += more.len();
@@ -193,14 +193,14 @@ impl WebSocket {
         }
     }
 
-    /// Starts a frame of a message, or does what a control frame asks for. Returns how many octets
+    /// Starts a frame of a message, or does what a control frame asks for. Returns how many bytes
     /// were read of it.
-    fn start(&mut self, header: Header, octets: &[u8]) -> Result<usize, WebSocketFault> {
+    fn start(&mut self, header: Header, bytes: &[u8]) -> Result<usize, WebSocketFault> {
         if !header.kind.is_control() {
             self.start_payload(header)?;
             return Ok(header.length);
         }
-        let mut payload = octets[header.length..header.whole].to_vec();
+        let mut payload = bytes[header.length..header.whole].to_vec();
         let all = 0..payload.len();
         unmask(&mut payload, all, 0, header.mask);
         match header.kind {
@@ -212,8 +212,8 @@ impl WebSocket {
     }
 
     fn start_payload(&mut self, header: Header) -> Result<(), WebSocketFault> {
-        let begun = self.message.as_ref().map_or(0, |message| message.octets);
-        let octets = begun.saturating_add(header.payload);
+        let begun = self.message.as_ref().map_or(0, |message| message.bytes);
+        let bytes = begun.saturating_add(header.payload);
         match (header.kind, self.message.is_some()) {
             (Kind::Continuation, false) => {
                 return Err(WebSocketFault::Protocol(
@@ -227,14 +227,14 @@ impl WebSocket {
             }
             _ => {}
         }
-        if octets > self.limit as u64 {
+        if bytes > self.limit as u64 {
             return Err(WebSocketFault::TooBig { limit: self.limit });
         }
         let message = self.message.get_or_insert_with(|| Message {
-            octets,
+            bytes,
             text: (header.kind == Kind::Text).then(Utf8::default),
         });
-        message.octets = octets;
+        message.bytes = bytes;
         let binary = message.text.is_none();
         self.binary.get_or_insert(binary);
         self.payload = Some(Payload {
@@ -272,11 +272,11 @@ impl WebSocket {
         if !self.blank {
             return;
         }
-        let is_frame = |octet: &u8| !b"\n\r\0".contains(octet);
+        let is_frame = |byte: &u8| !b"\n\r\0".contains(byte);
         let eols = part.iter().position(is_frame);
         self.blank = eols.is_none();
         if let Some(message) = &mut self.message {
-            message.octets -= eols.unwrap_or(part.len()) as u64;
+            message.bytes -= eols.unwrap_or(part.len()) as u64;
         }
     }
 
@@ -307,9 +307,9 @@ fn answer(payload: &[u8]) -> Result<Bytes, WebSocketFault> {
 }
 
 impl Payload {
-    /// How much of it lies in so many octets.
-    fn fitting(&self, octets: usize) -> usize {
-        usize::try_from(self.left).map_or(octets, |left| left.min(octets))
+    /// How much of it lies in so many bytes.
+    fn fitting(&self, bytes: usize) -> usize {
+        usize::try_from(self.left).map_or(bytes, |left| left.min(bytes))
     }
 }
 

@@ -12,16 +12,16 @@ impl Utf8 {
     /// Takes the next part. `false` if the text is not UTF-8, whatever follows.
     pub(super) fn accepts(&mut self, mut part: &[u8]) -> bool {
         while !self.is_complete()
-            && let Some((octet, rest)) = part.split_first()
+            && let Some((byte, rest)) = part.split_first()
         {
-            if !self.accepts_octet(*octet) {
+            if !self.accepts_byte(*byte) {
                 return false;
             }
             part = rest;
         }
         let (whole, begun) = part.split_at(part.len() - unfinished(part));
         simdutf8::basic::from_utf8(whole).is_ok()
-            && begun.iter().all(|octet| self.accepts_octet(*octet))
+            && begun.iter().all(|byte| self.accepts_byte(*byte))
     }
 
     /// Whether the text may end here: not within a character.
@@ -29,9 +29,9 @@ impl Utf8 {
         self.length == 0
     }
 
-    /// Takes the next octet of the character that is begun, or the first of one.
-    fn accepts_octet(&mut self, octet: u8) -> bool {
-        self.begun[usize::from(self.length)] = octet;
+    /// Takes the next byte of the character that is begun, or the first of one.
+    fn accepts_byte(&mut self, byte: u8) -> bool {
+        self.begun[usize::from(self.length)] = byte;
         self.length += 1;
         match std::str::from_utf8(&self.begun[..self.length.into()]) {
             Ok(_) => self.length = 0,
@@ -41,18 +41,18 @@ impl Utf8 {
     }
 }
 
-/// How many octets at the end are the beginning of a character that is not whole.
-fn unfinished(octets: &[u8]) -> usize {
-    let last = octets.iter().rev().take(3);
-    let from_start = last.take_while(|octet| is_continuation(**octet)).count() + 1;
-    let start = octets.len().checked_sub(from_start);
+/// How many bytes at the end are the beginning of a character that is not whole.
+fn unfinished(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rev().take(3);
+    let from_start = last.take_while(|byte| is_continuation(**byte)).count() + 1;
+    let start = bytes.len().checked_sub(from_start);
     match start {
-        Some(start) if width(octets[start]) > from_start => from_start,
+        Some(start) if width(bytes[start]) > from_start => from_start,
         _ => 0,
     }
 }
 
-/// The octets of the character that begins with this one; one if none begins so, which the check
+/// The bytes of the character that begins with this one; one if none begins so, which the check
 /// finds.
 const fn width(first: u8) -> usize {
     match first {
@@ -63,8 +63,8 @@ const fn width(first: u8) -> usize {
     }
 }
 
-const fn is_continuation(octet: u8) -> bool {
-    matches!(octet, 0x80..=0xbf)
+const fn is_continuation(byte: u8) -> bool {
+    matches!(byte, 0x80..=0xbf)
 }
 
 #[cfg(test)]
@@ -102,8 +102,8 @@ mod tests {
                     assert_eq!(accepts(&parts), expected, "{parts:?}");
                 }
             }
-            let octets: Vec<_> = text.chunks(1).collect();
-            assert_eq!(accepts(&octets), expected, "{text:?} octet by octet");
+            let bytes: Vec<_> = text.chunks(1).collect();
+            assert_eq!(accepts(&bytes), expected, "{text:?} byte by byte");
         }
     }
 }

@@ -16,8 +16,8 @@ export class Tunnel {
   }
 
   #join(page, broker) {
-    page.on('data', (octets) => this.#muted || broker.write(octets));
-    broker.on('data', (octets) => page.write(octets));
+    page.on('data', (bytes) => this.#muted || broker.write(bytes));
+    broker.on('data', (bytes) => page.write(bytes));
     for (const [one, other] of [[page, broker], [broker, page]]) {
       one.on('error', () => other.destroy());
       one.on('end', () => other.end());
