@@ -963,7 +963,7 @@ fn a_17th_open_transaction_is_refused() {
 }
 
 const TOO_MUCH: &str =
-    "< ERROR|message:the transaction holds too much|receipt-id:r|content-type:text/plain||*
+    "< ERROR|message:a transaction of more than 1024 frames, or transactions of more than 16777216 bytes|receipt-id:r|content-type:text/plain||*
      ! CLOSE 1013 transaction_too_big";
 
 #[test]

@@ -286,7 +286,7 @@ async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
         broker.expect_metric("stompd_queue_messages_ready", 0).await;
         if more {
             client.send(&format!("{send}more")).await;
-            let text = "the transaction holds too much";
+            let text = "a transaction of more than 1024 frames, or transactions of more than 16777216 bytes";
             client.expect_refusal(text, 1013).await;
             broker.wait_for("stompd_queues", 1.0).await;
             watcher.subscribe("s", "/queue/a").await;
@@ -345,7 +345,7 @@ async fn rule_29_all_transactions_of_a_connection_hold_16_mib() {
     send("8").await;
     client.expect("RECEIPT\nreceipt-id:6").await;
     client.expect("RECEIPT\nreceipt-id:7").await;
-    let text = "the transaction holds too much\nreceipt-id:8";
+    let text = "a transaction of more than 1024 frames, or transactions of more than 16777216 bytes\nreceipt-id:8";
     client.expect_refusal(text, 1013).await;
     broker
         .expect_metric("stompd_messages_published_total", 0)
