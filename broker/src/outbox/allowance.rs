@@ -1,15 +1,15 @@
-//! What all queues of one client's own hold together.
+//! The total that the private queues of one client hold.
 //!
-//! A subscription to topics with acknowledgement has a queue of its own. Each is bounded, and a
-//! client may have very many, so they share one bound as well. Each adds what it holds and takes it
-//! off again; nobody waits, so queues that are filled at the same time may exceed the bound by what
-//! each takes at once.
+//! A subscription to topics with acknowledgement has a private queue. Each is bounded, and a client
+//! may have very many, so they also share one bound. Each queue adds what it holds and subtracts it
+//! again. Nothing waits here, so queues that are filled at the same time may exceed the bound by
+//! what each takes at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Bounds, Load};
 
-/// What all queues of one client's own hold together.
+/// The total that the private queues of one client hold.
 #[derive(Debug, Default)]
 pub struct Allowance {
     messages: AtomicUsize,
@@ -17,8 +17,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// How much more there may be. `None` if there is nothing yet, so that a single message always
-    /// fits.
+    /// Returns what may still be added. `None` if the total is zero, so that a single message
+    /// always fits.
     pub fn room(&self, bounds: Bounds) -> Option<Bounds> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         (bytes > 0).then(|| Bounds {
@@ -28,7 +28,7 @@ impl Allowance {
         })
     }
 
-    /// One of the queues held `before` and holds `now`.
+    /// Updates the total: one of the queues held `before` and holds `now`.
     pub fn change(&self, before: Load, now: Load) {
         change(&self.messages, before.frames, now.frames);
         change(&self.bytes, before.bytes, now.bytes);

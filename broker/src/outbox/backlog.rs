@@ -1,8 +1,8 @@
-//! What waits to be written to one client, in order, within its bounds.
+//! The data queued for one client, in order and bounded.
 //!
-//! A backlog is a value: it knows no socket, no lock and no clock. Messages come as shared
-//! [`Piece`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames
-//! that are partly written are never dropped.
+//! A backlog is a value: it has no socket, no lock and no clock. Messages arrive as shared
+//! [`Piece`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames that
+//! are partly written are never dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -15,80 +15,80 @@ use crate::engine::destination::Destination;
 
 use super::progress::Track;
 
-/// Bounds of the messages that wait. Replies are bounded by not reading the client.
+/// Bounds of the queued messages. Replies are bounded by no longer reading from the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Bytes.
+    /// Maximum number of bytes.
     pub bytes: usize,
-    /// Messages.
+    /// Maximum number of messages.
     pub messages: usize,
-    /// What counts as bytes for each piece that waits, beside those of its messages: the memory
-    /// that the line and the piece itself take, [`PIECE`].
+    /// Number of bytes counted for each queued piece in addition to its messages: the memory that
+    /// the queue entry and the piece itself take, [`PIECE`].
     pub piece: usize,
 }
 
-/// Bytes that a piece takes in a backlog beside its bytes: its place in line, which has room to
-/// grow, in the index, and what the allocator adds.
+/// Number of bytes that a piece takes in a backlog in addition to its content: its entry in the
+/// line, including spare capacity, its entry in the index, and the allocator's overhead.
 pub const PIECE: usize = 280;
 
-/// What waits to be written.
+/// The data queued for one client.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    /// The front is never an item without messages; if it is partly written it is one frame.
+    /// The front is never an item without messages; if it is partly written it is a single frame.
     items: VecDeque<Item>,
-    /// How much of the front is written.
+    /// Number of bytes of the front that are written.
     written: usize,
     messages: Load,
     deliveries: Load,
     replies: Load,
-    /// The subscriptions of which deliveries were written, to be asked for by the owner.
+    /// The subscriptions whose deliveries were written, until the owner takes them.
     progressed: BTreeSet<u32>,
     beat_waits: bool,
     ping_waits: bool,
     next_place: u64,
     index: Index,
-    /// Items whose messages were all dropped, and that are still in line.
+    /// Number of items in the line whose messages were all dropped.
     hollow: usize,
-    /// All that was ever written.
+    /// Everything written so far.
     drained: Load,
 }
 
-/// Messages that were taken out.
+/// Messages that were removed.
 #[derive(Debug)]
 pub struct Removed {
-    #[expect(dead_code, reason = "they are held until they are let go")]
+    #[expect(dead_code, reason = "they are kept to be dropped later")]
     items: VecDeque<Item>,
     bytes: usize,
 }
 
-/// How much of something waits.
+/// A number of queued frames and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Frames.
+    /// Number of frames.
     pub frames: usize,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: usize,
 }
 
 #[derive(Debug)]
 struct Item {
-    /// Never falls from front to back, so that an item can be found again.
+    /// Never decreases from front to back, so that an item can be found by a search.
     place: u64,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// The messages of this range of a piece, for the subscription of this number.
+    /// The messages of this range of a piece, for the subscription with this number.
     Messages {
         piece: Arc<Piece>,
         range: Range<usize>,
         subscription: u32,
-        /// If they are deliveries: where to say how far they have come.
+        /// For deliveries: where to report their progress.
         track: Option<Track>,
     },
     Reply(Bytes),
-    /// A Pong or a Close: no data, which is what heart-beats are measured by.
+    /// A Pong or a Close. It is not data, and heart-beats count only data.
     Control(Bytes),
     Beat(Bytes),
     Ping(Bytes),
@@ -96,83 +96,84 @@ enum Content {
     Hollow,
 }
 
-/// Where the messages are that are not partly written, so that taking some out costs no search.
+/// The positions of the messages that are not partly written, so that removing some needs no scan.
 #[derive(Debug, Default)]
 struct Index {
     by_subscription: BTreeMap<u32, Line>,
-    /// Of topics. Kept only for a policy that drops the oldest.
+    /// For topics. Kept only for a policy that drops the oldest message.
     by_destination: Option<HashMap<Destination, Line>>,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    /// The places of the items with its messages, oldest first. Items that are gone or hollow may
-    /// be among them.
+    /// The places of the items with its messages, oldest first. May include items that were removed
+    /// or are hollow.
     places: VecDeque<u64>,
     load: Load,
 }
 
 impl Backlog {
-    /// An empty backlog that can drop the oldest message of a destination.
+    /// Returns an empty backlog that can drop the oldest message of a destination.
     pub fn indexed() -> Self {
         let mut backlog = Self::default();
         backlog.index.by_destination = Some(HashMap::new());
         backlog
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The messages of topics that wait.
+    /// Returns the load of queued messages of topics.
     pub fn messages(&self) -> Load {
         self.messages
     }
 
-    /// The deliveries that wait.
+    /// Returns the load of queued deliveries.
     pub fn deliveries(&self) -> Load {
         self.deliveries
     }
 
-    /// Takes the numbers of the subscriptions of which deliveries were written.
+    /// Takes the numbers of the subscriptions whose deliveries were written.
     pub fn take_progressed(&mut self) -> BTreeSet<u32> {
         std::mem::take(&mut self.progressed)
     }
 
-    /// Whether [`Backlog::take_progressed`] would bring something.
+    /// Whether [`Backlog::take_progressed`] would return anything.
     pub fn has_progressed(&self) -> bool {
         !self.progressed.is_empty()
     }
 
-    /// The replies that wait.
+    /// Returns the load of queued replies.
     pub fn replies(&self) -> Load {
         self.replies
     }
 
-    /// Whether a Ping waits.
+    /// Whether a Ping is queued.
     pub fn ping_waits(&self) -> bool {
         self.ping_waits
     }
 
-    /// All that was ever written of messages and deliveries.
+    /// Returns the load of all messages and deliveries written so far.
     pub fn drained(&self) -> Load {
         self.drained
     }
 
-    /// Bytes of the messages of topics that wait, and what counts for their pieces.
+    /// Number of bytes of the queued messages of topics, including what is counted for their
+    /// pieces.
     pub fn message_bytes(&self, bounds: Bounds) -> usize {
         self.messages.bytes + self.items.len() * bounds.piece
     }
 
-    /// Bytes of memory that this backlog takes by itself, without pieces, which clients share.
+    /// Number of bytes of memory that this backlog takes, without pieces, which clients share.
     pub fn memory(&self) -> usize {
-        // Of the room to grow most was never touched, so it is no memory yet.
+        // Most of the spare capacity was never touched, so it uses no memory yet.
         let places = self.items.len().max(self.items.capacity() / 4);
         places * (size_of::<Item>() + size_of::<u64>()) + self.replies.bytes
     }
 
-    /// Whether one more message of so many bytes fits. A single one always fits.
+    /// Whether one more message of `bytes` fits. A single one always fits.
     pub fn fits(&self, bytes: usize, bounds: Bounds) -> bool {
         let held = self.message_bytes(bounds) + bounds.piece;
         self.messages.frames == 0
@@ -180,15 +181,15 @@ impl Backlog {
                 && held.saturating_add(bytes) <= bounds.bytes)
     }
 
-    /// Whether these messages of a piece fit all together.
+    /// Whether all these messages of a piece fit.
     pub fn fits_all(&self, piece: &Piece, range: &Range<usize>, bounds: Bounds) -> bool {
         let held = self.message_bytes(bounds) + bounds.piece;
         self.messages.frames + range.len() <= bounds.messages
             && held + piece.size(range) <= bounds.bytes
     }
 
-    /// Appends messages of a piece. Of the first of them `written` bytes may be with the kernel
-    /// already, if nothing else waits.
+    /// Appends messages of a piece. If nothing else is queued, the kernel may already have taken
+    /// `written` bytes of the first of them.
     pub fn push_messages(
         &mut self,
         piece: &Arc<Piece>,
@@ -227,17 +228,17 @@ impl Backlog {
         self.push(Content::Control(control));
     }
 
-    /// Appends a heart-beat, unless one waits.
+    /// Appends a heart-beat, unless one is queued.
     pub fn push_beat(&mut self, beat: Bytes) {
         if !std::mem::replace(&mut self.beat_waits, true) {
             self.push(Content::Beat(beat));
         }
     }
 
-    /// Puts a Ping before all frames that are not partly written, unless one waits.
+    /// Inserts a Ping before all frames that are not partly written, unless one is queued.
     pub fn push_ping(&mut self, ping: Bytes) {
         if !std::mem::replace(&mut self.ping_waits, true) {
-            // It shares the place of what it goes before.
+            // It shares the place of the item that it precedes.
             let place = self
                 .items
                 .front()
@@ -253,8 +254,9 @@ impl Backlog {
         }
     }
 
-    /// What to write next: the first frames where they lie, or, if they are small, a copy of
-    /// several in `scratch`, which beats writing them one by one. Empty if nothing waits.
+    /// Returns what to write next: the first frames in place or, if they are small, a copy of
+    /// several in `scratch`, which is faster than writing them one by one. Empty if nothing is
+    /// queued.
     pub fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         let mut slices = self.items.iter().map(|item| item.content.bytes());
         let Some(first) = slices.next().map(|first| &first[self.written..]) else {
@@ -275,8 +277,8 @@ impl Backlog {
         scratch
     }
 
-    /// So many bytes of what waits are with the kernel. Says whether data was among them, and
-    /// not only Pings, Pongs and Closes.
+    /// Removes the first `bytes` of the backlog, which the kernel has taken. Returns whether they
+    /// included data, that is more than Pings, Pongs and Closes.
     pub fn advance(&mut self, mut bytes: usize) -> bool {
         let mut data = false;
         while let Some(front) = self.items.front().filter(|_| bytes > 0) {
@@ -292,8 +294,8 @@ impl Backlog {
         data
     }
 
-    /// Takes out the messages of one subscription that are not partly written. Costs a search for
-    /// each of them, and nothing for those of others.
+    /// Removes the messages of one subscription that are not partly written. Costs a search for
+    /// each of them, and nothing for those of other subscriptions.
     pub fn remove_subscription(&mut self, number: u32) {
         let Some(line) = self.index.by_subscription.remove(&number) else {
             return;
@@ -325,8 +327,8 @@ impl Backlog {
         self.drop_hollow();
     }
 
-    /// Takes out all messages that are not partly written. Returns them: to let them go takes time
-    /// that is better not spent under a lock.
+    /// Removes all messages that are not partly written. Returns them, because dropping them takes
+    /// time and is better not done under a lock.
     pub fn remove_messages(&mut self) -> Removed {
         let before = self.messages.bytes + self.deliveries.bytes;
         let all = std::mem::take(&mut self.items);
@@ -348,7 +350,7 @@ impl Backlog {
         }
     }
 
-    /// Takes out all that waits.
+    /// Removes everything that is queued.
     pub fn clear(&mut self) -> Removed {
         let all = std::mem::take(self);
         Removed {
@@ -357,7 +359,7 @@ impl Backlog {
         }
     }
 
-    /// Whether a message of so many bytes would fit if older ones to its destination left.
+    /// Whether a message of `bytes` would fit if older ones to its destination were removed.
     pub fn could_fit(&self, bytes: usize, destination: &Destination, bounds: Bounds) -> bool {
         let own = self.index.load(destination);
         let others = self.messages.without(own);
@@ -366,8 +368,8 @@ impl Backlog {
                 && (others.bytes + bounds.piece).saturating_add(bytes) <= bounds.bytes)
     }
 
-    /// Takes out the oldest message to a destination that is not partly written; `false` if there
-    /// is none, or if this backlog is not [`Backlog::indexed`].
+    /// Removes the oldest message to a destination that is not partly written; `false` if there is
+    /// none, or if this backlog is not [`Backlog::indexed`].
     pub fn remove_oldest(&mut self, destination: &Destination) -> bool {
         while let Some(place) = self.index.oldest(destination) {
             let Some(item) = self.find(place) else {
@@ -408,10 +410,10 @@ impl Backlog {
         false
     }
 
-    /// The messages at this place, if they are there and not partly written.
+    /// Returns the messages at this place, if they exist and are not partly written.
     fn find(&mut self, place: u64) -> Option<&mut Item> {
         let first = self.items.partition_point(|item| item.place < place);
-        // What is partly written, or a Ping before it, may share the place.
+        // A partly written item, or a Ping before it, may share the place.
         let skip = usize::from(first == 0 && self.written > 0);
         let mut behind = self.items.range_mut(first + skip..);
         let found = behind.find(|item| item.place > place || item.is_messages());
@@ -427,8 +429,8 @@ impl Backlog {
         self.next_place
     }
 
-    /// A part of the front, less than all of it, is written. If the front is several messages the
-    /// ones behind the partly written one become an item of their own.
+    /// Handles a write of less than the whole front. If the front has several messages, those
+    /// behind the partly written one become a separate item.
     fn advance_in_front(&mut self, bytes: usize) {
         let started = self.written > 0;
         self.written += bytes;
@@ -533,9 +535,9 @@ impl Backlog {
         }
     }
 
-    /// At the front there is no item without messages, and elsewhere they do not outnumber the
-    /// others, or a client that reads nothing would grow the line for ever. A line that was long
-    /// gives its room back.
+    /// Ensures that the front is never an item without messages and that elsewhere such items do
+    /// not outnumber the others; otherwise the line would grow without limit for a client that
+    /// reads nothing. A line that was long releases its spare capacity.
     fn drop_hollow(&mut self) {
         while self.items.front().is_some_and(Item::is_hollow) {
             self.items.pop_front();
@@ -582,7 +584,7 @@ impl Backlog {
 }
 
 impl Removed {
-    /// Their bytes.
+    /// Returns the number of bytes of these messages.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -605,8 +607,8 @@ impl Index {
         }
     }
 
-    /// Some messages of a piece are not to be taken out any more; up to the place `gone` nothing of
-    /// their subscription is left.
+    /// Some messages of a piece can no longer be removed; up to the place `gone` nothing of their
+    /// subscription is left.
     fn remove(&mut self, piece: &Piece, subscription: u32, is_topic: bool, load: Load, gone: u64) {
         self.remove_from_subscription(subscription, load, gone);
         if is_topic {
@@ -649,7 +651,7 @@ impl Line {
         self.load.add(load);
     }
 
-    /// Says whether nothing is left.
+    /// Returns whether nothing is left.
     fn remove(&mut self, load: Load, gone: u64) -> bool {
         self.load = self.load.without(load);
         while self.places.front().is_some_and(|place| *place <= gone) {
@@ -704,7 +706,7 @@ impl Load {
         *self = self.with(other);
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self {
@@ -725,11 +727,12 @@ fn report(progressed: &mut BTreeSet<u32>, subscription: u32) {
     progressed.insert(subscription);
 }
 
-/// Room in a line that is not worth giving back.
+/// Spare capacity of a line that is not worth releasing.
 const SPARE: usize = 16;
 
-/// The most bytes of a piece that are written with one call: the kernel would take megabytes, and
-/// others would wait for that. The client's own task writes the others in its turns.
+/// Maximum number of bytes of a piece that are written with one call: the kernel would take
+/// megabytes, and other tasks would wait for that. The client's own task writes the rest in its
+/// turns.
 pub const AT_ONCE: usize = 256 * 1024;
 
 /// Frames smaller than this are copied together for one write.

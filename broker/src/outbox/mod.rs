@@ -1,12 +1,12 @@
-//! One client's way out: a bounded line of what waits, and the socket behind it.
+//! The outgoing side of one client: a bounded queue, and the socket behind it.
 //!
-//! Whoever has something for a client writes it to the socket at once, under the outbox's lock
-//! and without waiting: a publisher's task serves its subscribers itself, and only what the
-//! kernel does not take waits here, for the client's own task to write when the socket is ready
+//! A task that has data for a client writes it to the socket at once, under the outbox's lock and
+//! without waiting. A publisher's task thus serves its subscribers itself. Only what the kernel
+//! does not take is queued here, and the client's own task writes it when the socket is ready
 //! again. So a slow client costs its publishers one failed attempt and no more.
 //!
-//! While something waits nobody writes past it. That is also how the client's own task keeps
-//! the order of its replies: it appends them, and writes them when its step is done.
+//! While data is queued, no task writes ahead of it. This also keeps the replies in order: the
+//! client's own task appends them, and writes them when its step is done.
 
 mod allowance;
 mod backlog;
@@ -36,30 +36,30 @@ use self::patience::Patience;
 pub use self::patience::Press;
 use self::wake::Wake;
 
-/// What an outbox writes to. Never waits: what the kernel does not take now it refuses with
+/// What an outbox writes to. Never blocks: it refuses what the kernel cannot take now with
 /// [`io::ErrorKind::WouldBlock`].
 pub trait Wire: fmt::Debug + Send + Sync {
     /// Writes some of the bytes.
     ///
     /// # Errors
-    /// `WouldBlock`, or whatever ends the connection.
+    /// `WouldBlock`, or any error that ends the connection.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// How much may wait for a client, and what happens beyond.
+/// How much may be queued for a client, and what happens above that.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// The bounds of the messages that wait; replies have the same, and beyond them the client is
+    /// The bounds of the queued messages. Replies have the same bounds; above them the client is
     /// not read.
     pub bounds: Bounds,
     /// What happens when a message does not fit.
     pub slow_consumer: SlowConsumer,
-    /// How long publishers wait for a client of which much waits; it is renewed as that is
-    /// written. Zero: never.
+    /// How long publishers wait for a client with much queued data; the time is renewed as the data
+    /// is written. Zero: never.
     pub patience: Duration,
 }
 
-/// One client's way out.
+/// The outgoing side of one client.
 #[derive(Debug)]
 pub struct Outbox {
     policy: Policy,
@@ -68,54 +68,54 @@ pub struct Outbox {
     allowance: Allowance,
 }
 
-/// What the client's own task is told through its outbox, the most urgent first.
+/// Signals to the client's own task, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Signal {
     /// The socket is broken.
     Lost,
     /// A message did not fit, and the policy is to disconnect.
     Overflow,
-    /// The broker stops.
+    /// The broker is shutting down.
     Stop,
 }
 
-/// What became of messages that were pushed.
+/// The result of pushing messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// So many were taken, and not dropped again in the same breath.
+    /// Number of messages that were accepted and not dropped in the same call.
     pub accepted: usize,
-    /// So many, of these or older ones, were dropped because the outbox was full.
+    /// Number of messages, these or older ones, dropped because the outbox was full.
     pub dropped: usize,
-    /// Nobody else will write what was taken: call [`Outbox::flush_for_owner`].
+    /// No other task will write what was accepted: call [`Outbox::flush_for_owner`].
     pub flush: bool,
-    /// Bytes that the socket took.
+    /// Number of bytes that the socket took.
     pub written: usize,
-    /// So much waits that the publisher should give the client time, see [`Outbox::press`].
+    /// The publisher should wait for the client because much is queued, see [`Outbox::press`].
     pub pressed: bool,
 }
 
-/// What became of deliveries.
+/// The result of pushing deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// They were taken; else the subscription or the connection has ended.
+    /// Whether they were accepted; if not, the subscription or the connection has ended.
     pub taken: bool,
-    /// So many wait that the queue is to grant no more, see [`Outbox::wait_for_room`].
+    /// Whether the queue must stop granting because many are queued, see [`Outbox::wait_for_room`].
     pub full: bool,
 }
 
-/// What became of deliveries since the client's own task asked last.
+/// Progress of deliveries since the client's own task last asked.
 #[derive(Debug, Default)]
 pub struct News {
-    /// The numbers of subscriptions that report, and of which deliveries were written.
+    /// The numbers of the reporting subscriptions whose deliveries were written.
     pub written: Vec<u32>,
-    /// The numbers of subscriptions that waited for room, and have it.
+    /// The numbers of the subscriptions that waited for room and now have it.
     pub room: Vec<u32>,
 }
 
-/// What [`Outbox::flush`] left.
+/// The state after [`Outbox::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing waits.
+    /// Nothing is queued.
     All,
     /// The socket takes no more now.
     Blocked,
@@ -126,9 +126,9 @@ pub enum Flushed {
 /// When to write what is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// At once, if nothing waits.
+    /// At once, if nothing is queued.
     Now,
-    /// Later, by [`Outbox::flush`]: more is to be pushed first.
+    /// Later, by [`Outbox::flush`]: more will be pushed first.
     Later,
 }
 
@@ -137,17 +137,17 @@ struct State {
     /// `None` after the end.
     wire: Option<Arc<dyn Wire>>,
     backlog: Backlog,
-    /// Whether messages are still taken.
+    /// Whether messages are still accepted.
     open: bool,
-    /// Whether the socket took less than it was given when it was written last.
+    /// Whether the socket took only a part of the last write.
     blocked: bool,
-    /// Whether only the client's own task may write: it is within a step.
+    /// Whether only the client's own task may write, because it is within a step.
     held: bool,
-    /// None is lost: they are taken one by one.
+    /// A set, because each of them is kept until it is taken.
     signals: BTreeSet<Signal>,
     /// The subscriptions whose queues wait for room.
     waiting: BTreeSet<u32>,
-    /// Made when it is needed first, as few clients are slow.
+    /// Allocated when first needed, as few clients are slow.
     patience: Option<Box<Patience>>,
     last_data: Instant,
     last_write: Instant,
@@ -156,7 +156,7 @@ struct State {
 }
 
 impl Outbox {
-    /// An empty outbox before a socket.
+    /// Returns an empty outbox for a socket.
     pub fn new(wire: Arc<dyn Wire>, policy: Policy, now: Instant) -> Self {
         let backlog = match policy.slow_consumer {
             SlowConsumer::Disconnect => Backlog::default(),
@@ -184,12 +184,12 @@ impl Outbox {
         }
     }
 
-    /// What the client's own queues hold together.
+    /// The total that the client's private queues hold.
     pub fn allowance(&self) -> &Allowance {
         &self.allowance
     }
 
-    /// Hands over the messages of a piece for the subscription of this number, unless that has
+    /// Pushes the messages of a piece for the subscription with this number, unless that has
     /// `ended`.
     pub fn push(
         &self,
@@ -217,7 +217,7 @@ impl Outbox {
         }
         let mut pushed = state.enqueue(piece, number, written, self.policy, now);
         pushed.flush = was_empty && write == Write::Later;
-        // A client that is busy does not come to write what others have for it.
+        // A busy client does not come to write what others have queued for it.
         if !was_empty && state.is_writable() && state.backlog.messages().bytes >= MUCH {
             pushed.written += state.write_for_owner(now);
         }
@@ -229,14 +229,15 @@ impl Outbox {
         pushed
     }
 
-    /// Whether publishers should give the client time: much waits for it, it was not given all of
-    /// [`Policy::patience`] for that yet, and it makes progress. A client that was cut is given up.
+    /// Whether publishers should wait for the client: much is queued, the time of
+    /// [`Policy::patience`] is not used up, and it makes progress. A client that was disconnected
+    /// is given up.
     pub fn press(&self, now: Instant) -> Press {
         self.lock().press(self.policy, now)
     }
 
-    /// Hands over deliveries of a queue for the subscription of this number, unless that has
-    /// `ended`. They are never dropped: the queue is to grant no more when they are many.
+    /// Pushes deliveries of a queue for the subscription with this number, unless that has `ended`.
+    /// They are never dropped: the queue must stop granting when there are many.
     pub fn deliver(
         &self,
         piece: &Arc<Piece>,
@@ -281,7 +282,7 @@ impl Outbox {
     }
 
     /// Whether there is room for deliveries of this subscription again. If not, the client's own
-    /// task is told when there is, by [`Outbox::take_news`].
+    /// task learns of it later from [`Outbox::take_news`].
     pub fn wait_for_room(&self, number: u32) -> bool {
         let mut state = self.lock();
         if !state.open || state.has_room(self.policy.bounds) {
@@ -291,7 +292,7 @@ impl Outbox {
         false
     }
 
-    /// Takes what became of deliveries.
+    /// Takes the progress of deliveries.
     pub fn take_news(&self) -> News {
         let mut state = self.lock();
         let room = if !state.waiting.is_empty() && state.has_room(self.policy.bounds) {
@@ -305,7 +306,7 @@ impl Outbox {
         }
     }
 
-    /// Appends a RECEIPT or an ERROR, to be written by [`Outbox::flush`].
+    /// Appends a RECEIPT or an ERROR, which [`Outbox::flush`] writes.
     pub fn reply(&self, reply: Bytes, now: Instant) {
         self.append(|state| {
             state.replies_since.get_or_insert(now);
@@ -313,8 +314,8 @@ impl Outbox {
         });
     }
 
-    /// As [`Outbox::reply`], and until [`Outbox::release`] nobody writes it or anything else: the
-    /// RECEIPT of a SUBSCRIBE must not leave before publishers can see the subscription.
+    /// Like [`Outbox::reply`], but no other task writes until [`Outbox::release`]: the RECEIPT of a
+    /// SUBSCRIBE must not be sent before publishers can see the subscription.
     pub fn reply_and_hold(&self, reply: Bytes, now: Instant) {
         self.append(|state| {
             state.replies_since.get_or_insert(now);
@@ -323,12 +324,12 @@ impl Outbox {
         });
     }
 
-    /// Ends what [`Outbox::reply_and_hold`] began.
+    /// Ends what [`Outbox::reply_and_hold`] started.
     pub fn release(&self) {
         self.lock().held = false;
     }
 
-    /// Appends a Pong or a Close, to be written by [`Outbox::flush`].
+    /// Appends a Pong or a Close, which [`Outbox::flush`] writes.
     pub fn control(&self, control: Bytes, now: Instant) {
         self.append(|state| {
             state.replies_since.get_or_insert(now);
@@ -336,13 +337,13 @@ impl Outbox {
         });
     }
 
-    /// Appends a heart-beat, to be written by [`Outbox::flush`].
+    /// Appends a heart-beat, which [`Outbox::flush`] writes.
     pub fn beat(&self, beat: Bytes) {
         self.append(|state| state.backlog.push_beat(beat));
     }
 
-    /// Puts a Ping before all that is not partly written, to be written by [`Outbox::flush`].
-    /// Says whether it did, as one that waits already is enough.
+    /// Inserts a Ping before everything that is not partly written; [`Outbox::flush`] writes it.
+    /// Returns `false` if one is already queued.
     pub fn ping(&self, ping: Bytes) -> bool {
         let mut first = false;
         self.append(|state| {
@@ -355,8 +356,8 @@ impl Outbox {
         first
     }
 
-    /// Ends a subscription: from now on no message of it is taken, and what waits of it leaves,
-    /// but for a frame that is partly written. Returns how many messages left.
+    /// Ends a subscription: none of its messages is accepted from now on, and the queued ones are
+    /// removed, except a frame that is partly written. Returns the number of messages removed.
     pub fn end_subscription(&self, number: u32, ended: &AtomicBool) -> usize {
         let mut state = self.lock();
         ended.store(true, Ordering::Relaxed);
@@ -366,8 +367,8 @@ impl Outbox {
         before - state.backlog.messages().frames
     }
 
-    /// Takes no more messages and drops those that wait, but for one that is partly written.
-    /// Returns how many were dropped, and what is to be let go.
+    /// Accepts no more messages and drops the queued ones, except one that is partly written.
+    /// Returns how many were dropped, and the removed messages for the caller to free.
     pub fn end(&self) -> (usize, Removed) {
         let mut state = self.lock();
         state.open = false;
@@ -376,7 +377,7 @@ impl Outbox {
         (before - state.backlog.messages().frames, removed)
     }
 
-    /// Lets the socket go. Returns what waited, which is to be let go.
+    /// Releases the socket. Returns what was queued, for the caller to free.
     pub fn close(&self) -> Removed {
         let mut state = self.lock();
         state.open = false;
@@ -387,14 +388,14 @@ impl Outbox {
         removed
     }
 
-    /// Writes what waits, until the socket takes no more or the turn is over.
+    /// Writes queued data until the socket takes no more or the turn is over.
     ///
     /// # Errors
-    /// Whatever ended the connection.
+    /// Any error that ended the connection.
     pub fn flush(&self, now: Instant) -> io::Result<Flushed> {
         let mut turn = 0;
         while turn < TURN {
-            // One call of the kernel under the lock: publishers may wait for it.
+            // One system call for each time the lock is taken: publishers may wait for it.
             match self.lock().write_once(now)? {
                 (bytes, Flushed::Some) => turn += bytes,
                 (_, flushed) => return Ok(flushed),
@@ -403,8 +404,8 @@ impl Outbox {
         Ok(Flushed::Some)
     }
 
-    /// [`Outbox::flush`], once and by another task than the client's own, which is woken if
-    /// anything is left to do. Returns how many bytes the socket took.
+    /// Like [`Outbox::flush`], but writes once and from another task than the client's own, which
+    /// is woken if anything is left to do. Returns the number of bytes that the socket took.
     pub fn flush_for_owner(&self, now: Instant) -> usize {
         let mut state = self.lock();
         if state.held {
@@ -420,28 +421,28 @@ impl Outbox {
         bytes
     }
 
-    /// Tells the client's own task something.
+    /// Sends a signal to the client's own task.
     pub fn signal(&self, signal: Signal) {
         self.lock().signals.insert(signal);
         self.wake.call();
     }
 
-    /// Takes the most urgent of what the client's own task was told.
+    /// Takes the most urgent signal to the client's own task.
     pub fn take_signal(&self) -> Option<Signal> {
         self.lock().signals.pop_first()
     }
 
-    /// Whether [`Outbox::take_signal`] would bring something.
+    /// Whether [`Outbox::take_signal`] would return anything.
     pub fn has_signals(&self) -> bool {
         !self.lock().signals.is_empty()
     }
 
-    /// Waits until there is something for the client's own task to do here.
+    /// Waits until the client's own task has something to do here.
     pub async fn woken(&self) {
         self.wake.called().await;
     }
 
-    /// What heart-beats have to know.
+    /// Returns what heart-beats need to know.
     pub fn link(&self) -> Link {
         let state = self.lock();
         let replies_since = state
@@ -457,14 +458,14 @@ impl Outbox {
         }
     }
 
-    /// Whether so many replies wait that the client is to be read no further.
+    /// Whether so many replies are queued that reading from the client must pause.
     pub fn is_full_of_replies(&self) -> bool {
         let Load { frames, bytes } = self.lock().backlog.replies();
         let bounds = self.policy.bounds;
         frames >= bounds.messages || bytes + frames * bounds.piece >= bounds.bytes
     }
 
-    /// What waits: messages, deliveries, RECEIPTs and ERRORs.
+    /// Returns what is queued: messages, deliveries, RECEIPTs and ERRORs.
     pub fn load(&self) -> Load {
         let state = self.lock();
         let backlog = &state.backlog;
@@ -472,17 +473,17 @@ impl Outbox {
         messages.with(deliveries).with(backlog.replies())
     }
 
-    /// Bytes of memory that what waits takes, without pieces, which clients share.
+    /// Number of bytes of memory that queued data takes, without pieces, which clients share.
     pub fn memory(&self) -> usize {
         self.lock().backlog.memory()
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.lock().backlog.is_empty()
     }
 
-    /// What is appended behind the end of the socket goes nowhere.
+    /// Appends, unless the socket was released: then the data is discarded.
     fn append(&self, append: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         if state.wire.is_some() {
@@ -490,17 +491,17 @@ impl Outbox {
         }
     }
 
-    /// The lock is held for a few instructions and one system call that does not wait; for more of
-    /// them only when a message does not fit and the socket may take what is before it. A
-    /// panic under it would leave a backlog that is still in order, so poison is ignored.
+    /// The lock is held for a few instructions and one non-blocking system call; for more calls
+    /// only when a message does not fit and the socket may take what precedes it. A panic under the
+    /// lock leaves the backlog consistent, so poison is ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Tries to write past an empty backlog. What fails is tried again, and then told, by the
-    /// client's own task.
+    /// Tries to write directly if the backlog is empty. The client's own task retries after an
+    /// error, and reports it.
     fn write_at_once(&mut self, bytes: &[u8], now: Instant) -> usize {
         let bytes = &bytes[..bytes.len().min(AT_ONCE)];
         let done = self.wire.as_ref().map(|wire| wire.try_write(bytes));
@@ -513,7 +514,7 @@ impl State {
         written
     }
 
-    /// Writes once. Says how many bytes the socket took, and what is left.
+    /// Writes once. Returns how many bytes the socket took, and what is left.
     fn write_once(&mut self, now: Instant) -> io::Result<(usize, Flushed)> {
         match self.write_some(now) {
             Ok(0) => Ok((0, Flushed::All)),
@@ -530,8 +531,8 @@ impl State {
         }
     }
 
-    /// As [`State::write_once`], for a client whose own task is told of an error. Returns how many
-    /// bytes the socket took.
+    /// Like [`State::write_once`], for another task than the client's own, which gets a signal on
+    /// an error. Returns the number of bytes that the socket took.
     fn write_for_owner(&mut self, now: Instant) -> usize {
         if let Ok((bytes, _)) = self.write_once(now) {
             return bytes;
@@ -545,7 +546,7 @@ impl State {
         !self.held && !self.blocked && self.open
     }
 
-    /// Writes once; zero if nothing waits.
+    /// Writes once; zero if nothing is queued.
     fn write_some(&mut self, now: Instant) -> io::Result<usize> {
         let Some(wire) = &self.wire else { return Ok(0) };
         let written = SCRATCH.with_borrow_mut(|scratch| {
@@ -558,13 +559,13 @@ impl State {
             Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
-            // A publisher's `now` can be older than what the client's own task wrote meanwhile.
+            // A publisher's `now` can be older than a later write by the client's own task.
             self.last_write = self.last_write.max(now);
             let ping_waited = self.backlog.ping_waits();
             if self.backlog.advance(written) {
                 self.last_data = self.last_data.max(now);
             }
-            // A Ping that leaves at once saw no other bytes move before it.
+            // No other bytes moved ahead of a Ping that is written at once.
             if self.backlog.ping_waits() || (ping_waited && self.ping_progress.is_some()) {
                 self.ping_progress = Some(now);
             }
@@ -610,7 +611,7 @@ impl State {
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
                 self.signals.insert(Signal::Overflow);
-                // What was taken of this piece is among what is dropped now.
+                // The part of this piece that was accepted is among the messages dropped now.
                 pushed.accepted = begun;
                 pushed.dropped += piece.len() - at + self.drop_messages();
                 return pushed;
@@ -621,8 +622,8 @@ impl State {
         pushed
     }
 
-    /// Whether a message fits, after the socket has taken what it takes, and the policy has had its
-    /// way with older ones.
+    /// Whether a message fits, after the socket has taken what it can and the policy has dropped
+    /// older messages.
     fn make_room(
         &mut self,
         piece: &Piece,
@@ -654,7 +655,7 @@ impl State {
         frames >= bounds.messages || bytes >= bounds.bytes
     }
 
-    /// Whether a queue that was told to wait may go on: when half of what waited is written.
+    /// Whether a queue that was paused may continue: when half of the queued data is written.
     fn has_room(&self, bounds: Bounds) -> bool {
         let Load { frames, bytes } = self.backlog.deliveries();
         frames <= bounds.messages / 2 && bytes <= bounds.bytes / 2
@@ -699,12 +700,12 @@ fn write(wire: &dyn Wire, bytes: &[u8]) -> io::Result<usize> {
 }
 
 thread_local! {
-    /// Where small frames are put together for one write: one for each thread, not each client.
+    /// Buffer in which small frames are combined for one write: one per thread, not per client.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// When so many bytes wait whoever brings more writes some.
+/// When this number of bytes is queued, a task that pushes more also writes some.
 const MUCH: usize = 64 * 1024;
 
-/// The most bytes of one turn, so that clients with long backlogs do not keep others waiting.
+/// Maximum number of bytes in one turn, so that clients with long backlogs do not delay others.
 const TURN: usize = 64 * 1024;

@@ -1,43 +1,43 @@
 //! How long publishers wait for a client that has not read what they sent before.
 //!
-//! A burst can be more than an outbox holds although its client reads as fast as it can. So when an
-//! outbox is half full its publishers wait a while. The client has a fixed time for that, which it
-//! spends while they wait and earns again by draining its outbox: a client that reads well is
-//! waited for again and again, one that is dead or hopelessly slow once.
+//! A burst can exceed an outbox although its client reads as fast as it can. So when an outbox is
+//! half full its publishers wait. The client has a fixed time for that, which decreases while they
+//! wait and is regained by draining the outbox. Publishers wait repeatedly for a client that reads
+//! well, and once for one that is dead or far too slow.
 
 use std::time::{Duration, Instant};
 
 use super::{Bounds, Load, Policy};
 
-/// The time that one client has.
+/// The waiting time of one client.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     spent: Duration,
-    /// What had drained when it earned some last.
+    /// What had drained when time was last regained.
     drained: Load,
-    /// When it was seen with too much waiting last; nothing if it has room.
+    /// When too much was last seen queued; `None` if the client has room.
     pressed: Option<Instant>,
 }
 
 /// Whether publishers should wait for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Press {
-    /// It has room, or has made some.
+    /// It has room, or has freed some.
     Eased,
-    /// Too much waits for it, and it may still make room in time.
+    /// Too much is queued, and it may still free room in time.
     Holds,
-    /// Too much waits for it, and its time is spent: more waiting is in vain.
+    /// Too much is queued, and its time is used up: publishers stop waiting.
     GivenUp,
 }
 
 impl Patience {
-    /// Whether so little `waits` that no publisher has to wait.
+    /// Whether the queued load (`waits`) is so small that publishers need not wait.
     pub(super) fn has_room(waits: Load, bounds: Bounds) -> bool {
         is_within(HIGH, waits, bounds)
     }
 
-    /// Whether publishers should wait for a client for which so much `waits`, after so much that
-    /// had to wait has `drained` since it connected. The socket took some last at `moved`.
+    /// Whether publishers should wait for a client with the queued load `waits`, where `drained` is
+    /// all queued load written since it connected, and `moved` is when the socket last took data.
     pub(super) fn press(
         &mut self,
         waits: Load,
@@ -49,13 +49,13 @@ impl Patience {
         let Policy {
             bounds, patience, ..
         } = policy;
-        // Once it is pressed it is to be below the mark again.
+        // Once pressed, it has to fall below the low mark.
         let parts = if self.pressed.is_some() { LOW } else { HIGH };
         if is_within(parts, waits, bounds) {
             self.pressed = None;
             return Press::Eased;
         }
-        // If it takes nothing, its time has run since it stopped.
+        // If the socket takes nothing, the time has been running since it stopped.
         let since = self.pressed.replace(now).unwrap_or(moved);
         self.spent += now.saturating_duration_since(since);
         let part = |bound: usize| (bound / PARTS).max(1);
@@ -67,7 +67,7 @@ impl Patience {
             let earned = (patience / EARN).saturating_mul(parts);
             self.spent = self.spent.saturating_sub(earned);
         }
-        // Who never drained much may be dead.
+        // A client that never drained much may be dead.
         let limit = if self.drained.bytes == 0 {
             patience / 2
         } else {
@@ -87,13 +87,13 @@ fn is_within(parts: usize, waits: Load, bounds: Bounds) -> bool {
     waits.frames <= mark(bounds.messages) && waits.bytes <= mark(bounds.bytes)
 }
 
-/// What an outbox may hold is counted in so many parts.
+/// Number of parts into which the capacity of an outbox is divided.
 const PARTS: usize = 64;
 
-/// So many of them wait when publishers begin to give the client time, and when they end.
+/// Number of queued parts at which publishers start to wait, and at which they stop.
 const HIGH: usize = PARTS / 2;
 const LOW: usize = HIGH - 1;
 
-/// A part that drains earns the client this part of its time: with the defaults, publishers go on
+/// Each part that drains regains 1/`EARN` of the client's time: with the defaults, publishers keep
 /// waiting for a client that takes 512 KiB per second.
 const EARN: u32 = 4;

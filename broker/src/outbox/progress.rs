@@ -1,29 +1,29 @@
-//! How far the deliveries of a queue's consumer have come on their way to the kernel.
+//! How many deliveries of a queue's consumer the kernel has taken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far the deliveries of one consumer have come, by their numbers. It is written under the
-/// lock of its outbox, and read by whoever settles them.
+/// The progress of one consumer's deliveries, by their numbers. Written under the lock of its
+/// outbox, and read by the task that settles them.
 #[derive(Debug, Default)]
 pub struct Progress {
     begun: AtomicU64,
     written: AtomicU64,
 }
 
-/// Where deliveries of a piece say how far they have come.
+/// Where the progress of a piece's deliveries is reported.
 #[derive(Clone, Debug)]
 pub struct Track {
-    /// To whom.
+    /// The progress to update.
     pub progress: Arc<Progress>,
     /// The number of the piece's first message; the others follow.
     pub first: u64,
-    /// Whether the client's own task is told: in mode `auto` what is written is settled.
+    /// Whether to signal the client's own task: in mode `auto` a written delivery is settled.
     pub reports: bool,
 }
 
 impl Progress {
-    /// The highest number of which the kernel has a byte; zero if there is none.
+    /// The highest number of which the kernel has at least one byte; zero if there is none.
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Acquire)
     }

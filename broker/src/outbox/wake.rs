@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 
-/// Wakes one task. Waiting costs two atomic steps and no lock, and is done at each turn of a
+/// Wakes one task. Waiting costs two atomic operations and no lock, and happens in each turn of a
 /// client's task: tokio's `Notify`, which serves many tasks, takes a lock when it begins to wait
 /// and another when it gives up.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    /// Wakes the task, or lets it go on when it waits next.
+    /// Wakes the task, or makes its next wait return at once.
     pub(super) fn call(&self) {
         self.called.store(true, Ordering::Release);
         self.waker.wake();
@@ -29,7 +29,7 @@ impl Wake {
                 return Poll::Ready(());
             }
             self.waker.register(context.waker());
-            // A call in between woke nobody.
+            // A call in between found no waker registered.
             if self.take() {
                 Poll::Ready(())
             } else {
@@ -39,13 +39,13 @@ impl Wake {
         .await;
     }
 
-    /// Forgets the task, which would be kept in memory as long as this is.
+    /// Drops the waker, which would keep the task in memory as long as this exists.
     pub(super) fn forget(&self) {
         self.waker.take();
     }
 
     fn take(&self) -> bool {
-        // Mostly nobody called, and then nothing is written.
+        // Usually there was no call; then nothing is written.
         self.called.load(Ordering::Acquire) && self.called.swap(false, Ordering::AcqRel)
     }
 }
