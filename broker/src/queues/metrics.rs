@@ -1,4 +1,4 @@
-//! What queues count, and what is asked of them when metrics are read.
+//! Metrics of queues: counters, and gauges that are computed when metrics are read.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use crate::metrics::{Counter, Gauge, Gauges, Registry, number};
 
 use super::{Common, Settings};
 
-/// What queues count.
+/// Counters of queues.
 #[derive(Debug)]
 pub(super) struct Metrics {
     acknowledged: Counter,
@@ -34,11 +34,11 @@ impl Metrics {
             ),
             redelivered: registry.counter(
                 "stompd_messages_redelivered_total",
-                "Messages that a consumer had and that went back to their queue.",
+                "Messages returned to their queue after they were sent to a consumer.",
             ),
             ignored: registry.counter(
                 "stompd_acks_ignored_total",
-                "ACKs and NACKs that named nothing that could be settled.",
+                "ACKs and NACKs that matched no unsettled message.",
             ),
             starved: registry.counter(
                 "stompd_consumers_starved_total",
@@ -59,16 +59,16 @@ impl Metrics {
     }
 }
 
-/// Asks all queues how much they hold whenever metrics are read, and tells of some by name.
+/// Whenever metrics are read, asks all queues for their depth, and reports some by name.
 pub(super) fn observe(common: &Arc<Common>, settings: Settings, registry: &Registry) {
     let gauge = |name, help| registry.gauge(name, help);
     gauge(
         "stompd_queues_limit",
-        "The most queues there may be: [queue] max_queues.",
+        "Maximum number of queues: [queue] max_queues.",
     )
     .set(number(settings.queues));
     let total = Total {
-        queues: gauge("stompd_queues", "Queues that clients have named."),
+        queues: gauge("stompd_queues", "Number of named queues."),
         ready: gauge(
             "stompd_queue_messages_ready",
             "Messages that wait for a consumer, in queues and for subscriptions to topics with acknowledgement.",
@@ -100,7 +100,7 @@ struct Total {
 }
 
 /// The gauges of single queues. Only the `most` queues with the most messages have them: clients
-/// choose the names, and each makes three lines of text.
+/// choose the names, and each adds three lines of text.
 struct ByName {
     most: usize,
     unnamed: Gauge,
@@ -116,7 +116,7 @@ impl ByName {
             most,
             unnamed: registry.gauge(
                 "stompd_queues_unnamed",
-                "Queues beyond [queue] metrics_limit, which stompd_each_queue_... leaves out.",
+                "Queues beyond [queue] metrics_limit, which stompd_each_queue_... omits.",
             ),
             ready: gauges(
                 "stompd_each_queue_messages_ready",
@@ -179,7 +179,7 @@ fn read(common: &Weak<Common>, total: &Total, by_name: Option<&ByName>) {
     by_name.inspect(|by_name| by_name.set_all(fullest));
 }
 
-/// The queues with the most messages; of those with as many, the first by name.
+/// The queues with the most messages; ties are ordered by name.
 #[derive(Default)]
 struct Fullest {
     heap: BinaryHeap<Reverse<(usize, Reverse<Destination>, Depth)>>,

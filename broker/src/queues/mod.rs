@@ -1,4 +1,4 @@
-//! All queues: those that clients name, and those of subscriptions to topics with acknowledgement.
+//! All queues: named ones, and private ones of subscriptions to topics with acknowledgement.
 
 mod metrics;
 mod shared;
@@ -25,14 +25,14 @@ use self::metrics::Metrics;
 use self::shared::Gone;
 pub use self::shared::SharedQueue;
 
-/// How queues are set up.
+/// Settings of queues.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How much a queue may hold.
     pub bounds: Bounds,
-    /// How many queues there may be.
+    /// Maximum number of queues.
     pub queues: usize,
-    /// How many queues have metrics of their own: those with the most messages.
+    /// Number of queues, those with the most messages, that have metrics of their own.
     pub named: Option<usize>,
 }
 
@@ -42,27 +42,27 @@ pub struct Queues {
     common: Arc<Common>,
 }
 
-/// What all queues share.
+/// State that all queues share.
 #[derive(Debug)]
 struct Common {
     named: DashMap<Destination, Arc<SharedQueue>>,
-    /// How many are named, which the table says only by asking each of its shards.
+    /// Number of named queues; the table itself would have to ask each of its shards.
     count: AtomicUsize,
     private: DashMap<SubscriberId, Arc<SharedQueue>>,
     bounds: Bounds,
-    /// How many queues there may be.
+    /// Maximum number of queues.
     most: usize,
-    /// Begins the id of each message, see [`crate::hub::Hub::new`].
+    /// The first part of each message id, see [`crate::hub::Hub::new`].
     prefix: Arc<str>,
     delivered: Counter,
     metrics: Metrics,
 }
 
-/// A subscription, and the queue that holds what it has not settled.
+/// A subscription, and the queue that holds its unsettled messages.
 pub type Held<'a> = (&'a Subscriber, &'a Arc<SharedQueue>);
 
 impl Queues {
-    /// No queues yet; `delivered` counts what they hand over.
+    /// Returns an empty set of queues; `delivered` counts the messages they hand over.
     pub fn new(
         prefix: &Arc<str>,
         settings: Settings,
@@ -83,7 +83,8 @@ impl Queues {
         Self { common }
     }
 
-    /// Makes the queue that a SUBSCRIBE names, if there is none; it is to be subscribed to at once.
+    /// Creates the queue that a SUBSCRIBE names if it does not exist; the caller must subscribe at
+    /// once.
     ///
     /// # Errors
     /// There are too many queues.
@@ -94,8 +95,8 @@ impl Queues {
         }
     }
 
-    /// Makes a subscription a consumer of the queue it names. [`Queues::prepare`] has asked whether
-    /// there may be that queue.
+    /// Makes a subscription a consumer of the queue it names. [`Queues::prepare`] has checked the
+    /// limit.
     pub fn subscribe(
         &self,
         name: &Destination,
@@ -103,7 +104,8 @@ impl Queues {
         now: Instant,
     ) -> Arc<SharedQueue> {
         loop {
-            // It may have gone since it was prepared. Then there may be one more for a moment.
+            // It may have been removed since it was prepared. Then the limit may be exceeded
+            // briefly.
             let queue = self.get(name).unwrap_or_else(|| self.make(name));
             if queue.subscribe(subscriber).is_ok() {
                 queue.dispatch(now);
@@ -113,7 +115,7 @@ impl Queues {
         }
     }
 
-    /// Gives a subscription to topics a queue of its own.
+    /// Creates a private queue for a subscription to topics.
     pub fn private(
         &self,
         subscriber: &Arc<Subscriber>,
@@ -127,8 +129,8 @@ impl Queues {
         queue
     }
 
-    /// The subscription has ended. Says how many messages are lost with a queue of its own, and
-    /// whether the client may still settle something.
+    /// Handles the end of a subscription. Returns how many messages are lost with a private queue,
+    /// and whether the client may still settle some.
     pub fn retire(
         &self,
         subscriber: &Subscriber,
@@ -141,8 +143,8 @@ impl Queues {
         }
     }
 
-    /// The connection has ended: what was not settled returns. Returns how many messages are lost
-    /// with a queue of the subscription's own.
+    /// Handles the end of a connection: unsettled messages return. Returns how many messages are
+    /// lost with a private queue.
     pub fn end(&self, subscriber: &Subscriber, queue: &Arc<SharedQueue>, now: Instant) -> usize {
         match queue.name() {
             Some(_) => {
@@ -158,10 +160,10 @@ impl Queues {
         removed.map_or(0, |_| queue.close(subscriber))
     }
 
-    /// Appends messages to the queue they are all sent to.
+    /// Appends messages to the queue that is their common destination.
     ///
     /// # Errors
-    /// How many it took, and why not the next one.
+    /// How many it accepted, and why not the next one.
     pub fn push(
         &self,
         messages: &[Message],
@@ -178,10 +180,10 @@ impl Queues {
         }
     }
 
-    /// Keeps room for all messages of a transaction that go to queues.
+    /// Reserves room for all messages of a transaction that go to queues.
     ///
     /// # Errors
-    /// A queue is full, or there are too many; then no room is kept anywhere.
+    /// A queue is full, or there are too many; then no room is reserved anywhere.
     pub fn reserve(&self, transaction: &Transaction, now: Instant) -> Result<(), Refusal> {
         let all = reservations(&transaction.messages);
         for (done, one) in all.iter().enumerate() {
@@ -201,15 +203,15 @@ impl Queues {
         Ok(())
     }
 
-    /// Appends messages for which [`Queues::reserve`] has kept room, all to one queue.
+    /// Appends messages, all to one queue, for which [`Queues::reserve`] has reserved room.
     pub fn push_reserved(&self, messages: &[Message], first: u64, now: Instant) {
         if let Some(queue) = self.get(&messages[0].destination) {
             queue.push_reserved(messages, first, now);
         }
     }
 
-    /// Settles what a transaction held; `held` finds the queue of a subscription, which is to be
-    /// dispatched.
+    /// Settles what a transaction held; `held` finds the queue of a subscription, which the caller
+    /// then dispatches.
     pub fn commit<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
         let queues = transaction.subscriptions.iter().copied().filter_map(held);
         queues.for_each(|(subscriber, queue)| queue.commit(subscriber, transaction.number));
@@ -221,14 +223,13 @@ impl Queues {
         queues.for_each(|(subscriber, queue)| queue.abort(subscriber, transaction.number));
     }
 
-    /// Counts an ACK or NACK that means nothing.
+    /// Counts an ACK or NACK that has no effect.
     pub fn count_ignored(&self) {
         self.common.metrics.ignored.inc();
     }
 
-    /// Looks for consumers that an operator should know of: those that have had no credit and
-    /// settled nothing for `patience`. Visits all queues, so a thread that serves clients is not the
-    /// one to do it.
+    /// Logs and counts consumers that have had no credit and settled nothing for `patience`. Visits
+    /// all queues, so it must not run on a thread that serves clients.
     pub fn tend(&self, now: Instant, patience: Duration) {
         let mut unnamed = 0;
         let mut lines = 0;
@@ -254,7 +255,7 @@ impl Queues {
         if unnamed > 0 {
             warn!(
                 consumers = unnamed,
-                "the same for more queues than the log names"
+                "consumers of further queues have acknowledged nothing"
             );
         }
         self.common.shrink();
@@ -273,7 +274,7 @@ impl Queues {
             .map(|entry| Arc::clone(entry.value()))
     }
 
-    /// The queue of this name, which is made if there is none.
+    /// Returns the queue of this name, creating it if it does not exist.
     fn make(&self, name: &Destination) -> Arc<SharedQueue> {
         let made = || {
             self.common.count.fetch_add(1, Ordering::Relaxed);
@@ -283,9 +284,8 @@ impl Queues {
         Arc::clone(entry.value())
     }
 
-    /// Does something with the queue of this name, which is made if there is none, as long as
-    /// there is room for one more. Threads that make one at the same time may exceed the limit by one
-    /// each.
+    /// Calls `act` with the queue of this name. Creates the queue if it does not exist and the
+    /// limit allows it. Threads that create one at the same time may each exceed the limit by one.
     fn with<T>(
         &self,
         name: &Destination,
@@ -300,14 +300,14 @@ impl Queues {
             if let Ok(done) = act(&queue) {
                 return Ok(done);
             }
-            // Whoever made it gone is about to do the same.
+            // The task that removed it also does this.
             self.common.forget(name, &queue);
         }
     }
 }
 
 impl Common {
-    /// Takes a queue that is gone out of the table, unless there is another one of its name.
+    /// Removes a queue from the table, unless another one has taken its name.
     fn forget(&self, name: &Destination, gone: &Arc<SharedQueue>) {
         let is_it = |_: &_, queue: &_| Arc::ptr_eq(queue, gone);
         if self.named.remove_if(name, is_it).is_some() {
@@ -319,7 +319,7 @@ impl Common {
         self.count.load(Ordering::Relaxed) < self.most
     }
 
-    /// Shows each queue. Lets other threads have the processor in between.
+    /// Calls `show` with each queue. Lets other threads run in between.
     fn visit(&self, mut show: impl FnMut(&Arc<SharedQueue>)) {
         for some in self.all().chunks(VISITS) {
             some.iter().for_each(&mut show);
@@ -327,7 +327,7 @@ impl Common {
         }
     }
 
-    /// Gives back what the tables keep when they were large.
+    /// Releases spare capacity of tables that were large.
     fn shrink(&self) {
         if self.named.capacity() > FEW && self.named.len() < self.named.capacity() / 8 {
             self.named.shrink_to_fit();
@@ -344,7 +344,7 @@ impl Common {
     }
 }
 
-/// What a transaction brings to one queue.
+/// The messages that a transaction adds to one queue.
 struct Reservation<'a> {
     queue: &'a Destination,
     messages: usize,
@@ -373,8 +373,8 @@ fn reservations(messages: &[Message]) -> Vec<Reservation<'_>> {
     all
 }
 
-/// Messages of one destination as queues keep them, so that they keep no read buffer alive. They
-/// share the text of `destination`.
+/// Copies messages of one destination for storage in queues, so that they keep no read buffer
+/// alive. They share the text of `destination`.
 pub fn compact(messages: &[Message], destination: &Destination) -> Vec<Arc<Message>> {
     messages
         .iter()
@@ -382,17 +382,17 @@ pub fn compact(messages: &[Message], destination: &Destination) -> Vec<Arc<Messa
         .collect()
 }
 
-/// Shards of a table of queues. Many, so that the one that grows holds others up for a few
-/// microseconds.
+/// Number of shards of a table of queues. Large, so that growing one shard blocks others for only a
+/// few microseconds.
 const SHARDS: usize = 256;
 
-/// Queues that are visited before other threads have their turn.
+/// Number of queues that are visited before other threads may run.
 const VISITS: usize = 256;
 
-/// A table with room for this number of queues is not worth shrinking.
+/// A table with capacity for this number of queues is not worth shrinking.
 const FEW: usize = 16 * 1024;
 
-/// Queues that the log names at a time.
+/// Maximum number of queues that the log names at a time.
 const LINES: usize = 10;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! One queue shared by its publishers and its consumers.
 //!
-//! The lock is held to change the queue, never while anything is written: what the queue grants is
-//! taken out under it and handed over after it. So that the order is kept, only one task at a time
-//! hands over; another that makes the queue grant more leaves it to that one. A queue that is busy
-//! without end gets a task of its own, so that no client's task serves others for long.
+//! The lock is held to change the queue, never while anything is written: granted messages are
+//! taken out under the lock and handed over after it is released. To keep the order, only one task
+//! at a time hands over; another task that makes the queue grant more leaves that to it. A queue
+//! that is continuously busy gets its own task, so that no client's task serves others for long.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,13 +30,13 @@ pub struct SharedQueue {
     state: Mutex<State>,
 }
 
-/// Whose a queue is.
+/// Who owns a queue.
 #[derive(Debug)]
 enum Owner {
-    /// Everybody's who names it.
+    /// Any client that names it.
     Name(Destination),
-    /// A subscription's to a topic, with acknowledgement. All of a client together are bounded
-    /// as one of them is.
+    /// A subscription to a topic, with acknowledgement. All private queues of a client share a
+    /// bound as large as that of one.
     Subscriber(Arc<Subscriber>, SlowConsumer, Bounds),
 }
 
@@ -45,19 +45,19 @@ struct State {
     queue: Queue<Arc<Subscriber>>,
     /// A task is handing over what the queue grants.
     dispatching: bool,
-    /// It was taken out of the table, because nobody used it.
+    /// It was removed from the table, because it was unused.
     gone: bool,
-    /// What the client's allowance counts of this queue; nothing if clients name it.
+    /// The share of this queue in the client's allowance; zero if clients name the queue.
     counted: Load,
 }
 
-/// The state while it is locked. What it holds then is counted when the lock goes.
+/// The locked state. Its load is counted on unlock.
 struct Locked<'a> {
     state: MutexGuard<'a, State>,
     allowance: Option<&'a Allowance>,
 }
 
-/// The queue of this name is no more; look it up again.
+/// The queue was removed; look it up again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gone;
 
@@ -66,7 +66,8 @@ impl SharedQueue {
         Self::new(Owner::Name(name), common.bounds, common)
     }
 
-    /// The queue of one subscription of a topic. It is bounded like an outbox, beside what its consumer may have in flight.
+    /// Returns the private queue of a subscription to a topic. It is bounded like an outbox, in
+    /// addition to what its consumer may have in flight.
     pub(super) fn private(
         subscriber: &Arc<Subscriber>,
         bounds: Bounds,
@@ -92,7 +93,7 @@ impl SharedQueue {
         })
     }
 
-    /// The name that clients know it by; none if it is a subscription's own.
+    /// Returns the name that clients use; `None` for a private queue.
     pub fn name(&self) -> Option<&Destination> {
         match &self.owner {
             Owner::Name(name) => Some(name),
@@ -100,7 +101,7 @@ impl SharedQueue {
         }
     }
 
-    /// The subscription whose own it is.
+    /// Returns the owner of a private queue.
     pub fn subscriber(&self) -> Option<&Arc<Subscriber>> {
         match &self.owner {
             Owner::Name(_) => None,
@@ -108,25 +109,25 @@ impl SharedQueue {
         }
     }
 
-    /// Whether a consumer has something to settle, or will have.
+    /// Whether the consumer exists, and so may have something to settle.
     pub fn has(&self, subscriber: &Subscriber) -> bool {
         self.lock().queue.has(subscriber.id())
     }
 
-    /// How much there is.
+    /// Returns how much the queue holds.
     pub fn depth(&self) -> Depth {
         let mut depth = self.lock().queue.depth();
         depth.bytes += self.fixed() + depth.consumers * CONSUMER;
         depth
     }
 
-    /// What a queue takes with nothing in it: itself, its name, its place in the table.
+    /// Returns the memory of an empty queue: its state, its name, its entry in the table.
     fn fixed(&self) -> usize {
         const COUNTS: usize = 2 * size_of::<usize>();
-        // A table of the library is about two thirds full.
+        // The library's table is about two thirds full.
         const PLACE: usize = (size_of::<(Destination, Arc<SharedQueue>)>() + 1) * 3 / 2;
         let name = self.name().map_or(0, |name| name.as_str().len());
-        // The text, and what counts who shares it.
+        // The text, and its reference counts.
         let text = allocated(name) + allocated(3 * size_of::<usize>());
         allocated(size_of::<Self>() + COUNTS) + PLACE + text
     }
@@ -146,9 +147,9 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Appends messages from the one at `taken` on, the first of all was accepted under the number
-    /// `first`, until there is no room for one. Moves `taken` on by what is appended, so that
-    /// nothing is appended twice if the queue is gone in between.
+    /// Appends messages, beginning with the one at `taken`, until one does not fit. The first of
+    /// all was accepted under the number `first`. Increases `taken` by the number appended, so that
+    /// nothing is appended twice if the queue is removed in between.
     pub(super) fn push(
         self: &Arc<Self>,
         messages: &[Message],
@@ -159,7 +160,8 @@ impl SharedQueue {
         let mut stuck = false;
         while *taken < messages.len() {
             let rest = &messages[*taken..];
-            // Only what fits is copied, or a run that is refused one by one would be copied as often.
+            // Only what fits is copied; otherwise each refusal within a run would copy the rest
+            // again.
             let fitting = self.lock().queue.fitting(rest);
             let copies = compact(
                 &rest[..fitting],
@@ -168,7 +170,7 @@ impl SharedQueue {
             let done = self.append(&copies, first + *taken as u64)?;
             *taken += done;
             self.dispatch(now);
-            // If it was full its consumers may have made room just now.
+            // If it was full, its consumers may have freed room just now.
             if done == 0 && stuck {
                 break;
             }
@@ -177,7 +179,7 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Appends messages until there is no room for one. Returns how many.
+    /// Appends messages until one does not fit. Returns the number appended.
     fn append(&self, messages: &[Arc<Message>], first: u64) -> Result<usize, Gone> {
         let mut state = self.lock();
         if state.gone {
@@ -192,7 +194,8 @@ impl SharedQueue {
         Ok(fit.count())
     }
 
-    /// How much more the client's own queues may hold together, if this is one of them.
+    /// Returns how much more the client's private queues may hold together; `None` if no limit
+    /// applies.
     fn room(&self) -> Option<Bounds> {
         match &self.owner {
             Owner::Name(_) => None,
@@ -211,7 +214,7 @@ impl SharedQueue {
         }
     }
 
-    /// Keeps room for what a transaction will bring; `false` if there is none.
+    /// Reserves room for the messages of a transaction; `false` if there is none.
     pub(super) fn reserve(
         self: &Arc<Self>,
         messages: usize,
@@ -237,7 +240,7 @@ impl SharedQueue {
         Ok(reserved)
     }
 
-    /// Gives room back that was reserved.
+    /// Releases reserved room.
     pub(super) fn unreserve(self: &Arc<Self>, messages: usize, bytes: usize) {
         self.lock().queue.unreserve(messages, bytes);
         self.remove_if_unused();
@@ -249,8 +252,8 @@ impl SharedQueue {
         let copies: Vec<_> = messages
             .iter()
             .map(|message| {
-                // A transaction has copied it already. Sharing that copy costs an allocation or two,
-                // which counts for what is small.
+                // A transaction has copied it already. Sharing that copy costs one or two
+                // allocations, which matter for a small message.
                 let is_large = message.bytes() > LARGE;
                 Arc::new(if is_large {
                     message.clone()
@@ -268,8 +271,8 @@ impl SharedQueue {
         self.dispatch(now);
     }
 
-    /// Appends messages of a topic to a subscription's own queue. What does not fit falls under the
-    /// slow-consumer policy. Returns how many were dropped.
+    /// Appends messages of a topic to a private queue. The slow-consumer policy applies to what
+    /// does not fit. Returns how many were dropped.
     pub fn push_or_drop(
         self: &Arc<Self>,
         messages: &[Arc<Message>],
@@ -281,13 +284,13 @@ impl SharedQueue {
         };
         let (mut done, mut dropped, mut stuck) = (0, 0, false);
         while done < messages.len() {
-            // When it is gone the subscription has ended, and nothing is lost.
+            // If it was removed, the subscription has ended and nothing is lost.
             let Ok(taken) = self.append(&messages[done..], first + done as u64) else {
                 break;
             };
             done += taken;
             self.dispatch(now);
-            // If it was full its consumer may have made room just now.
+            // If it was full, its consumer may have freed room just now.
             if taken == 0 && stuck {
                 if *policy == SlowConsumer::Disconnect {
                     subscriber.outbox.signal(Signal::Overflow);
@@ -303,8 +306,8 @@ impl SharedQueue {
         dropped
     }
 
-    /// An ACK or NACK; with `hold` it is held for that transaction. What it makes room for is handed
-    /// over by [`SharedQueue::dispatch`].
+    /// Handles an ACK or NACK; with `hold` its messages are held for that transaction.
+    /// [`SharedQueue::dispatch`] hands over what it makes room for.
     pub fn settle(
         self: &Arc<Self>,
         subscriber: &Subscriber,
@@ -329,8 +332,8 @@ impl SharedQueue {
         settled
     }
 
-    /// Settles what a transaction held. What that makes room for is handed over by
-    /// [`SharedQueue::dispatch`].
+    /// Settles what a transaction held. [`SharedQueue::dispatch`] hands over what that makes room
+    /// for.
     pub(super) fn commit(self: &Arc<Self>, subscriber: &Subscriber, transaction: u32) {
         let counts = self.lock().queue.commit(subscriber.id(), transaction);
         for verdict in [Verdict::Ack, Verdict::Requeue, Verdict::Drop] {
@@ -342,7 +345,7 @@ impl SharedQueue {
         turn::add(0, counts.iter().sum::<usize>() * turn::MESSAGE);
     }
 
-    /// Lets go what a transaction held.
+    /// Releases what a transaction held.
     pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32) {
         let count = self.lock().queue.abort(subscriber.id(), transaction);
         turn::add(0, count * turn::MESSAGE);
@@ -363,8 +366,9 @@ impl SharedQueue {
         self.dispatch(now);
     }
 
-    /// The subscription whose own this is has ended. Nothing is kept: audiences that are remembered
-    /// may still know it. Returns how many messages its client has seen nothing of.
+    /// Handles the end of the subscription that owns this queue. Drops all messages, because cached
+    /// audiences may still refer to the queue. Returns the number of messages of which its client
+    /// has seen nothing.
     pub(super) fn close(&self, subscriber: &Subscriber) -> usize {
         let begun = subscriber.progress.begun();
         let mut state = self.lock();
@@ -377,8 +381,8 @@ impl SharedQueue {
         left
     }
 
-    /// The subscription has ended, and its outbox takes no more. Says whether the client has seen
-    /// something that it may still settle.
+    /// Handles the end of a subscription whose outbox accepts no more. Returns whether the client
+    /// has seen a message that it may still settle.
     pub(super) fn retire(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) -> bool {
         let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
         let auto = subscriber.subscription.mode == AckMode::Auto;
@@ -394,7 +398,7 @@ impl SharedQueue {
         !done
     }
 
-    /// The connection has ended, and the outbox takes no more.
+    /// Handles the end of a connection whose outbox accepts no more.
     pub(super) fn end(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
         let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
         let auto = subscriber.subscription.mode == AckMode::Auto;
@@ -410,12 +414,12 @@ impl SharedQueue {
         self.remove_if_unused();
     }
 
-    /// The consumers that have had no credit and settled nothing for `patience`.
+    /// Returns the number of consumers that have had no credit and settled nothing for `patience`.
     pub(super) fn starved(&self, now: Instant, patience: Duration) -> usize {
         self.lock().queue.starved(now, patience).len()
     }
 
-    /// Hands over what the queue grants, unless another task does.
+    /// Hands over what the queue grants, unless another task is doing so.
     pub fn dispatch(self: &Arc<Self>, now: Instant) {
         {
             let mut state = self.lock();
@@ -437,8 +441,8 @@ impl SharedQueue {
         });
     }
 
-    /// Hands over once; `false` if there was nothing, and then this task is not the one that does
-    /// it any more.
+    /// Hands over once; `false` if there was nothing, in which case this task is no longer the one
+    /// that hands over.
     fn round(&self, now: Instant) -> bool {
         let grants = {
             let mut state = self.lock();
@@ -484,7 +488,7 @@ impl SharedQueue {
         if delivered.taken {
             self.common.delivered.inc_by(grant.entries.len() as u64);
         }
-        // Asked only after the queue knows that it waits, so that no answer is missed.
+        // Checked only after the queue is paused, so that no signal is missed.
         if delivered.full && outbox.wait_for_room(number) {
             self.lock().queue.resume(grant.consumer);
         }
@@ -513,7 +517,7 @@ impl SharedQueue {
         Piece::of_deliveries(subscriber.kind, id, names, &grant.entries)
     }
 
-    /// A queue that nobody uses is no more, so that names cost nothing.
+    /// Removes the queue if it is unused, so that names cost nothing.
     fn remove_if_unused(self: &Arc<Self>) {
         let Owner::Name(name) = &self.owner else {
             return;
@@ -528,8 +532,8 @@ impl SharedQueue {
         self.common.forget(name, self);
     }
 
-    /// The lock is held for a few instructions for each message. A panic under it would be a defect
-    /// of the queue itself; then going on serves the clients better than failing each of them.
+    /// The lock is held for a few instructions per message. A panic under it would be a defect of
+    /// the queue itself; continuing serves the clients better than failing each of them.
     fn lock(&self) -> Locked<'_> {
         Locked {
             state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
@@ -541,7 +545,7 @@ impl SharedQueue {
     }
 }
 
-/// Takes the room for a message out of `room`; `false` if it is too little.
+/// Subtracts a message from `room`; `false` if it does not fit.
 fn takes(room: &mut Option<Bounds>, message: &Message) -> bool {
     let Some(room) = room else {
         return true;
@@ -585,18 +589,18 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// How much is granted at a time: enough to write many at once, and no more than is well held twice.
+/// Maximum of one grant: enough to write many at once, and small enough to hold twice.
 const BUDGET: Bounds = Bounds {
     messages: 256,
     bytes: 256 * 1024,
 };
 
-/// So often a client's task hands over for others before it leaves that to a task of its own.
+/// Number of times a client's task hands over for others before it leaves that to a separate task.
 const ROUNDS: usize = 8;
 
-/// What a consumer takes beside its place in the queue.
+/// The memory of a consumer in addition to its place in the queue.
 const CONSUMER: usize = allocated(size_of::<Subscriber>() + 2 * size_of::<usize>())
     + allocated(size_of::<Progress>() + 2 * size_of::<usize>());
 
-/// A message with more text is shared with the transaction that brought it.
+/// A message with more text is shared with the transaction that contained it.
 const LARGE: usize = 4096;
