@@ -1,9 +1,9 @@
-//! Who receives what is sent to one destination, or to all that match one pattern.
+//! Who receives messages to one destination, or to all that match one pattern.
 //!
-//! Receivers are kept in cohorts of those that are encoded alike, at most 256 in each. A
-//! publisher takes an [`Audience`], which shares the cohorts; a change copies the cohort that it
-//! touches if an audience holds it. So a change costs the same however many receivers there are,
-//! and a publish after it a step for each cohort.
+//! Receivers with the same encoding are grouped in cohorts of at most 256. A publisher takes an
+//! [`Audience`], which shares the cohorts; a change copies its cohort if an audience holds it. So
+//! the cost of a change does not depend on the number of receivers, and the next publish costs one
+//! step per cohort.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,13 +19,13 @@ use crate::subscriber::{Subscriber, SubscriberId};
 /// How one subscription receives.
 #[derive(Clone, Debug)]
 pub enum Receiver {
-    /// Its client is written to.
+    /// Messages are written to its client.
     Direct(Arc<Subscriber>),
-    /// A queue of its own holds what is not acknowledged.
+    /// A private queue holds its unacknowledged messages.
     Queued(Arc<SharedQueue>),
 }
 
-/// Receivers that are alike.
+/// Receivers with the same encoding.
 #[derive(Clone, Debug)]
 pub enum Cohort {
     /// Receivers for which a message is the same, byte for byte.
@@ -34,17 +34,17 @@ pub enum Cohort {
         kind: Kind,
         /// The id of their subscriptions.
         id: Option<ByteString>,
-        /// They.
+        /// The receivers.
         members: Few<Arc<Subscriber>>,
     },
-    /// Receivers that have a queue of their own.
+    /// Receivers that have a private queue.
     Queued(Few<Arc<SharedQueue>>),
 }
 
-/// Most destinations have few receivers: they lie in the cohort itself.
+/// Stores few receivers inline, as most destinations have few.
 type Few<T> = SmallVec<[T; 2]>;
 
-/// What a cohort's members have in common.
+/// What the members of a cohort have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Direct(Kind, Option<ByteString>),
@@ -54,9 +54,9 @@ enum Key {
 /// All receivers at one moment.
 #[derive(Clone, Debug)]
 pub enum Audience {
-    /// All of them are alike.
+    /// All of them are in one cohort.
     One(Arc<Cohort>),
-    /// There are several kinds, or very many.
+    /// There are several kinds, or too many receivers for one cohort.
     Several(Arc<[Arc<Cohort>]>),
 }
 
@@ -66,17 +66,17 @@ pub struct Members {
     /// None of them is empty.
     cohorts: Vec<Arc<Cohort>>,
     len: usize,
-    /// Kept while they are many.
+    /// Kept only while there are many receivers.
     index: Option<Box<Index>>,
-    /// The audience of several cohorts that was made last, if nothing has changed since.
+    /// The most recent audience of several cohorts, if nothing has changed since.
     audience: Option<Audience>,
 }
 
-/// Where members are. Trees, because a table that grows stands still while it is moved.
+/// The places of members. Trees, because a growing hash table pauses while it is moved.
 #[derive(Debug, Default)]
 struct Index {
     places: BTreeMap<SubscriberId, Place>,
-    /// A cohort that has room, by the hash of its key. Of keys with one hash, one may be missing.
+    /// A cohort with room, by the hash of its key. If keys have equal hashes, one may be missing.
     open: BTreeMap<u64, usize>,
     hasher: RandomState,
 }
@@ -85,7 +85,7 @@ struct Index {
 type Place = (usize, usize);
 
 impl Members {
-    /// Adds a receiver, which is not there yet.
+    /// Adds a receiver that is not yet present.
     pub fn insert(&mut self, id: SubscriberId, receiver: Receiver) {
         self.audience = None;
         let cohort = self.room_for(&receiver);
@@ -107,7 +107,7 @@ impl Members {
         }
     }
 
-    /// Takes a receiver out. Says whether it was there.
+    /// Removes a receiver. Returns whether it was present.
     pub fn remove(&mut self, id: SubscriberId) -> bool {
         let Some((cohort, at)) = self.find(id) else {
             return false;
@@ -137,17 +137,17 @@ impl Members {
         true
     }
 
-    /// The number of receivers.
+    /// Returns the number of receivers.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no receivers.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The audience, if it is at hand; `Some(None)` if there is no receiver.
+    /// Returns the audience if it is cached; `Some(None)` if there is no receiver.
     pub fn known_audience(&self) -> Option<Option<Audience>> {
         match &self.cohorts[..] {
             [] => Some(None),
@@ -156,7 +156,7 @@ impl Members {
         }
     }
 
-    /// The audience; `None` if there is no receiver.
+    /// Returns the audience; `None` if there is no receiver.
     pub fn audience(&mut self) -> Option<Audience> {
         self.known_audience().unwrap_or_else(|| {
             let several = Audience::Several(self.cohorts.iter().cloned().collect());
@@ -165,7 +165,7 @@ impl Members {
         })
     }
 
-    /// The cohort in which a receiver finds room; made if there is none.
+    /// Returns a cohort with room for a receiver, creating it if there is none.
     fn room_for(&mut self, receiver: &Receiver) -> usize {
         let key = Key::of(receiver);
         let found = match &self.index {
@@ -195,7 +195,7 @@ impl Members {
         })
     }
 
-    /// Takes out an empty cohort; the last one takes its place.
+    /// Removes an empty cohort; the last one takes its place.
     fn remove_cohort(&mut self, cohort: usize, key: &Key) {
         self.cohorts.swap_remove(cohort);
         if self.cohorts.capacity() > 4 * self.cohorts.len() {
@@ -233,7 +233,7 @@ impl Index {
         index
     }
 
-    /// Writes down where the members of a cohort are.
+    /// Records the places of a cohort's members.
     fn add(&mut self, number: usize, cohort: &Cohort) {
         for at in 0..cohort.len() {
             if let Some(id) = cohort.id(at) {
@@ -244,7 +244,7 @@ impl Index {
 }
 
 impl Audience {
-    /// The receivers. Several cohorts may be alike.
+    /// Returns the cohorts. Several may have the same encoding.
     pub fn cohorts(&self) -> &[Arc<Cohort>] {
         match self {
             Self::One(cohort) => std::slice::from_ref(cohort),
@@ -287,7 +287,7 @@ impl Cohort {
         self.len() >= COHORT
     }
 
-    /// The name of a member; `None` if it has fewer.
+    /// Returns the id of a member; `None` if there are fewer.
     fn id(&self, at: usize) -> Option<SubscriberId> {
         match self {
             Self::Direct { members, .. } => members.get(at).map(|member| member.id()),
@@ -300,7 +300,7 @@ impl Cohort {
         match (self, receiver) {
             (Self::Direct { members, .. }, Receiver::Direct(member)) => members.push(member),
             (Self::Queued(queues), Receiver::Queued(queue)) => queues.push(queue),
-            _ => debug_assert!(false, "the key says which of the two it is"),
+            _ => debug_assert!(false, "a receiver has the kind of its cohort's key"),
         }
     }
 
@@ -321,8 +321,8 @@ impl Key {
     }
 }
 
-/// The most members of a cohort: what a change copies at most.
+/// Maximum number of members of a cohort, and so of those that a change copies.
 const COHORT: usize = 256;
 
-/// The most members that are searched one by one.
+/// Maximum number of members that are searched one by one.
 const FEW: usize = 32;

@@ -1,4 +1,4 @@
-//! A batch of messages on its way to its receivers.
+//! The delivery of a batch of messages to its receivers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,12 +15,12 @@ use crate::queues::{self, SharedQueue};
 use crate::subscriber::Subscriber;
 use crate::turn;
 
-/// The clients whose outgoing queues a publisher has filled past their mark. It is to read no more
-/// of its own client for a while, see [`Pressure::ease`].
+/// The clients whose outgoing queues a publisher has filled above the high mark. The publisher's
+/// own client is not read for a while, see [`Pressure::ease`].
 #[derive(Debug, Default)]
 pub struct Pressure(Vec<Arc<Outbox>>);
 
-/// A batch on its way: what is still to be written, and what became of it.
+/// A batch in delivery: what is still to be written, and the counts so far.
 pub(super) struct Delivery<'a> {
     publisher: SessionId,
     now: Instant,
@@ -30,8 +30,8 @@ pub(super) struct Delivery<'a> {
     pub(super) dropped: usize,
 }
 
-/// Pieces of one run that may be needed again, since several cohorts can be alike. Few, or they
-/// would be memory.
+/// Pieces of one run that may be needed again, since several cohorts can have the same encoding.
+/// Few, to save memory.
 #[derive(Default)]
 struct Pieces {
     made: SmallVec<[Made; 4]>,
@@ -45,8 +45,8 @@ struct Made {
 }
 
 impl Pressure {
-    /// Leaves out the clients that need not be waited for any longer. Returns whether one of them
-    /// has made room; the others did not in time.
+    /// Removes the clients that publishers need not wait for any longer. Returns whether one of
+    /// them has freed room; the others did not in time.
     pub fn ease(&mut self, now: Instant) -> bool {
         let mut eased = false;
         self.0.retain(|outbox| {
@@ -57,7 +57,7 @@ impl Pressure {
         eased
     }
 
-    /// Whether nobody was filled past its mark.
+    /// Whether there are no clients to wait for.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -81,7 +81,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Hands a run to its audiences; the first message was accepted under the number `first`.
+    /// Delivers a run to its audiences; the first message was accepted under the number `first`.
     pub(super) async fn deliver(
         &mut self,
         audiences: &[Audience],
@@ -126,14 +126,14 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Lets others have their turn if it is time.
+    /// Yields to other tasks if the turn is over.
     pub(super) async fn pause_if_over(&mut self) {
         if turn::is_over_in_batch() {
             self.pause().await;
         }
     }
 
-    /// Writes what was pushed to be written later.
+    /// Writes the messages whose write was postponed.
     pub(super) async fn flush(&mut self) {
         for outbox in std::mem::take(&mut self.to_flush) {
             outbox.flush_for_owner(self.now);
@@ -141,8 +141,8 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// The turn is over: others have theirs, and first what was pushed is written, or it would wait
-    /// for all that comes behind it.
+    /// Ends the turn and yields. Before that, writes what was postponed, which would otherwise wait
+    /// for the rest of the batch.
     async fn pause(&mut self) {
         self.flush().await;
         turn::end().await;
@@ -155,7 +155,7 @@ impl<'a> Delivery<'a> {
         self.count(pushed, outbox);
     }
 
-    /// Hands a run to a receiver that has a queue of its own.
+    /// Appends a run to the private queue of a receiver.
     fn queue(&mut self, queue: &Arc<SharedQueue>, run: &[Arc<Message>], first: u64) {
         turn::add(1, 0);
         if !queue.subscriber().is_some_and(|member| self.is_own(member)) {

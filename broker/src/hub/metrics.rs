@@ -1,4 +1,4 @@
-//! What the hub counts, and what is asked of it when metrics are read.
+//! Metrics of the hub: counters, and gauges that are computed when metrics are read.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::encoding::waiting_bytes;
 use crate::metrics::{Counter, Counters, Gauge, Registry, number};
 use crate::outbox::Load;
 
-/// What the hub counts.
+/// Counters of the hub.
 #[derive(Debug)]
 pub(super) struct Metrics {
     pub(super) published: Counter,
@@ -37,29 +37,29 @@ impl Metrics {
             subscriptions: registry.gauge("stompd_subscriptions", "Subscriptions now."),
             subscription_bytes: registry.gauge(
                 "stompd_subscription_bytes",
-                "Bytes of memory that subscriptions take, their ids and patterns included.",
+                "Bytes of memory that subscriptions take, including their ids and patterns.",
             ),
         }
     }
 }
 
-/// Asks all outboxes what waits in them whenever metrics are read.
+/// Whenever metrics are read, asks all outboxes what is queued in them.
 pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
     let waiting = registry.gauge(
         "stompd_outboxes_waiting",
-        "Clients for whom something waits in their outgoing queue.",
+        "Clients with data in their outgoing queue.",
     );
     let frames = registry.gauge(
         "stompd_outbox_messages",
-        "Messages and replies that wait in the outgoing queues of all clients.",
+        "Messages and replies in the outgoing queues of all clients.",
     );
     let bytes = registry.gauge(
         "stompd_outbox_bytes",
-        "Bytes that wait in the outgoing queues of all clients; what clients share counts for each.",
+        "Bytes in the outgoing queues of all clients; shared data counts once per client.",
     );
     let memory = registry.gauge(
         "stompd_outbox_memory_bytes",
-        "Bytes of memory that the outgoing queues of all clients take; what clients share counts once.",
+        "Bytes of memory that the outgoing queues of all clients take; shared data counts once.",
     );
     let connections = Arc::downgrade(connections);
     registry.before_reading(move || {
@@ -79,7 +79,7 @@ pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
     });
 }
 
-/// Asks the patterns what they are whenever metrics are read.
+/// Whenever metrics are read, asks for the number and the cost of the patterns.
 pub(super) fn observe_patterns(wildcards: &Arc<Wildcards>, limit: usize, registry: &Registry) {
     let patterns = registry.gauge(
         "stompd_patterns",
@@ -91,7 +91,7 @@ pub(super) fn observe_patterns(wildcards: &Arc<Wildcards>, limit: usize, registr
     );
     let most = registry.gauge(
         "stompd_pattern_shapes_limit",
-        "The most there may be: [limits] pattern_shapes.",
+        "Maximum number of arrangements: [limits] pattern_shapes.",
     );
     most.set(number(limit));
     let wildcards = Arc::downgrade(wildcards);

@@ -1,8 +1,8 @@
-//! The engine shared: who is connected, who subscribes to what, and the hand-over of messages.
+//! The shared state: connections, subscriptions, and the hand-over of messages.
 //!
-//! Locks of the broker live here, in the queues and in the outbox, and no two are held at once: a
-//! publisher looks its audiences up, lets go, and then visits one outbox after the other. Queues
-//! are [`crate::queues`].
+//! The broker has locks only here, in the queues and in the outbox, and no two are held at once: a
+//! publisher looks up its audiences, releases the lock, and then visits one outbox after the other.
+//! The queues are in [`crate::queues`].
 
 pub mod audience;
 mod delivery;
@@ -34,10 +34,10 @@ use crate::outbox::{Outbox, Policy, Signal, Write};
 use crate::queues::{self, Held, Queues, SharedQueue};
 use crate::subscriber::Subscriber;
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
 pub struct Hub {
-    /// Begins each message id: 64 random bits, so that no id comes again after a restart.
+    /// The first part of each message id: 64 random bits, so that no id repeats after a restart.
     prefix: Arc<str>,
     next_message: AtomicU64,
     connections: Connections,
@@ -49,29 +49,29 @@ pub struct Hub {
     metrics: Metrics,
 }
 
-/// How the hub is set up.
+/// Settings of the hub.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// What bounds the queues of subscriptions to topics, as it bounds outboxes.
+    /// Bounds the private queues of subscriptions to topics, in the same way as outboxes.
     pub policy: Policy,
-    /// What the patterns of all subscriptions may cost a match, see
+    /// Maximum cost of matching the patterns of all subscriptions, see
     /// [`Patterns::new`](crate::engine::patterns::Patterns::new).
     pub pattern_shapes: usize,
 }
 
 type Connections = Arc<DashMap<SessionId, Arc<Outbox>>>;
 
-/// A place among the receivers, taken before the client is told that it has a subscription, and used
-/// by [`Hub::subscribe`].
+/// A reserved place among the receivers, taken before the client is told that it has a
+/// subscription, and used by [`Hub::subscribe`].
 #[derive(Debug)]
 pub struct Place(Option<Pin>);
 
 /// A message was not accepted.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The number of messages accepted before it.
+    /// Number of messages accepted before it.
     pub accepted: usize,
-    /// Why it was not.
+    /// Why it was refused.
     pub refusal: Refusal,
 }
 
@@ -87,7 +87,7 @@ pub enum Loss {
 }
 
 impl Hub {
-    /// A hub without connections; `prefix` begins each message id and never comes again.
+    /// Returns a hub without connections; `prefix` starts each message id and must never repeat.
     pub fn new(
         prefix: &str,
         settings: Settings,
@@ -113,7 +113,7 @@ impl Hub {
         }
     }
 
-    /// A connection has come to be. While the broker stops it is sent away again.
+    /// Adds a connection. While the broker shuts down, the connection is closed at once.
     pub fn join(&self, session: SessionId, outbox: &Arc<Outbox>) {
         self.connections.insert(session, Arc::clone(outbox));
         if self.stopping.load(Ordering::SeqCst) {
@@ -121,17 +121,17 @@ impl Hub {
         }
     }
 
-    /// A connection is no more. Its subscriptions have been ended before.
+    /// Removes a connection. Its subscriptions have been ended before.
     pub fn leave(&self, session: SessionId) {
         self.connections.remove(&session);
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Sends all connections away, spread evenly over a time, and all that come meanwhile at once.
+    /// Closes all connections, spread evenly over a time, and new ones at once.
     pub async fn stop(&self, spread: Duration) {
         self.stopping.store(true, Ordering::SeqCst);
         let outboxes = all(&self.connections);
@@ -139,7 +139,7 @@ impl Hub {
         for (turn, outbox) in outboxes.iter().enumerate() {
             #[expect(
                 clippy::cast_precision_loss,
-                reason = "a fraction of a time need not be exact"
+                reason = "a fraction of a duration need not be exact"
             )]
             let part = turn as f64 / outboxes.len() as f64;
             tokio::time::sleep_until(begin + spread.mul_f64(part)).await;
@@ -147,12 +147,12 @@ impl Hub {
         }
     }
 
-    /// The queues.
+    /// Returns the queues.
     pub fn queues(&self) -> &Queues {
         &self.queues
     }
 
-    /// Takes a place for a subscription, so that nothing can refuse it any more.
+    /// Reserves a place for a subscription, which then cannot be refused any more.
     ///
     /// # Errors
     /// The patterns of all subscriptions have too many arrangements of wildcards, or there are too
@@ -171,7 +171,7 @@ impl Hub {
     }
 
     /// Makes a subscription visible to publishers. Returns the queue that grants its messages, if
-    /// one does.
+    /// there is one.
     pub fn subscribe(
         &self,
         subscriber: &Arc<Subscriber>,
@@ -212,8 +212,8 @@ impl Hub {
         own
     }
 
-    /// Ends a subscription: after this no message of it is handed over any more. Says whether the
-    /// client may still settle some that were.
+    /// Ends a subscription: none of its messages is handed over after this. Returns whether the
+    /// client may still settle earlier ones.
     pub fn unsubscribe(
         &self,
         subscriber: &Subscriber,
@@ -227,7 +227,7 @@ impl Hub {
         keeps
     }
 
-    /// Ends a subscription with its connection: what it has not settled goes back.
+    /// Ends a subscription with its connection: its unsettled messages return to their queue.
     pub fn end(&self, subscriber: &Subscriber, queue: Option<&Arc<SharedQueue>>, now: Instant) {
         self.end_subscription(subscriber);
         if let Some(queue) = queue {
@@ -257,12 +257,12 @@ impl Hub {
             .sub(number(subscription.held()));
     }
 
-    /// Hands messages of one publisher over to their subscribers, in order. Returns when each
-    /// subscriber's socket or outbox, or the queue, has them, and lets other tasks run in between.
-    /// The clients that get too much are added to `pressure`.
+    /// Hands messages of one publisher over to their subscribers, in order. Returns when they are
+    /// in each subscriber's socket, outbox or queue. Lets other tasks run in between. Adds the
+    /// clients that receive too much to `pressure`.
     ///
     /// # Errors
-    /// A queue is full. The messages before the one that it refused are handed over, the others are
+    /// A queue is full. The messages before the one that it refused are handed over, the rest are
     /// not.
     pub async fn publish(
         &self,
@@ -279,9 +279,9 @@ impl Hub {
         done
     }
 
-    /// Accepts what a transaction holds, all or nothing, and settles its deliveries; `held` finds
-    /// the queues of the publisher's subscriptions. These are to be dispatched, and its messages are
-    /// to be handed over by [`Hub::publish_accepted`], whatever happens.
+    /// Accepts all or none of a transaction's messages, and settles its deliveries; `held` finds
+    /// the queues of the publisher's subscriptions. The caller must then dispatch these queues and,
+    /// on success, hand the messages over with [`Hub::publish_accepted`].
     ///
     /// # Errors
     /// A queue is full. Then what was held is unacknowledged again, and nothing is sent.
@@ -299,7 +299,7 @@ impl Hub {
         Ok(())
     }
 
-    /// As [`Hub::publish`], for messages of a transaction that was committed: nothing is refused.
+    /// Like [`Hub::publish`], for messages of a committed transaction: nothing is refused.
     pub async fn publish_accepted(
         &self,
         messages: &[Message],
@@ -307,13 +307,13 @@ impl Hub {
         pressure: &mut Pressure,
         now: Instant,
     ) {
-        // Room is reserved.
+        // Room is reserved, so this cannot fail.
         let _ = self.send(messages, publisher, pressure, now, true).await;
         self.metrics.published.inc_by(messages.len() as u64);
     }
 
-    /// Looks after what no client's frames touch. Visits all queues, so a thread that serves clients
-    /// is not the one to do it.
+    /// Does the periodic work that no client's frames trigger. Visits all queues, so it must not
+    /// run on a thread that serves clients.
     pub fn tend(&self, now: Instant) {
         self.queues.tend(now, PATIENCE);
         self.wildcards.tidy();
@@ -332,7 +332,7 @@ impl Hub {
             .fetch_add(messages.len() as u64, Ordering::Relaxed);
         let mut delivery = Delivery::new(publisher, now, pressure);
         let mut scratch = Scratch::default();
-        // Of several runs a subscriber may get several pieces: they are written together.
+        // A subscriber may get several pieces from several runs: they are written together.
         let same = |one: &Message, other: &Message| one.destination == other.destination;
         let write = if messages.iter().all(|message| same(message, &messages[0])) {
             Write::Now
@@ -385,8 +385,8 @@ impl Hub {
         }
     }
 
-    /// Who receives what is sent to a destination: its own subscribers and those of each pattern
-    /// that sees it.
+    /// Returns who receives messages to a destination: its own subscribers and those of each
+    /// pattern that matches it.
     fn audiences(&self, destination: &Destination) -> SmallVec<[Audience; 2]> {
         let mut audiences = SmallVec::new();
         audiences.extend(self.exact_audience(destination));
@@ -403,17 +403,17 @@ impl Hub {
     }
 }
 
-/// All outboxes, so that none is visited under a lock of the table.
+/// Returns all outboxes, so that none is visited under a lock of the table.
 fn all(connections: &Connections) -> Vec<Arc<Outbox>> {
     let outboxes = connections.iter();
     outboxes.map(|entry| Arc::clone(entry.value())).collect()
 }
 
 impl Loss {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::SlowConsumer, Self::Closed, Self::Unsubscribed];
 
-    /// The label in metrics.
+    /// Returns the label in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::SlowConsumer => "slow_consumer",
@@ -423,9 +423,9 @@ impl Loss {
     }
 }
 
-/// A consumer that has had no credit and acknowledged nothing for this long is told of.
+/// A consumer that has had no credit and acknowledged nothing for this long is reported.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The number of parts of a table that clients can grow: one part is moved at a time when it grows,
-/// so that nobody waits for the whole.
+/// Number of shards of a table that clients can grow: one shard is moved at a time when it grows,
+/// so that no task waits for the whole table.
 const SHARDS: usize = 256;

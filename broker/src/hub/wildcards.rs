@@ -1,8 +1,8 @@
 //! The subscriptions with wildcards: which of them receive what is sent to a destination?
 //!
-//! Subscriptions with the same pattern share a [`Cell`], so that a match finds patterns and not
-//! subscriptions. The cells that a destination matches are remembered until a pattern comes or
-//! goes; a subscription to a pattern that is there changes its cell only.
+//! Subscriptions with the same pattern share a [`Cell`], so a match returns patterns and not
+//! subscriptions. The cells that match a destination are cached until a pattern is added or
+//! removed; a subscription to an existing pattern changes only its cell.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -18,9 +18,9 @@ use crate::subscriber::SubscriberId;
 #[derive(Debug)]
 pub(super) struct Wildcards {
     patterns: RwLock<Patterns<Arc<Cell>>>,
-    /// The number of patterns, so that nothing is looked up if there is none.
+    /// Number of patterns, so that nothing is looked up if there are none.
     len: AtomicUsize,
-    /// Grows with each pattern that comes or goes, so that what is remembered is known as old.
+    /// Incremented when a pattern is added or removed, which makes older cache entries invalid.
     generation: AtomicU64,
     remembered: Vec<Mutex<Remembered>>,
     keys: RandomState,
@@ -33,31 +33,30 @@ pub(super) struct Cell(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     members: Members,
-    /// Subscriptions that are about to become members.
+    /// Number of subscriptions that are about to become members.
     pinned: usize,
-    /// It was taken out of the patterns, because it had no members.
+    /// It was removed from the patterns, because it had no members.
     gone: bool,
 }
 
-/// A place in a cell, taken before the subscription is made.
+/// A reserved place in a cell, taken before the subscription is created.
 #[derive(Debug)]
 pub(super) struct Pin(Arc<Cell>);
 
-/// The cells that a destination matches.
+/// The cells that match a destination.
 type Cells = Arc<[Arc<Cell>]>;
 
-/// The cells that destinations match: a part of the destinations, so that publishers do not wait
-/// for each other.
+/// Cached matches of one shard of the destinations, so that publishers do not wait for each other.
 #[derive(Debug, Default)]
 struct Remembered {
     /// With the generation of the patterns.
     cells: HashMap<Destination, (u64, Cells)>,
-    /// The entries and the cells in them.
+    /// Number of entries plus the cells in them.
     weight: usize,
 }
 
 impl Wildcards {
-    /// No subscriptions; `limit` is what their patterns may cost a match (see
+    /// Returns an empty table; `limit` is the maximum cost of matching the patterns (see
     /// [`Patterns::new`]).
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -69,22 +68,22 @@ impl Wildcards {
         }
     }
 
-    /// Takes a place for a subscription.
+    /// Reserves a place for a subscription.
     ///
     /// # Errors
-    /// The patterns would cost a match too much.
+    /// The patterns would make a match too expensive.
     pub(super) fn pin(&self, pattern: &Destination) -> Result<Pin, Full> {
         loop {
             let cell = self.cell(pattern)?;
             if cell.pin() {
                 return Ok(Pin(cell));
             }
-            // The task that emptied it is about to do the same.
+            // The task that emptied it also does this.
             self.forget(pattern, &cell);
         }
     }
 
-    /// Takes a subscription out.
+    /// Removes a subscription.
     pub(super) fn remove(&self, pattern: &Destination, id: SubscriberId) {
         let cell = self.read(|patterns| patterns.get(pattern).cloned());
         if let Some(cell) = cell
@@ -94,7 +93,7 @@ impl Wildcards {
         }
     }
 
-    /// Calls `found` with each audience that receives what is sent to a destination.
+    /// Calls `found` with each audience that receives messages to a destination.
     pub(super) fn audiences(&self, destination: &Destination, found: impl FnMut(Audience)) {
         if self.len.load(Ordering::Acquire) > 0 {
             let cells = self.cells(destination);
@@ -105,12 +104,12 @@ impl Wildcards {
         }
     }
 
-    /// What a match costs at most (see [`Patterns::cost`]), and the number of patterns.
+    /// Returns the maximum cost of a match (see [`Patterns::cost`]), and the number of patterns.
     pub(super) fn load(&self) -> (usize, usize) {
         self.read(|patterns| (patterns.cost(), patterns.len()))
     }
 
-    /// Gives back the memory of what is remembered and old.
+    /// Frees the memory of invalid cache entries.
     pub(super) fn tidy(&self) {
         let generation = self.generation.load(Ordering::Acquire);
         for shard in &self.remembered {
@@ -140,7 +139,7 @@ impl Wildcards {
         Ok(cell)
     }
 
-    /// Takes a cell that is gone out of the patterns, unless there is another one in its place.
+    /// Removes a cell from the patterns, unless another one has taken its place.
     fn forget(&self, pattern: &Destination, gone: &Arc<Cell>) {
         let mut patterns = self
             .patterns
@@ -152,15 +151,15 @@ impl Wildcards {
         }
     }
 
-    /// The patterns have changed. Said under their lock: a publisher that reads the new patterns
-    /// reads the new generation after it.
+    /// Records a change of the patterns. Called under their lock: a publisher that reads the new
+    /// patterns then reads the new generation.
     fn changed(&self, len: usize) {
         self.len.store(len, Ordering::Release);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     fn cells(&self, destination: &Destination) -> Cells {
-        // Before the patterns are read: if they change meanwhile what is remembered is old.
+        // Read before the patterns: if they change meanwhile, the cache entry is invalid.
         let generation = self.generation.load(Ordering::Acquire);
         let hash = self.keys.hash_one(destination);
         let shard = &self.remembered[usize::from(hash.to_ne_bytes()[0]) % SHARDS];
@@ -182,7 +181,7 @@ impl Wildcards {
 }
 
 impl Pin {
-    /// Uses the place.
+    /// Uses the reserved place.
     pub(super) fn insert(self, id: SubscriberId, receiver: Receiver) {
         let mut state = lock(&self.0.0);
         state.pinned -= 1;
@@ -195,14 +194,14 @@ impl Cell {
         lock(&self.0).members.audience()
     }
 
-    /// `false` if it is gone.
+    /// Returns `false` if the cell was removed.
     fn pin(&self) -> bool {
         let mut state = lock(&self.0);
         state.pinned += usize::from(!state.gone);
         !state.gone
     }
 
-    /// Says whether it is gone with that.
+    /// Returns whether the cell is removed with that.
     fn remove(&self, id: SubscriberId) -> bool {
         let mut state = lock(&self.0);
         state.members.remove(id) && state.end_if_unused()
@@ -220,7 +219,7 @@ impl Remembered {
     fn insert(&mut self, destination: &Destination, generation: u64, cells: &Cells) {
         let weight = 1 + cells.len();
         if self.weight + weight > MAX_WEIGHT {
-            // Few enough that nobody waits for it, and what is needed is soon found again.
+            // Few enough that clearing is fast, and needed entries are soon found again.
             self.cells = HashMap::new();
             self.weight = 0;
         }
@@ -231,14 +230,14 @@ impl Remembered {
     }
 }
 
-/// Each of these locks is held for a few instructions. A panic under one leaves what it protects in
-/// order, so poison is ignored.
+/// Each of these locks is held for a few instructions. A panic under a lock leaves its data
+/// consistent, so poison is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number of parts of what is remembered.
+/// Number of shards of the cache.
 const SHARDS: usize = 64;
 
-/// The most entries and cells that a part remembers: all parts together take about 32 MiB at most.
+/// Maximum weight of a shard: all shards together take about 32 MiB at most.
 const MAX_WEIGHT: usize = 4096;
