@@ -1,10 +1,10 @@
-//! A run of messages encoded for its receivers, as few times as they differ.
+//! Encodes a run of messages once per kind of receiver.
 //!
-//! What one read of a publisher brought to one destination is a run. What all receivers of one
-//! version share (message id, destination, the publisher's headers) is escaped once per version:
-//! a text. What receivers with the same framing and subscription id share, which with
-//! stomp.js is most of them, is put together once: a [`Piece`], which each of them is handed as
-//! one unit.
+//! A run is the messages to one destination from one read of a publisher. The part that all
+//! receivers of one version share (message id, destination, the publisher's headers) is escaped
+//! once per version: a text. Receivers with the same framing and subscription id, which with
+//! stomp.js are most of them, share a [`Piece`], which is built once and handed to each of them as
+//! a unit.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::engine::message::{Message, is_passed_on};
 use crate::engine::queue::Entry;
 use crate::framing::{Framing, MAX_HEADER};
 
-/// What decides how a message is encoded for a receiver, but for the subscription's id.
+/// What determines the encoding for a receiver, except the subscription's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
     /// The version of its session.
@@ -26,8 +26,8 @@ pub struct Kind {
     pub framing: Framing,
 }
 
-/// A run of MESSAGE frames for receivers of one kind and one subscription id. It keeps where its
-/// frames end, so that a policy can treat each message by itself.
+/// A run of MESSAGE frames for receivers of one kind and one subscription id. It stores where its
+/// frames end, so that a policy can treat each message separately.
 #[derive(Debug)]
 pub struct Piece {
     bytes: Vec<u8>,
@@ -37,27 +37,27 @@ pub struct Piece {
     waits: AtomicBool,
 }
 
-/// The ids of a run of messages: one prefix, then numbers that follow each other.
+/// The ids of a run of messages: one prefix and consecutive numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Ids<'a> {
-    /// What stands before the number; unique to this start of the broker.
+    /// The part before the number; unique to this start of the broker.
     pub prefix: &'a str,
     /// The number of the first message of the run.
     pub first: u64,
 }
 
-/// How the deliveries of a queue's consumer are named.
+/// How the deliveries of a queue's consumer are identified.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
-    /// What stands before the number: of the consumer if it acknowledges, else of all messages.
+    /// The part before the number: the consumer's if it acknowledges, else that of all messages.
     pub prefix: &'a str,
-    /// Whether the consumer acknowledges, so that each delivery has a name of its own.
+    /// Whether the consumer acknowledges, so that each delivery has a unique id.
     pub acknowledged: bool,
     /// The number of the first delivery; the others follow.
     pub first: u64,
 }
 
-/// A run of messages on its way to its receivers.
+/// A run of messages to be encoded for its receivers.
 #[derive(Debug)]
 pub struct Run<'a> {
     messages: &'a [Message],
@@ -65,16 +65,16 @@ pub struct Run<'a> {
     scratch: &'a mut Scratch,
 }
 
-/// The room in which one run after the other is encoded.
+/// Buffers that are reused to encode one run after another.
 #[derive(Debug, Default)]
 pub struct Scratch {
     texts: [Text; Version::ALL.len()],
-    /// Whether each body is UTF-8; empty if nobody asked.
+    /// Whether each body is UTF-8; empty until needed.
     utf8: Vec<bool>,
     head: Vec<u8>,
 }
 
-/// All between the subscription's id and the body, for one version; empty if nobody asked.
+/// The part between the subscription's id and the body, for one version; empty until needed.
 #[derive(Debug, Default)]
 struct Text {
     bytes: Vec<u8>,
@@ -82,7 +82,7 @@ struct Text {
 }
 
 impl<'a> Run<'a> {
-    /// A run of at least one message, all to one destination.
+    /// Creates a run of at least one message, all to one destination.
     pub fn new(messages: &'a [Message], ids: Ids<'a>, scratch: &'a mut Scratch) -> Self {
         scratch.clear();
         Self {
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
 }
 
 impl Piece {
-    /// Encodes deliveries, consecutive ones of one consumer. Nobody shares them.
+    /// Encodes consecutive deliveries of one consumer. They are not shared.
     pub fn of_deliveries(
         kind: Kind,
         subscription: Option<&str>,
@@ -194,7 +194,7 @@ impl Scratch {
 }
 
 impl Names<'_> {
-    /// Writes `message-id` and, where the client is to acknowledge, `ack`.
+    /// Writes `message-id` and, if the client acknowledges, `ack`.
     fn write(&self, out: &mut Vec<u8>, version: Version, entry: &Entry, number: u64) {
         let number = if self.acknowledged { number } else { entry.id };
         let mut digits = itoa::Buffer::new();
@@ -238,22 +238,22 @@ impl Text {
 }
 
 impl Piece {
-    /// How many messages it holds; at least one.
+    /// Returns the number of messages; at least one.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Never: a run has at least one message.
+    /// Always `false`: a run has at least one message.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// All of it, as it goes over the wire.
+    /// Returns the whole piece as sent over the wire.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// It waits for a client, and is counted by [`waiting_bytes`] from now on until nobody has it.
+    /// Marks the piece as queued for a client: [`waiting_bytes`] counts it until it is dropped.
     pub fn wait(&self) {
         if !self.waits.swap(true, Ordering::Relaxed) {
             WAITING.fetch_add(self.memory(), Ordering::Relaxed);
@@ -264,12 +264,13 @@ impl Piece {
         self.bytes.capacity() + self.ends.capacity() * size_of::<u32>() + PIECE
     }
 
-    /// Where the messages were sent.
+    /// Returns the destination of the messages.
     pub fn destination(&self) -> &Destination {
         &self.destination
     }
 
-    /// Where in [`Piece::bytes`] the message of this index begins, or, behind the last one, ends.
+    /// Returns where in [`Piece::bytes`] the message of this index begins or, after the last one,
+    /// ends.
     pub fn start(&self, index: usize) -> usize {
         if index == 0 {
             0
@@ -278,18 +279,18 @@ impl Piece {
         }
     }
 
-    /// The bytes of a range of its messages.
+    /// Returns the number of bytes of a range of its messages.
     pub fn size(&self, range: &Range<usize>) -> usize {
         self.start(range.end) - self.start(range.start)
     }
 
-    /// How many messages lie wholly within the first `bytes`.
+    /// Returns how many messages lie entirely within the first `bytes`.
     pub fn whole(&self, bytes: usize) -> usize {
         self.ends.partition_point(|&end| end as usize <= bytes)
     }
 }
 
-/// Writes what follows on the ids, up to the body.
+/// Writes the part from the ids to the body.
 fn write_rest(out: &mut Vec<u8>, message: &Message, version: Version) {
     write_header(out, version, "destination", message.destination.as_str());
     write_headers(out, version, &message.headers, is_passed_on);
@@ -299,23 +300,23 @@ fn write_rest(out: &mut Vec<u8>, message: &Message, version: Version) {
     }
 }
 
-/// Bytes of memory that pieces take that wait for clients, each counted once however many clients
-/// wait for it. Of the whole process, as an allocator would tell it: nobody else sees when the last
-/// client lets a piece go.
+/// Number of bytes of memory of the pieces queued for clients, each counted once however many
+/// clients it is queued for. Counted for the whole process, like an allocator's statistics, because
+/// only the piece itself knows when the last client drops it.
 pub fn waiting_bytes() -> usize {
     WAITING.load(Ordering::Relaxed)
 }
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// What a piece takes beside its messages, with what the allocator adds.
+/// The memory of a piece in addition to its messages, with the allocator's overhead.
 const PIECE: usize = 176;
 
 fn is_utf8(body: &Bytes) -> bool {
     simdutf8::basic::from_utf8(body).is_ok()
 }
 
-/// About how much the ids of a delivery and other headers of ours take.
+/// Approximate size of a delivery's ids and other headers that the broker adds.
 const AROUND: usize = 256;
 
 #[cfg(test)]

@@ -4,27 +4,27 @@ use bytes::Bytes;
 
 use crate::engine::refusal::CloseCode;
 
-/// What stands around a STOMP frame. Over WebSocket one STOMP frame is exactly one message.
+/// How a STOMP frame is wrapped. Over WebSocket one STOMP frame is exactly one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
-    /// STOMP over TCP: nothing.
+    /// STOMP over TCP: no wrapping.
     Tcp,
-    /// WebSocket: a text message if the frame is valid UTF-8, else a binary one.
+    /// WebSocket: a text message if the frame is valid UTF-8, else a binary message.
     Text,
-    /// WebSocket: always a binary message, for a client whose own first frame was one.
+    /// WebSocket: always a binary message, for a client whose first frame was binary.
     Binary,
 }
 
-/// The most bytes that [`Framing::open`] writes.
+/// Maximum number of bytes that [`Framing::open`] writes.
 pub const MAX_HEADER: usize = 10;
 
 impl Framing {
-    /// Whether there are Pings, Pongs and close codes.
+    /// Whether the transport has Pings, Pongs and close codes.
     pub const fn is_websocket(self) -> bool {
         !matches!(self, Self::Tcp)
     }
 
-    /// Writes what stands before a frame of `bytes`; `utf8` says whether they are valid UTF-8.
+    /// Writes the header of a frame of `bytes`; `utf8` says whether they are valid UTF-8.
     pub fn open(self, out: &mut Vec<u8>, bytes: usize, utf8: bool) {
         match self {
             Self::Tcp => {}
@@ -33,7 +33,7 @@ impl Framing {
         }
     }
 
-    /// One frame with all that stands around it.
+    /// Returns one frame with its wrapping.
     pub fn wrap(self, frame: &Bytes) -> Bytes {
         if self == Self::Tcp {
             return frame.clone();
@@ -45,7 +45,8 @@ impl Framing {
         out.into()
     }
 
-    /// A heart-beat: one EOL, over WebSocket as a message of one byte, which a page can see.
+    /// Returns a heart-beat: one EOL, over WebSocket as a message of one byte, which a page can
+    /// see.
     pub const fn beat(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Tcp => b"\n",
@@ -54,7 +55,7 @@ impl Framing {
         })
     }
 
-    /// A Ping of WebSocket; nothing over TCP, which has none.
+    /// Returns a WebSocket Ping; empty over TCP, which has none.
     pub const fn ping(self) -> Bytes {
         Bytes::from_static(if self.is_websocket() {
             b"\x89\x00"
@@ -63,7 +64,7 @@ impl Framing {
         })
     }
 
-    /// A Close of WebSocket, its reason cut to what a control frame can hold; nothing over TCP,
+    /// Returns a WebSocket Close, its reason cut to what a control frame can hold; empty over TCP,
     /// which ends with FIN.
     pub fn close(self, code: CloseCode, reason: &str) -> Bytes {
         if !self.is_websocket() {
@@ -78,7 +79,7 @@ impl Framing {
     }
 }
 
-/// Where a reason is to be cut: at the end of a character.
+/// Returns where to cut a reason: at a character boundary.
 fn cut(reason: &str) -> usize {
     let cut = MAX_REASON.min(reason.len());
     (0..=cut)
@@ -87,13 +88,13 @@ fn cut(reason: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// Writes a control frame of WebSocket with this payload, which has at most 125 bytes.
+/// Writes a WebSocket control frame with this payload of at most 125 bytes.
 pub fn control(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     header(out, opcode, payload.len());
     out.extend_from_slice(payload);
 }
 
-/// The header of an unmasked, final frame (RFC 6455, section 5.2).
+/// Writes the header of an unmasked, final frame (RFC 6455, section 5.2).
 #[expect(
     clippy::cast_possible_truncation,
     reason = "each arm has checked the range"

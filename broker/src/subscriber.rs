@@ -1,4 +1,4 @@
-//! One subscription with the way out to its client.
+//! One subscription with the outbox of its client.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,28 +8,28 @@ use crate::engine::SessionId;
 use crate::engine::subscription::Subscription;
 use crate::outbox::{Outbox, Progress};
 
-/// One subscription with the way out to its client.
+/// One subscription with the outbox of its client.
 #[derive(Debug)]
 pub struct Subscriber {
     /// Its session.
     pub session: SessionId,
-    /// What was asked for.
+    /// What the client subscribed to.
     pub subscription: Subscription,
     /// How its messages are encoded.
     pub kind: Kind,
-    /// Its client's way out.
+    /// The outbox of its client.
     pub outbox: Arc<Outbox>,
     /// Whether it has ended; read and written under the outbox's lock.
     pub ended: AtomicBool,
-    /// How far its deliveries have come, if a queue grants them.
+    /// Progress of its deliveries, if a queue grants them.
     pub progress: Arc<Progress>,
 }
 
-/// Names a subscription among all of the broker.
+/// Identifies a subscription within the broker.
 pub type SubscriberId = (SessionId, u32);
 
 impl Subscriber {
-    /// Its name.
+    /// Returns its id.
     pub fn id(&self) -> SubscriberId {
         (self.session, self.subscription.number)
     }

@@ -1,49 +1,48 @@
-//! How long a thread works for one task before others have their turn.
+//! How long a thread works for one task before it yields to others.
 //!
-//! A worker thread runs one task at a time, and a task that has much to do would keep all other
-//! clients of its thread waiting. So whatever is done for a client is counted here, where it is
-//! done. When that is some work the clock is asked, and after a part of a millisecond the task lets
-//! others run. Counting is cheap, asking the clock is not, and letting others run is dear: it wakes
-//! another thread to look for work, and a publisher that is interrupted gets smaller batches.
+//! A worker thread runs one task at a time, and a task with much work would block all other clients
+//! of its thread. So work done for a client is counted here, where it happens. After a certain
+//! amount the clock is read, and after a fraction of a millisecond the task yields. Counting is
+//! cheap, reading the clock is not, and yielding is expensive: it wakes another thread to look for
+//! work, and a publisher that is interrupted gets smaller batches.
 //!
-//! The count belongs to the thread: what one task leaves of it makes the next one end its turn
-//! sooner, and no harm is done.
+//! The count belongs to the thread: what one task leaves makes the next one end its turn sooner,
+//! which is harmless.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts work: subscribers served, messages moved or the like, and bytes that were copied or
-/// written.
+/// Counts work: subscribers served, messages moved or similar steps, and bytes copied or written.
 pub fn add(steps: usize, bytes: usize) {
     DONE.set(DONE.get().saturating_add(steps * STEP + bytes));
 }
 
-/// A task begins to work.
+/// Starts the turn of a task.
 pub fn begin(now: Instant) {
     DONE.set(0);
     BEGUN.set(Some(now));
 }
 
-/// Whether it is time for others. If it is, the caller ends the turn.
+/// Whether the turn is over. If it is, the caller ends it.
 pub fn is_over() -> bool {
     is_longer_than(TURN)
 }
 
-/// As [`is_over`], in the hand-over of a batch, which is cheapest in one piece.
+/// Like [`is_over`], for the hand-over of a batch, which is cheapest without interruption.
 pub fn is_over_in_batch() -> bool {
     is_longer_than(BATCH)
 }
 
-/// Lets others have their turn if it is time.
+/// Yields to other tasks if the turn is over.
 pub async fn end_if_over() {
     if is_over() {
         end().await;
     }
 }
 
-/// Lets others have their turn.
+/// Yields to other tasks.
 pub async fn end() {
     tokio::task::yield_now().await;
     begin(Instant::now());
@@ -60,7 +59,7 @@ fn is_late(limit: Duration) -> bool {
     let worked = BEGUN
         .get()
         .map(|begun| now.saturating_duration_since(begun));
-    // If it is long ago the thread was idle in between, and this turn has just begun.
+    // If the start is long ago, the thread was idle in between and this turn has just begun.
     let worked = worked.filter(|worked| *worked < STALE);
     if worked.is_none() {
         BEGUN.set(Some(now));
@@ -73,21 +72,21 @@ thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// How long a turn is.
+/// Maximum duration of a turn.
 const TURN: Duration = Duration::from_micros(250);
 
-/// How long it is in the hand-over of a batch.
+/// Maximum duration in the hand-over of a batch.
 const BATCH: Duration = Duration::from_millis(1);
 
-/// No turn is as long.
+/// Longer than any turn.
 const STALE: Duration = Duration::from_millis(10);
 
-/// Work of about a tenth of a millisecond, in bytes copied.
+/// About a tenth of a millisecond of work, in bytes copied.
 const QUANTUM: usize = 256 * 1024;
 
-/// What a step costs, in bytes copied: a call of the kernel takes some microseconds, and so does a
-/// copy of this much.
+/// Cost of a step, in bytes copied: a system call takes some microseconds, as does copying this
+/// many bytes.
 const STEP: usize = 4 * 1024;
 
-/// What it costs to move or settle a message, in bytes copied.
+/// Cost of moving or settling a message, in bytes copied.
 pub const MESSAGE: usize = 512;
