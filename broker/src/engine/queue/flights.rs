@@ -1,38 +1,38 @@
-//! What one consumer has been given and not settled, by the number of the delivery.
+//! The unsettled deliveries of one consumer, by their numbers.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::memory;
 use super::{Entry, Load, Verdict};
 
-/// The deliveries of one consumer that are not settled, first to last.
+/// The unsettled deliveries of one consumer, first to last.
 ///
-/// Numbers follow each other, so a delivery is found by its distance from the first one. What is
-/// settled out of order leaves a gap; when gaps are many they are closed, and then a search by
-/// halves takes the place of the distance.
+/// Numbers are consecutive, so a delivery is found by its distance from the first one. Settling out
+/// of order leaves gaps; when there are many they are removed, and then a binary search replaces
+/// the distance.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     line: VecDeque<Flight>,
-    /// The number that was given last; zero if none was.
+    /// The most recent number; zero if there was none.
     last: u64,
-    /// Gaps in the line.
+    /// Number of gaps in the line.
     gaps: usize,
-    /// All deliveries up to this number were covered by a cumulative ACK or NACK: they are settled or
-    /// held, but for those in `released`.
+    /// All deliveries up to this number were covered by a cumulative ACK or NACK: they are settled
+    /// or held, except those in `released`.
     covered: u64,
-    /// What was covered and was let go by a transaction again: the first number of each range, and
-    /// the last. They neither meet nor reach `covered`, or they would be one with it.
+    /// Covered deliveries that a transaction has released: the first and the last number of each
+    /// range. The ranges are never adjacent to each other or to `covered`; they would be merged.
     released: BTreeMap<u64, u64>,
     /// What each transaction holds, so that its end visits nothing else.
     notes: Vec<Notes>,
-    /// What counts against the credit: all but what is held.
+    /// What counts against the credit: everything except held deliveries.
     out: Load,
-    /// How many places were looked at for an ACK, a NACK or the end of a transaction.
+    /// Number of places visited for an ACK, a NACK or the end of a transaction.
     #[cfg(test)]
     visited: usize,
 }
 
-/// Numbers from the first to the last.
+/// Numbers from the first to the last, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     first: u64,
@@ -54,7 +54,7 @@ struct Flight {
     hold: Option<Hold>,
 }
 
-/// A transaction will settle it.
+/// A transaction will settle the delivery.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     transaction: u32,
@@ -62,22 +62,22 @@ struct Hold {
 }
 
 impl Flights {
-    /// How many are not settled, held ones included.
+    /// Number of unsettled deliveries, including held ones.
     pub(super) fn len(&self) -> usize {
         self.line.len() - self.gaps
     }
 
-    /// What its line takes.
+    /// Returns the memory of the line.
     pub(super) fn lines(&self) -> usize {
         memory::line(&self.line)
     }
 
-    /// What counts against the credit.
+    /// Returns what counts against the credit.
     pub(super) fn out(&self) -> Load {
         self.out
     }
 
-    /// Whether there ever was a delivery of this number.
+    /// Whether a delivery with this number ever existed.
     pub(super) fn was_given(&self, number: u64) -> bool {
         (1..=self.last).contains(&number)
     }
@@ -94,7 +94,7 @@ impl Flights {
         self.last
     }
 
-    /// Takes out the delivery of this number or, if `cumulative`, all up to it; what is held stays.
+    /// Removes the delivery with this number or, if `cumulative`, all up to it, except held ones.
     /// Returns how many; no others are visited.
     pub(super) fn settle(
         &mut self,
@@ -123,7 +123,7 @@ impl Flights {
         settled
     }
 
-    /// Holds for a transaction what [`Flights::settle`] would take out. Returns how many; no others
+    /// Holds for a transaction what [`Flights::settle`] would remove. Returns how many; no others
     /// are visited.
     pub(super) fn hold(
         &mut self,
@@ -156,7 +156,7 @@ impl Flights {
         held
     }
 
-    /// Takes out what a transaction held. Nothing else is visited.
+    /// Removes what a transaction held. Nothing else is visited.
     pub(super) fn commit(&mut self, transaction: u32, mut settle: impl FnMut(Entry, Verdict)) {
         for range in self.take_notes(transaction) {
             for at in self.places(range) {
@@ -172,7 +172,7 @@ impl Flights {
         self.tidy();
     }
 
-    /// Lets go what a transaction held. Returns how many; no others are visited.
+    /// Releases what a transaction held. Returns how many; no others are visited.
     pub(super) fn release(&mut self, transaction: u32) -> usize {
         let mut released = 0;
         for range in self.take_notes(transaction) {
@@ -188,14 +188,14 @@ impl Flights {
         released
     }
 
-    /// Lets go all that any transaction held.
+    /// Releases everything that any transaction held.
     pub(super) fn release_all(&mut self) {
         while let Some(notes) = self.notes.last() {
             self.release(notes.transaction);
         }
     }
 
-    /// Takes out the deliveries from this number on.
+    /// Removes the deliveries from this number on.
     pub(super) fn take_from(&mut self, first: u64, mut take: impl FnMut(Entry)) {
         let at = self.lower_bound(first);
         for flight in self.line.drain(at..) {
@@ -213,8 +213,8 @@ impl Flights {
         self.tidy();
     }
 
-    /// What an ACK or NACK is about, one range after the other; if not `cumulative` always the same.
-    /// A cumulative one leaves nothing behind that another one would visit again.
+    /// Returns the next range that an ACK or NACK applies to; if not `cumulative` always the same
+    /// one. A cumulative one leaves nothing that another one would visit again.
     fn next_free(&mut self, number: u64, cumulative: bool) -> Option<Range> {
         if !cumulative {
             return Some(Range {
@@ -242,7 +242,7 @@ impl Flights {
         })
     }
 
-    /// The place of the first delivery of at least this number.
+    /// Returns the place of the first delivery with at least this number.
     fn lower_bound(&self, number: u64) -> usize {
         let Some(front) = self.line.front() else {
             return 0;
@@ -257,7 +257,7 @@ impl Flights {
         }
     }
 
-    /// The places of these numbers.
+    /// Returns the places of these numbers.
     fn places(&mut self, range: Range) -> std::ops::Range<usize> {
         let begin = self.lower_bound(range.first);
         let end = if range.first == range.last {
@@ -278,7 +278,7 @@ impl Flights {
             .is_some_and(|flight| flight.number == number)
     }
 
-    /// A transaction holds what has these numbers.
+    /// Records that a transaction holds these numbers.
     fn note(&mut self, transaction: u32, range: Range) {
         let known = self
             .notes
@@ -296,7 +296,7 @@ impl Flights {
         }
     }
 
-    /// What a transaction holds; it is forgotten.
+    /// Removes and returns what a transaction holds.
     fn take_notes(&mut self, transaction: u32) -> Vec<Range> {
         let at = self
             .notes
@@ -306,7 +306,7 @@ impl Flights {
             .unwrap_or_default()
     }
 
-    /// What was covered is so no longer.
+    /// Marks a range as no longer covered.
     fn uncover(&mut self, range: Range) {
         if range.last > self.covered {
             // Only cumulative ones cover.
@@ -333,7 +333,7 @@ impl Flights {
         }
     }
 
-    /// A gap at the front goes at once, others when they are more than what is left.
+    /// Removes a gap at the front at once, others when they outnumber the remaining deliveries.
     fn tidy(&mut self) {
         while self.line.front().is_some_and(Flight::is_gap) {
             self.line.pop_front();
@@ -365,7 +365,7 @@ impl Load {
     }
 }
 
-/// So many gaps are not worth closing.
+/// Number of gaps that are not worth removing.
 const FEW: usize = 64;
 
 #[cfg(test)]
@@ -380,7 +380,7 @@ mod tests {
 
     const MANY: u64 = 60_000;
 
-    /// Deliveries from 1 to [`MANY`].
+    /// Returns deliveries from 1 to [`MANY`].
     fn many() -> Flights {
         let message = Arc::new(Message {
             destination: Destination::parse("/queue/a").unwrap(),
@@ -402,7 +402,7 @@ mod tests {
         flights
     }
 
-    /// How many flights something visits, and how many it affects.
+    /// Returns how many flights `what` visits, and how many it affects.
     fn visits(flights: &mut Flights, what: impl FnOnce(&mut Flights) -> usize) -> (usize, usize) {
         flights.visited = 0;
         let affected = what(flights);
@@ -429,7 +429,7 @@ mod tests {
             let range = if cumulative { 29_999 } else { 1 };
             assert_eq!(visits(&mut flights, hold(30_000, 2)), (range, range));
             assert_eq!(visits(&mut flights, hold(30_001, 3)), (1, 1));
-            // Each alone, whatever others hold or what lies before and behind.
+            // Each alone, whatever others hold or what is before and after it.
             assert_eq!(visits(&mut flights, |flights| flights.release(1)), (1, 1));
             assert_eq!(visits(&mut flights, hold(1, 4)), (1, 1));
             assert_eq!(visits(&mut flights, |flights| commit(flights, 4)), (1, 1));
@@ -470,7 +470,7 @@ mod tests {
         for transaction in [2, 4, 3] {
             assert_eq!(flights.release(transaction), 10_000);
         }
-        // What was let go side by side is one range.
+        // Adjacent released ranges are merged.
         assert_eq!(flights.released, BTreeMap::from([(10_001, 40_000)]));
         let ack = |number| move |flights: &mut Flights| flights.settle(number, true, |_| ());
         assert_eq!(visits(&mut flights, ack(9000)), (0, 0));
@@ -478,7 +478,7 @@ mod tests {
         assert_eq!(visits(&mut flights, ack(10_010)), (0, 0));
         assert_eq!(visits(&mut flights, ack(60_000)), (29_990, 29_990));
         assert!(flights.released.is_empty());
-        // The last one lets go what nothing is covered behind.
+        // The last one releases a range at the end of what is covered.
         assert_eq!(flights.release(6), 10_000);
         assert_eq!(flights.covered, 50_000);
         flights.release_all();

@@ -1,8 +1,9 @@
-//! A queue: messages wait in their order, and each goes to one of the consumers.
+//! A queue: messages wait in order, and each is delivered to one of the consumers.
 //!
-//! Whoever drives a queue tells it what happened (a message came, a consumer settled one), then
-//! calls [`Queue::take`] and hands what that grants to the consumers. A queue knows no outbox: it is
-//! told with [`Queue::pause`], [`Queue::resume`] and [`Queue::reject`] what a consumer can take.
+//! The caller tells a queue what happened (a message arrived, a consumer settled one), then calls
+//! [`Queue::take`] and hands what that grants to the consumers. A queue has no access to outboxes:
+//! the caller reports with [`Queue::pause`], [`Queue::resume`] and [`Queue::reject`] what a
+//! consumer can take.
 //!
 //! ```text
 //!             take                    ACK, written (auto), NACK requeue:false
@@ -14,8 +15,8 @@
 //!                          held ──────────────► gone, or ready again
 //! ```
 //!
-//! What returns takes its original place: each message has a position, and all that were ever taken
-//! come before all that were not.
+//! Returned messages take their original place: each message has a position, and all messages that
+//! were ever taken precede those that were not.
 
 mod flights;
 
@@ -30,16 +31,16 @@ use super::subscription::{AckMode, Prefetch};
 
 use self::flights::Flights;
 
-/// Names a consumer: its session, and the number of its subscription there.
+/// Identifies a consumer: its session, and the number of its subscription there.
 pub type ConsumerId = (SessionId, u32);
 
 /// How much a queue may hold, or grant at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Messages that are ready, so not those that consumers have.
+    /// Number of ready messages, so without those that consumers have.
     pub messages: usize,
-    /// What all messages hold, ready or with a consumer (see [`Message::held`]). For a grant: bytes of
-    /// bodies and headers.
+    /// Number of bytes that all messages hold, ready or with a consumer (see [`Message::held`]).
+    /// For a grant: bytes of bodies and headers.
     pub bytes: usize,
 }
 
@@ -53,49 +54,50 @@ pub struct Entry {
     /// Whether a consumer may have seen it before.
     pub redelivered: bool,
     position: u64,
-    /// How much text it is: that is what a consumer gets.
+    /// Number of bytes of its text, which is what a consumer receives.
     bytes: usize,
-    /// What it holds beyond its text. It fits: the number of header lines is limited.
+    /// Number of bytes it holds in addition to its text. Fits, as the number of header lines is
+    /// limited.
     overhead: u32,
 }
 
-/// What becomes of a message that a consumer had.
+/// The outcome of a message that a consumer had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done.
+    /// It was processed.
     Ack,
-    /// It is not, and returns to its place.
+    /// It was not processed, and returns to its place.
     Requeue,
-    /// It is not, and nobody is to have it any more.
+    /// It was not processed, and is dropped.
     Drop,
 }
 
-/// What an ACK or NACK did.
+/// The result of an ACK or NACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The number of messages that were settled, or held for a transaction. It is also the number of
+    /// Number of messages that were settled, or held for a transaction. It is also the number of
     /// deliveries that were visited.
     Done(usize),
-    /// None: what it names was settled before, or is held by a transaction.
+    /// None: the delivery was settled before, or a transaction holds it.
     Ignored,
-    /// It names a delivery that never was.
+    /// There never was such a delivery.
     Unknown,
 }
 
 /// Messages for one consumer, in order, with consecutive numbers.
 #[derive(Debug)]
 pub struct Grant<H> {
-    /// Which consumer.
+    /// The consumer that receives them.
     pub consumer: ConsumerId,
-    /// What was given with it at [`Queue::subscribe`].
+    /// The handle passed to [`Queue::subscribe`].
     pub handle: H,
-    /// The number of the first; the others follow. Counted from 1 for each consumer.
+    /// The number of the first message; the others follow. Counted from 1 for each consumer.
     pub first: u64,
     /// The messages, at least one.
     pub entries: Vec<Entry>,
 }
 
-/// What is to be known of a queue by operators.
+/// What operators need to know about a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Depth {
     /// Messages that wait for a consumer.
@@ -104,22 +106,22 @@ pub struct Depth {
     pub unacknowledged: usize,
     /// Memory that all these messages, the consumers and the queue itself take.
     pub bytes: usize,
-    /// Consumers, those whose subscription has ended left out.
+    /// Consumers, without those whose subscription has ended.
     pub consumers: usize,
 }
 
-/// One queue; `H` is what its consumers are reached by.
+/// One queue; `H` is the handle by which consumers are reached.
 #[derive(Debug)]
 pub struct Queue<H> {
     bounds: Bounds,
     line: Line,
-    /// Places kept for transactions that are being committed.
+    /// Room reserved for transactions that are being committed.
     reserved: Load,
     consumers: HashMap<ConsumerId, Consumer<H>>,
-    /// Consumers that can be given a message, the next one first. Some may turn out to have no
-    /// credit, or to be gone.
+    /// Consumers that can receive a message, the next one first. Some may have no credit or have
+    /// been removed.
     ring: VecDeque<ConsumerId>,
-    /// How many of them are gone.
+    /// Number of removed consumers in the ring.
     gone: usize,
 }
 
@@ -127,21 +129,21 @@ pub struct Queue<H> {
 #[derive(Debug, Default)]
 struct Line {
     fresh: VecDeque<Entry>,
-    /// What was taken and came back. All of it goes before what is fresh.
+    /// Messages that were taken and returned. All of them precede the fresh ones.
     returned: BTreeMap<u64, Entry>,
     next_position: u64,
-    /// What is held by what is in it.
+    /// Number of bytes that the ready messages hold.
     ready: usize,
-    /// What all messages hold, also those in flight.
+    /// Number of bytes that all messages hold, including those in flight.
     held: usize,
 }
 
 /// A number of messages, and their bytes: of text where credit is counted, else what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Their number.
+    /// Number of messages.
     pub messages: usize,
-    /// Their bytes.
+    /// Number of bytes.
     pub bytes: usize,
 }
 
@@ -153,7 +155,7 @@ struct Consumer<H> {
     flights: Flights,
     /// Its outbox is full.
     paused: bool,
-    /// Its subscription has ended; what it has seen it may still settle.
+    /// Its subscription has ended; it may still settle what it has seen.
     retired: bool,
     in_ring: bool,
     starved: Option<Starved>,
@@ -167,7 +169,7 @@ struct Starved {
 }
 
 impl<H: Clone> Queue<H> {
-    /// An empty queue without consumers.
+    /// Returns an empty queue without consumers.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -193,7 +195,7 @@ impl<H: Clone> Queue<H> {
         fits
     }
 
-    /// How many of these messages, from the first on, there is room for now.
+    /// Returns how many of these messages, beginning with the first, fit now.
     pub fn fitting(&self, messages: &[Message]) -> usize {
         let mut load = Load::default();
         let mut fits = |message: &&Message| {
@@ -204,8 +206,8 @@ impl<H: Clone> Queue<H> {
         messages.iter().take_while(|message| fits(message)).count()
     }
 
-    /// Keeps room for messages that [`Queue::push_reserved`] will bring; `bytes` is what they hold
-    /// together. `false` if there is no room.
+    /// Reserves room for messages that [`Queue::push_reserved`] will append; `bytes` is what they
+    /// hold together. `false` if there is no room.
     pub fn reserve(&mut self, messages: usize, bytes: usize) -> bool {
         let load = Load { messages, bytes };
         let fits = self.fits(load);
@@ -216,7 +218,7 @@ impl<H: Clone> Queue<H> {
         fits
     }
 
-    /// Gives room back that was reserved.
+    /// Releases reserved room.
     pub fn unreserve(&mut self, messages: usize, bytes: usize) {
         self.reserved.messages -= messages;
         self.reserved.bytes -= bytes;
@@ -229,7 +231,7 @@ impl<H: Clone> Queue<H> {
         self.line.append(message, id, held);
     }
 
-    /// Takes out the oldest message that is ready.
+    /// Removes the oldest ready message.
     pub fn drop_oldest(&mut self) -> bool {
         let oldest = self.line.next();
         self.line.held -= oldest.as_ref().map_or(0, Entry::held);
@@ -237,7 +239,8 @@ impl<H: Clone> Queue<H> {
         oldest.is_some()
     }
 
-    /// As [`Queue::drop_oldest`], if a message would fit once all that is ready is gone.
+    /// Like [`Queue::drop_oldest`], but only if the message would fit once all ready messages are
+    /// dropped.
     pub fn drop_oldest_for(&mut self, message: &Message) -> bool {
         let in_flight = self.line.held - self.line.ready + self.reserved.bytes;
         let could_fit =
@@ -245,7 +248,7 @@ impl<H: Clone> Queue<H> {
         could_fit && self.drop_oldest()
     }
 
-    /// A consumer comes.
+    /// Adds a consumer.
     pub fn subscribe(&mut self, id: ConsumerId, mode: AckMode, prefetch: Prefetch, handle: H) {
         let consumer = Consumer {
             handle,
@@ -261,9 +264,9 @@ impl<H: Clone> Queue<H> {
         self.call(id);
     }
 
-    /// The subscription of a consumer has ended. What it has not `begun` to see returns as new; what
-    /// it has seen it may still settle, but no transaction holds it any more. Says whether it has
-    /// nothing to settle, in which case it is gone.
+    /// Ends the subscription of a consumer. Deliveries after `begun`, which it has not seen, return
+    /// as new; it may still settle those it has seen, but no transaction holds them any more.
+    /// Returns whether it has nothing to settle, in which case it is removed.
     pub fn retire(&mut self, id: ConsumerId, begun: u64) -> bool {
         self.reject_from(id, begun + 1);
         let Some(consumer) = self.consumers.get_mut(&id) else {
@@ -277,8 +280,8 @@ impl<H: Clone> Queue<H> {
         self.remove_if_done(id)
     }
 
-    /// The connection of a consumer has ended. What it has not settled returns: as new if it was
-    /// not `begun`, else as redelivered. Returns how many are redelivered.
+    /// Ends the connection of a consumer. Unsettled deliveries return: those after `begun` as new,
+    /// the others as redelivered. Returns how many are redelivered.
     pub fn end(&mut self, id: ConsumerId, begun: u64) -> usize {
         self.reject_from(id, begun + 1);
         let Some(mut consumer) = self.consumers.remove(&id) else {
@@ -295,8 +298,8 @@ impl<H: Clone> Queue<H> {
         count
     }
 
-    /// An ACK or NACK of a consumer for its delivery of this number and, in mode `client`, all
-    /// before it. With `hold` it is not done yet: the messages are held for that transaction.
+    /// Handles a consumer's ACK or NACK for the delivery with this number and, in mode `client`,
+    /// all before it. With `hold` it is postponed: the messages are held for that transaction.
     pub fn settle(
         &mut self,
         id: ConsumerId,
@@ -328,8 +331,8 @@ impl<H: Clone> Queue<H> {
         Settled::Done(done)
     }
 
-    /// Settles what was held by a transaction. Returns how many messages were acknowledged, returned
-    /// and dropped. No other deliveries are visited.
+    /// Settles what a transaction held. Returns the numbers of messages acknowledged, returned and
+    /// dropped. No other deliveries are visited.
     pub fn commit(&mut self, id: ConsumerId, transaction: u32) -> [usize; 3] {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return [0; 3];
@@ -344,15 +347,15 @@ impl<H: Clone> Queue<H> {
         counts
     }
 
-    /// Makes what was held by a transaction unacknowledged again. Returns how many messages. No other
+    /// Makes what a transaction held unacknowledged again. Returns the number of messages. No other
     /// deliveries are visited.
     pub fn abort(&mut self, id: ConsumerId, transaction: u32) -> usize {
         let consumer = self.consumers.get_mut(&id);
         consumer.map_or(0, |consumer| consumer.flights.release(transaction))
     }
 
-    /// In mode `auto` the kernel has the deliveries up to this number. Returns how many that
-    /// settles.
+    /// Settles, in mode `auto`, the deliveries up to this number, which the kernel has taken.
+    /// Returns the number of messages settled.
     pub fn settle_written(&mut self, id: ConsumerId, number: u64) -> usize {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return 0;
@@ -365,14 +368,14 @@ impl<H: Clone> Queue<H> {
         count
     }
 
-    /// A consumer can take nothing for now.
+    /// Stops granting to a consumer that has no room now.
     pub fn pause(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.paused = true;
         }
     }
 
-    /// A consumer can take messages again.
+    /// Continues granting to a consumer.
     pub fn resume(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.paused = false;
@@ -380,15 +383,15 @@ impl<H: Clone> Queue<H> {
         }
     }
 
-    /// A consumer did not take what it was granted, from this number on: it returns as new, and the
-    /// consumer gets nothing more.
+    /// Handles deliveries that a consumer did not accept, from this number on: they return as new,
+    /// and the consumer receives nothing more.
     pub fn reject(&mut self, id: ConsumerId, first: u64) {
         self.pause(id);
         self.reject_from(id, first);
     }
 
-    /// Grants messages to consumers, in turn one each, oldest message first: at most as many as
-    /// `budget` says, and of those the one that reaches its bytes is the last.
+    /// Grants messages to consumers, one to each in turn, oldest message first: at most the
+    /// messages of `budget`, ending with the message that reaches its bytes.
     pub fn take(&mut self, budget: Bounds) -> Vec<Grant<H>> {
         let mut grants: Vec<Grant<H>> = Vec::new();
         let mut places: HashMap<ConsumerId, usize> = HashMap::new();
@@ -414,7 +417,7 @@ impl<H: Clone> Queue<H> {
                 self.ring.push_back(id);
             }
             let place = match grants.last() {
-                // Most often there is one consumer, or one that can take something.
+                // Most often there is only one consumer, or only one with credit.
                 Some(last) if last.consumer == id => grants.len() - 1,
                 _ => *places.entry(id).or_insert_with(|| {
                     grants.push(Grant {
@@ -444,17 +447,17 @@ impl<H: Clone> Queue<H> {
         next.is_some()
     }
 
-    /// Whether nothing would be lost if the queue were no more.
+    /// Whether nothing would be lost if the queue were removed.
     pub fn is_unused(&self) -> bool {
         self.consumers.is_empty() && self.line.is_empty() && self.reserved.messages == 0
     }
 
-    /// Whether there is such a consumer.
+    /// Whether this consumer exists.
     pub fn has(&self, id: ConsumerId) -> bool {
         self.consumers.contains_key(&id)
     }
 
-    /// How much there is.
+    /// Returns the size of the queue for operators.
     pub fn depth(&self) -> Depth {
         let mut depth = Depth {
             ready: self.line.len(),
@@ -467,12 +470,12 @@ impl<H: Clone> Queue<H> {
             depth.consumers += usize::from(!consumer.retired);
         }
         let messages = depth.ready + depth.unacknowledged;
-        // The lines are counted as they are, so the places of the messages are not.
+        // The lines are counted by their capacity, so the places of the messages are not.
         depth.bytes += self.line.held - messages * PLACE + self.line.lines();
         depth
     }
 
-    /// How many messages are ready, and what all messages hold: what [`Bounds`] bound.
+    /// Returns the number of ready messages and what all messages hold, which [`Bounds`] limit.
     pub fn load(&self) -> Load {
         Load {
             messages: self.line.len(),
@@ -480,8 +483,8 @@ impl<H: Clone> Queue<H> {
         }
     }
 
-    /// The consumers that have now had no credit and settled nothing for `patience`, each once
-    /// until it settles something.
+    /// Returns the consumers that have had no credit and settled nothing for `patience`, each only
+    /// once until it settles something.
     pub fn starved(&mut self, now: Instant, patience: Duration) -> Vec<ConsumerId> {
         let mut starved = Vec::new();
         for (id, consumer) in &mut self.consumers {
@@ -509,7 +512,7 @@ impl<H: Clone> Queue<H> {
                 && bytes.saturating_add(load.bytes) <= self.bounds.bytes)
     }
 
-    /// The next consumer in turn that can be given a message; it leaves the ring.
+    /// Returns the next consumer that can receive a message; it leaves the ring.
     fn next_consumer(&mut self) -> Option<ConsumerId> {
         while let Some(id) = self.ring.pop_front() {
             let present = self.consumers.get_mut(&id);
@@ -525,7 +528,7 @@ impl<H: Clone> Queue<H> {
         None
     }
 
-    /// Puts a consumer into the ring if it can be given a message.
+    /// Adds a consumer to the ring if it can receive a message.
     fn call(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.consumers.get_mut(&id)
             && !consumer.in_ring
@@ -545,7 +548,7 @@ impl<H: Clone> Queue<H> {
         }
     }
 
-    /// A consumer whose subscription has ended goes when it has nothing left to settle.
+    /// Removes a consumer whose subscription has ended when it has nothing left to settle.
     fn remove_if_done(&mut self, id: ConsumerId) -> bool {
         let done = self
             .consumers
@@ -565,8 +568,8 @@ impl<H: Clone> Queue<H> {
         }
     }
 
-    /// One more in the ring is gone. They are taken out when they are many, so that consumers that
-    /// come and go do not make the ring grow.
+    /// Counts one more removed consumer in the ring. When they are many they are taken out, so that
+    /// the ring does not grow as consumers come and go.
     fn leave_ring(&mut self) {
         self.gone += 1;
         if self.gone > self.ring.len() / 2 {
@@ -627,17 +630,17 @@ impl Line {
         self.returned.insert(entry.position, entry);
     }
 
-    /// What the lines themselves take.
+    /// Returns the memory of the lines.
     fn lines(&self) -> usize {
         memory::line(&self.fresh) + self.returned.len() * RETURNED
     }
 }
 
-/// A place among what has returned: the nodes of the map are about two thirds full.
+/// The memory of a returned message's place: the nodes of the map are about two thirds full.
 const RETURNED: usize = size_of::<(u64, Entry)>() * 3 / 2;
 
 impl Entry {
-    /// What it holds, see [`Message::held`].
+    /// Returns what it holds, see [`Message::held`].
     fn held(&self) -> usize {
         self.bytes + self.overhead as usize
     }
@@ -648,8 +651,8 @@ impl<H> Consumer<H> {
         !self.paused && !self.retired && self.has_room()
     }
 
-    /// Credit counts text: that is what a consumer gets. The limit is passed by the message that
-    /// reaches it, so that one message is always granted when nothing is in flight.
+    /// Credit counts text, which is what a consumer receives. The message that reaches the limit
+    /// may exceed it, so that one message is always granted when nothing is in flight.
     fn has_room(&self) -> bool {
         let out = self.flights.out();
         out.messages < self.prefetch.messages
