@@ -1,10 +1,10 @@
-//! Destinations, where a SEND goes, and patterns, what a SUBSCRIBE asks for.
+//! Destinations, to which a SEND goes, and patterns, which a SUBSCRIBE requests.
 //!
-//! A destination is `/`, a first segment, then a name; without a leading `/` the first segment
-//! is part of the name's text as written. In the name `.` and `/` separate segments, and a
-//! separator in a pattern matches only itself. Only a whole segment is a wildcard: `*` is one
-//! segment; `#` and `**` anywhere, and `>` as the last, are zero or more segments together with
-//! the separator before them, whatever separators lie between.
+//! A destination is `/`, a first segment, then a name; without a leading `/` the first segment is
+//! part of the name. In the name `.` and `/` separate segments, and a separator in a pattern
+//! matches only itself. Only a whole segment is a wildcard: `*` is one segment; `#` and `**`
+//! anywhere, and `>` as the last, are zero or more segments together with the separator before
+//! them, whatever separators are in between.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,19 +13,19 @@ use bytestring::ByteString;
 
 use super::refusal::Refusal;
 
-/// The longest destination or pattern, in bytes.
+/// Maximum length of a destination or pattern, in bytes.
 pub const MAX_BYTES: usize = 1024;
-/// The most segments a destination or pattern may have.
+/// Maximum number of segments of a destination or pattern.
 pub const MAX_SEGMENTS: usize = 64;
-/// The most multi-segment wildcards (`#`, `**`, a last `>`) a pattern may have.
+/// Maximum number of multi-segment wildcards (`#`, `**`, a last `>`) in a pattern.
 pub const MAX_MULTI_WILDCARDS: usize = 4;
 
-/// Where a message is sent: text without wildcards, checked. Cloning shares the text, which is a
-/// copy of its own: it does not keep the buffer alive in which it arrived.
+/// Where a message is sent: checked text without wildcards. Cloning shares the text, which is a
+/// separate copy: it does not keep the buffer alive in which it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination(ByteString);
 
-/// What a subscription asks for: one destination, or all that match.
+/// What a subscription requests: one destination, or all that match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     /// No wildcard: exactly this destination.
@@ -34,7 +34,7 @@ pub enum Pattern {
     Wild(Destination),
 }
 
-/// One segment with the separator before it, as [`segments`] cuts them.
+/// One segment with the separator before it, as returned by [`segments`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Segment<'a> {
     /// `.` or `/`; for the first segment `/` if the destination begins with one, else `None`.
@@ -43,7 +43,7 @@ pub struct Segment<'a> {
     pub text: &'a str,
 }
 
-/// What a segment of a pattern means.
+/// The meaning of a wildcard segment in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wildcard {
     /// `*`: exactly one segment.
@@ -56,15 +56,15 @@ impl Destination {
     /// Checks the `destination` of a SEND.
     ///
     /// # Errors
-    /// A [`Refusal`] that says what is wrong: too long, no name, a wildcard, or a prefix that is
-    /// kept for a kind of destination that this broker does not have (yet).
+    /// A [`Refusal`] that names the problem: too long, no name, a wildcard, or a prefix that is
+    /// reserved for a kind of destination that this broker does not have (yet).
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = canonical(text);
         check_for_send(&text)?;
         Ok(Self(text.into_owned().into()))
     }
 
-    /// Checks that a SEND could go to this destination, and does not keep it.
+    /// Checks that a SEND could go to this destination, without storing it.
     ///
     /// # Errors
     /// As [`Destination::parse`].
@@ -72,7 +72,7 @@ impl Destination {
         check_for_send(&canonical(text))
     }
 
-    /// The text, as it stands in the `destination` header of a MESSAGE.
+    /// Returns the text, as it appears in the `destination` header of a MESSAGE.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -82,7 +82,7 @@ impl Destination {
         self.0.starts_with(QUEUE)
     }
 
-    /// The segments, first to last.
+    /// Returns the segments, first to last.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         segments(&self.0)
     }
@@ -98,7 +98,7 @@ impl Pattern {
     /// Checks the `destination` of a SUBSCRIBE.
     ///
     /// # Errors
-    /// As [`Destination::parse`], but wildcards are welcome behind the first segment, unless that is
+    /// As [`Destination::parse`], but wildcards are allowed after the first segment, unless that is
     /// `queue`.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = canonical(text);
@@ -114,7 +114,7 @@ impl Pattern {
         })
     }
 
-    /// The text, in the one spelling of its kind.
+    /// Returns the text in canonical spelling.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Exact(destination) | Self::Wild(destination) => destination.as_str(),
@@ -123,7 +123,7 @@ impl Pattern {
 }
 
 impl Segment<'_> {
-    /// What this segment means in a pattern; `last` says that none follows.
+    /// Returns the wildcard that this segment is in a pattern; `last` says that none follows.
     pub fn wildcard(&self, last: bool) -> Option<Wildcard> {
         match self.text {
             "*" => Some(Wildcard::One),
@@ -134,13 +134,13 @@ impl Segment<'_> {
     }
 }
 
-/// Cuts `text` into its segments.
+/// Splits `text` into its segments.
 pub fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
     let (mut separator, mut rest) = match text.strip_prefix('/') {
         Some(rest) => (Some(b'/'), Some(rest)),
         None => (None, Some(text)),
     };
-    // The first segment of `/topic/a.b` ends at the next `/`; a `.` in it is a part of it.
+    // The first segment of `/topic/a.b` ends at the next `/`; a `.` is part of it.
     let mut ends: &[char] = if separator.is_some() {
         &['/']
     } else {
@@ -167,7 +167,7 @@ fn check_for_send(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a check of the text finds.
+/// The result of checking the text.
 struct Shape {
     wildcards: usize,
 }
@@ -205,7 +205,7 @@ impl Shape {
     }
 }
 
-/// What stands behind the first segment; without a leading `/` all of it.
+/// Returns the part after the first segment; without a leading `/` the whole text.
 fn name(text: &str) -> &str {
     match text.strip_prefix('/') {
         Some(rest) => rest.split_once('/').map_or("", |(_, name)| name),
@@ -213,8 +213,8 @@ fn name(text: &str) -> &str {
     }
 }
 
-/// The one spelling under which a destination is known: `RabbitMQ`'s names for the same thing are
-/// turned into ours.
+/// Returns the canonical spelling of a destination: `RabbitMQ`'s equivalent names are converted to
+/// ours.
 fn canonical(text: &str) -> Cow<'_, str> {
     if let Some(key) = text.strip_prefix("/exchange/amq.topic/") {
         Cow::Owned(format!("/topic/{key}"))
@@ -229,7 +229,7 @@ const QUEUE: &str = "/queue/";
 const SEPARATORS: &[char] = &['.', '/'];
 
 /// Prefixes to which other brokers, or later versions of this one, give a meaning that a plain
-/// topic does not have: to take them for topics would lose messages in silence.
+/// topic does not have: treating them as topics would lose messages silently.
 const RESERVED: [&str; 8] = [
     "exchange",
     "temp-queue",

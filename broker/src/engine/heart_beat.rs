@@ -1,65 +1,66 @@
-//! Heart-beats, mapped onto Ping and Pong of WebSocket.
+//! Heart-beats, mapped onto WebSocket Ping and Pong.
 //!
-//! A browser throttles the timers of a tab in the background, so its heart-beats stop although
-//! it is alive; but it answers Pings, of which the page knows nothing. So when the client's
-//! heart-beat is overdue we ping, and any byte counts as life, a Pong too. In the other
-//! direction the page sees messages only: there we send what STOMP asks for, an EOL.
+//! A browser throttles the timers of a background tab, so its heart-beats stop although it is
+//! alive; but it answers Pings without the page being involved. So when the client's heart-beat is
+//! overdue the broker sends a Ping, and any byte counts as a sign of life, even a Pong. In the
+//! other direction the page sees only messages: there the broker sends what STOMP requires, an EOL.
 //!
-//! Intervals are those of STOMP 1.2, "Heart-beating". All deadlines are computed from the times
-//! at which something last happened, so that traffic costs no timer: whoever drives this asks
-//! [`HeartBeat::next_timeout`] again when one has passed.
+//! Intervals are those of STOMP 1.2, "Heart-beating". All deadlines are computed from the times of
+//! the last events, so that traffic needs no timer: the caller asks [`HeartBeat::next_timeout`]
+//! again when one has passed.
 
 use std::time::{Duration, Instant};
 
-/// What was agreed on, and when the client was last heard.
+/// The negotiated intervals, and when the client was last heard.
 #[derive(Debug)]
 pub struct HeartBeat {
-    /// Client → server; zero if none was agreed on.
+    /// Client → server; zero if none was negotiated.
     inbound: Duration,
-    /// Server → client; zero if none was agreed on.
+    /// Server → client; zero if none was negotiated.
     outbound: Duration,
-    /// After how long a silence, in whichever direction, to ping; zero if never.
+    /// Duration of silence, in either direction, after which to ping; zero if never.
     ping: Duration,
-    /// The longest that slow progress of unsent bytes may postpone a cut.
+    /// Maximum time for which slow progress of unsent bytes may postpone a cut.
     stall: Duration,
     /// Whether the transport has Ping and Pong.
     can_ping: bool,
-    /// When the client was last heard; stands still while we do not read.
+    /// When the client was last heard; not updated while it is not read.
     last_read: Instant,
     last_ping: Option<Instant>,
     reading: bool,
 }
 
-/// The intervals that a side names in its `heart-beat` header, in milliseconds.
+/// The intervals of one side's `heart-beat` header, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intervals {
     /// How often it can send; zero if not at all.
     pub send: u32,
-    /// How often it wants to hear; zero if not at all.
+    /// How often it wants to receive; zero if not at all.
     pub want: u32,
 }
 
-/// What the outgoing side of a connection looks like at the moment of a question.
+/// The current state of the outgoing side of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     /// When data (a STOMP frame or an EOL, not a Ping) was last written.
     pub last_data: Instant,
     /// When the peer's kernel last took a byte of any kind.
     pub last_write: Instant,
-    /// Whether anything can be written. Not after an error, when only the end is left to be read.
+    /// Whether anything can be written. Not after an error, when only reading until the end is
+    /// left.
     pub open: bool,
-    /// Whether bytes wait to be written.
+    /// Whether bytes are queued.
     pub blocked: bool,
-    /// If RECEIPTs or other replies are among them, since when they wait without a move.
+    /// If RECEIPTs or other replies are among them, since when they have made no progress.
     pub replies_stuck: Option<Instant>,
-    /// When a Ping that had to wait behind unsent bytes last saw them move.
+    /// When a Ping queued behind unsent bytes last saw progress of these bytes.
     pub ping_progress: Option<Instant>,
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// The client was not heard for this long: cut it off.
+    /// The client was not heard for this long: disconnect it.
     Cut(Duration),
     /// Send an EOL.
     Beat,
@@ -68,7 +69,7 @@ pub enum Due {
 }
 
 impl HeartBeat {
-    /// Before CONNECT nothing is agreed on and nothing is due but `ping`.
+    /// Before CONNECT no interval is negotiated and nothing but `ping` is due.
     pub fn new(ping: Duration, stall: Duration, can_ping: bool, now: Instant) -> Self {
         Self {
             inbound: Duration::ZERO,
@@ -82,20 +83,21 @@ impl HeartBeat {
         }
     }
 
-    /// Takes what both sides named in CONNECT and CONNECTED. An interval is the larger of what
-    /// one side can do and the other wants, and none if either is zero.
+    /// Applies the intervals that both sides sent in CONNECT and CONNECTED. Each is the larger of
+    /// what one side can do and the other wants, and none if either is zero.
     pub fn agree(&mut self, client: Intervals, server: Intervals, now: Instant) {
         self.inbound = interval(client.send, server.want);
         self.outbound = interval(server.send, client.want);
         self.last_read = self.last_read.max(now);
     }
 
-    /// Something was received, be it a part of a frame or a Pong.
+    /// Records that something was received, including a part of a frame or a Pong.
     pub fn on_read(&mut self, now: Instant) {
         self.last_read = now;
     }
 
-    /// We stop reading the client, or go on. Meanwhile its silence is ours.
+    /// Records that reading from the client stops or resumes. In between its silence is not
+    /// counted.
     pub fn on_reading(&mut self, reading: bool, now: Instant) {
         if reading && !self.reading {
             self.last_read = now;
@@ -103,7 +105,7 @@ impl HeartBeat {
         self.reading = reading;
     }
 
-    /// What is due now; a [`Due::Cut`] comes alone.
+    /// Returns what is due now; a [`Due::Cut`] is always alone.
     pub fn on_timeout(&mut self, now: Instant, link: &Link) -> Vec<Due> {
         if self.would_cut(now, link) {
             return vec![Due::Cut(now - self.last_read)];
@@ -119,12 +121,12 @@ impl HeartBeat {
         due
     }
 
-    /// Whether the client counts as gone.
+    /// Whether the client is considered dead.
     pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
         self.cut_at(link).is_some_and(|at| at <= now)
     }
 
-    /// When to ask [`HeartBeat::on_timeout`] next, if nothing happens until then.
+    /// Returns when to call [`HeartBeat::on_timeout`] next, if nothing happens until then.
     pub fn next_timeout(&self, link: &Link) -> Option<Instant> {
         [self.cut_at(link), self.ping_at(link), self.beat_at(link)]
             .into_iter()
@@ -132,8 +134,8 @@ impl HeartBeat {
             .min()
     }
 
-    /// The silence after which the client counts as gone: 2.5 intervals; without an interval, 2.5
-    /// times `ping`.
+    /// Returns the silence after which the client is considered dead: 2.5 intervals; without an
+    /// interval, 2.5 times `ping`.
     fn patience(&self) -> Duration {
         let interval = if self.inbound.is_zero() {
             self.ping
@@ -149,7 +151,8 @@ impl HeartBeat {
             return None;
         }
         let at = self.last_read + patience;
-        // While a Ping waits behind bytes that move, the line is slow and not dead.
+        // While a Ping is queued behind bytes that make progress, the connection is slow and not
+        // dead.
         let postponed = link
             .ping_progress
             .map_or(at, |progress| progress + patience);
@@ -172,16 +175,16 @@ impl HeartBeat {
     }
 
     fn beat_at(&self, link: &Link) -> Option<Instant> {
-        // What waits to be written is data; an EOL behind it would tell nothing.
+        // Queued bytes are data; an EOL after them would add nothing.
         (!self.outbound.is_zero() && link.open && !link.blocked)
             .then(|| link.last_data + self.outbound)
     }
 }
 
 impl Intervals {
-    /// What to name in CONNECTED to a client that named `client`, where `self` is what the settings
-    /// say. A client that offers to send more often than we want is taken at its word, down to
-    /// [`FASTEST`]: it costs little, and it is found sooner when it has gone.
+    /// Returns what to send in CONNECTED to a client that sent `client`, where `self` is from the
+    /// settings. If a client offers to send more often than the broker wants, the broker accepts
+    /// this down to [`FASTEST`]: it costs little, and a dead client is detected sooner.
     #[must_use]
     pub fn answer(self, client: Self) -> Self {
         let offered = if client.send == 0 {
@@ -195,7 +198,7 @@ impl Intervals {
         }
     }
 
-    /// Reads the value of a `heart-beat` header: two whole numbers with a comma between them.
+    /// Parses the value of a `heart-beat` header: two whole numbers with a comma between them.
     pub fn parse(text: &str) -> Option<Self> {
         let (send, want) = text.split_once(',')?;
         Some(Self {
@@ -205,11 +208,11 @@ impl Intervals {
     }
 }
 
-/// The shortest interval that a client can talk us into, in milliseconds.
+/// Minimum interval that a client can negotiate, in milliseconds.
 pub const FASTEST: u32 = 1000;
 
 fn milliseconds(text: &str) -> Option<u32> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
@@ -229,7 +232,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A connection on a virtual clock: `run` lets time pass and writes down what became due.
+    /// A connection on a virtual clock: `run` advances the time and records what became due.
     struct World {
         start: Instant,
         now: Instant,
@@ -279,7 +282,7 @@ mod tests {
             }
         }
 
-        /// Lets `seconds` pass or the client be cut, whichever comes first.
+        /// Advances the time by `seconds` or until the client is cut, whichever comes first.
         fn run(&mut self, seconds: u64) -> &[(f32, Due)] {
             let end = self.now + SECOND * u32::try_from(seconds).expect("small");
             let mut pong_at = None;
@@ -318,10 +321,7 @@ mod tests {
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test has to begin at some moment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
     fn start() -> Instant {
         Instant::now()
     }
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(wanted(10_000, 1), 1000);
         assert_eq!(wanted(10_000, 10_000), 10_000);
         assert_eq!(wanted(10_000, u32::MAX), 10_000);
-        // What offers nothing, and what we want even more often than a second, is left as it is.
+        // An offer of nothing, and a wanted interval below one second, are not changed.
         assert_eq!(wanted(10_000, 0), 10_000);
         assert_eq!(wanted(500, 1), 500);
         assert_eq!(wanted(0, 1), 0);

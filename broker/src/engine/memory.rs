@@ -1,12 +1,12 @@
-//! What keeping something costs beyond its text: what allocations take, and tables that grow.
+//! Memory overhead of stored data: allocations, and tables that grow.
 //!
-//! The numbers are those of glibc on 64-bit machines and of the tables of Rust's library. Other
-//! allocators round differently, by less than it matters for a limit.
+//! The numbers apply to glibc on 64-bit machines and to the tables of Rust's library. Other
+//! allocators round differently, but by too little to matter for a limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
-/// What an allocation of this size takes: its head, and rounding up.
+/// Returns the memory of an allocation of this size, including its header and rounding.
 pub const fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
@@ -15,12 +15,12 @@ pub const fn allocated(bytes: usize) -> usize {
     }
 }
 
-/// The memory of a line, by its capacity.
+/// Returns the memory of a line, by its capacity.
 pub fn line<T>(line: &VecDeque<T>) -> usize {
     allocated(line.capacity() * size_of::<T>())
 }
 
-/// The memory of a table, by its capacity.
+/// Returns the memory of a table, by its capacity.
 pub fn table<K, V, S: BuildHasher>(table: &HashMap<K, V, S>) -> usize {
     match table.capacity() {
         0 => 0,
@@ -29,15 +29,15 @@ pub fn table<K, V, S: BuildHasher>(table: &HashMap<K, V, S>) -> usize {
     }
 }
 
-/// Gives back what a line that was long keeps, when it is short. It costs a step for each place, and
-/// most of them were used since the last time.
+/// Releases the spare capacity of a line that was long and is now short. It costs a step for each
+/// place, and most of them were used since the last time.
 pub fn shrink<T>(line: &mut VecDeque<T>) {
     if line.capacity() > SPARE && line.len() < line.capacity() / 8 {
         line.shrink_to(SPARE.max(line.len() * 2));
     }
 }
 
-/// Gives back what a table that was large keeps, when it is small.
+/// Releases the spare capacity of a table that was large and is now small.
 pub fn shrink_table<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
     if table.capacity() > SPARE && table.len() < table.capacity() / 8 {
         table.shrink_to(SPARE.max(table.len() * 2));
@@ -47,7 +47,7 @@ pub fn shrink_table<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S
 const HEAD: usize = 8;
 const ROUND: usize = 16;
 
-/// A line or table of this capacity is kept.
+/// A line or table with at most this capacity is not shrunk.
 const SPARE: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a SEND becomes on its way to the subscribers.
+//! A published message on its way to the subscribers.
 
 use bytes::Bytes;
 use stomp_codec::Headers;
@@ -11,7 +11,7 @@ use super::memory::allocated;
 /// The body and the headers are slices of the buffer in which they arrived; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Where it goes.
+    /// Where it is sent.
     pub destination: Destination,
     /// All headers of the SEND in their order; [`is_passed_on`] says which ones subscribers see.
     pub headers: Headers,
@@ -20,14 +20,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message like this one that keeps no read buffer alive that is much larger than itself. For
-    /// messages that stay; what is large lies in a buffer of about its own size and is not copied.
+    /// Returns an equal message that does not keep the read buffer alive, for messages that are
+    /// stored.
     #[must_use]
     pub fn compact(&self) -> Self {
         self.compact_to(&self.destination)
     }
 
-    /// As [`Message::compact`], with an equal destination whose text many messages share.
+    /// Like [`Message::compact`], with an equal destination whose text many messages share.
     #[must_use]
     pub fn compact_to(&self, destination: &Destination) -> Self {
         let mut headers = self.headers.clone();
@@ -39,13 +39,13 @@ impl Message {
         }
     }
 
-    /// How much text it is: bytes of body and headers.
+    /// Returns the number of bytes of its body and headers.
     pub fn bytes(&self) -> usize {
         self.body.len() + self.headers.bytes()
     }
 
-    /// How much memory it takes while a queue or a transaction keeps it: what [`Message::compact`]
-    /// allocates, and its place there.
+    /// Returns the memory it takes while a queue or a transaction stores it: what
+    /// [`Message::compact`] allocates, and its place there.
     pub fn held(&self) -> usize {
         allocated(size_of::<Self>() + COUNTS)
             + allocated(self.headers.bytes())
@@ -55,14 +55,14 @@ impl Message {
     }
 }
 
-/// The counters of an `Arc`.
+/// The reference counts of an `Arc`.
 const COUNTS: usize = 2 * size_of::<usize>();
 
-/// The place of a message in a queue, ready or in flight. The lines in which they lie grow by
-/// doubling, so a place takes once to twice its size: this is between the two for both kinds.
+/// The place of a message in a queue, ready or in flight. The lines grow by doubling, so a place
+/// takes one to two times its size: this is between the two for both kinds.
 pub(super) const PLACE: usize = 64;
 
-/// Whether a header of a SEND is passed on to subscribers. The others belong to the server, so
+/// Whether a header of a SEND is passed on to subscribers. The others are set by the server, so
 /// that no publisher can forge them, or are a publisher's secret.
 pub fn is_passed_on(name: &str) -> bool {
     match name {
@@ -120,7 +120,7 @@ mod tests {
         assert!((200..400).contains(&empty), "{empty}");
         let large = message(0, 1 << 20).held() - empty;
         assert!((1 << 20..(1 << 20) + 64).contains(&large), "{large}");
-        // Eight header lines lie within, the ninth moves all of them out.
+        // Eight header lines are stored inline, the ninth moves all of them to the heap.
         let ninth = message(9, 0).held() - message(8, 0).held();
         assert!(ninth > 16 * 12, "{ninth}");
     }

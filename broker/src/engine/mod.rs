@@ -1,8 +1,8 @@
 //! The rules of the broker as values and functions: frames and time in, actions out.
 //!
-//! This folder lies below the wall. It never opens a socket, reads a clock, draws a random
-//! number, takes a lock, logs or spawns a task; time and identities are arguments. So each rule
-//! can be tested by saying what comes in and comparing what comes out.
+//! This folder is below the wall. It never opens a socket, reads a clock, draws a random number,
+//! takes a lock, logs or spawns a task; time and identities are arguments. So a test of a rule only
+//! needs its input and its expected output.
 //!
 //! | file | idea |
 //! |---|---|
@@ -33,8 +33,8 @@ pub mod transaction;
 
 use std::fmt;
 
-/// Names one session. 64 random bits, drawn by the shell, so that it never repeats, also not
-/// over restarts; written as 16 hexadecimal digits.
+/// Identifies one session. 64 random bits, drawn by the shell, so that it never repeats, even
+/// across restarts; written as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 

@@ -1,4 +1,4 @@
-//! The subscriptions of one session, by the name under which the client knows them.
+//! The subscriptions of one session, by the client's names for them.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use super::destination::Pattern;
 use super::patterns::Arrangement;
 use super::refusal::Refusal;
 
-/// What a SUBSCRIBE asks for.
+/// What a SUBSCRIBE requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its number within the session: ours, never used again while the session lives.
+    /// Its number within the session: assigned by the broker and never reused in the session.
     pub number: u32,
-    /// The `id` that the client gave, as it stands in the `subscription` header of a MESSAGE; in
+    /// The `id` that the client gave, as it appears in the `subscription` header of a MESSAGE; in
     /// STOMP 1.0 there may be none, and then the header is not sent.
     pub id: Option<ByteString>,
-    /// What it wants to see.
+    /// The destinations it matches.
     pub pattern: Pattern,
     /// How its messages are acknowledged.
     pub mode: AckMode,
-    /// How much may be on the way to it, where that is counted: on queues, and in the ack modes.
+    /// Maximum unsettled deliveries, where that is counted: on queues, and in the ack modes.
     pub prefetch: Prefetch,
-    /// Whether the client's own messages are left out (`no-local:true`). Means nothing on a queue.
+    /// Whether to skip the client's own messages (`no-local:true`). Has no effect on a queue.
     pub no_local: bool,
 }
 
@@ -32,23 +32,24 @@ pub enum AckMode {
     /// Not at all.
     #[default]
     Auto,
-    /// Each ACK is for a message and all before it of its subscription.
+    /// Each ACK is for a message and all before it in its subscription.
     Client,
     /// Each ACK is for one message.
     Individual,
 }
 
-/// How much a subscription may have that it has not settled.
+/// How many unsettled deliveries a subscription may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefetch {
-    /// Messages.
+    /// Maximum number of messages.
     pub messages: usize,
-    /// Bytes of bodies and headers, if they count; the message that reaches the limit passes it.
+    /// Maximum number of bytes of bodies and headers, if counted; the message that reaches the
+    /// limit may exceed it.
     pub bytes: Option<usize>,
 }
 
 impl AckMode {
-    /// The mode of this name.
+    /// Returns the mode with this name.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "auto" => Some(Self::Auto),
@@ -59,8 +60,8 @@ impl AckMode {
     }
 }
 
-/// The name of a subscription in its session. An id and a destination never meet, even if their
-/// texts are equal.
+/// The name of a subscription in its session. An id never equals a destination, even if their texts
+/// are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// The `id` header.
@@ -69,14 +70,14 @@ pub enum Key {
     Destination(ByteString),
 }
 
-/// How much the subscriptions of one session may take.
+/// Limits of the subscriptions of one session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Their number.
+    /// Maximum number of subscriptions.
     pub count: usize,
-    /// Bytes of memory, see [`Subscription::held`].
+    /// Maximum number of bytes of memory, see [`Subscription::held`].
     pub bytes: usize,
-    /// What their patterns may cost a match, see [`Arrangement::cost`].
+    /// Maximum cost of matching their patterns, see [`Arrangement::cost`].
     pub shapes: usize,
 }
 
@@ -98,10 +99,10 @@ struct Known {
 }
 
 impl Subscriptions {
-    /// Gives a number to a new subscription.
+    /// Assigns a number to a new subscription.
     ///
     /// # Errors
-    /// The name is in use, or the session would take more than its limits.
+    /// The name is in use, or the session would exceed its limits.
     pub fn add(&mut self, key: Key, pattern: &Pattern, limits: &Limits) -> Result<u32, Refusal> {
         if self.known.contains_key(&key) {
             return Err(Refusal::DuplicateSubscription(key.as_str().into()));
@@ -134,7 +135,7 @@ impl Subscriptions {
         Ok(number)
     }
 
-    /// Subscriptions of which this number was given last.
+    /// Returns subscriptions as if this number was the last one used.
     #[cfg(test)]
     fn after(last: u32) -> Self {
         Self {
@@ -143,12 +144,12 @@ impl Subscriptions {
         }
     }
 
-    /// Whether a number was ever given.
+    /// Whether a number was ever used.
     pub fn was_given(&self, number: u32) -> bool {
         (1..=self.last).contains(&number)
     }
 
-    /// Takes one out; `None` if there is none of this name.
+    /// Removes a subscription; `None` if there is none with this name.
     pub fn remove(&mut self, key: &Key) -> Option<u32> {
         let Known { number, pattern } = self.known.remove(key)?;
         self.bytes -= held(key.as_str(), &pattern);
@@ -170,7 +171,7 @@ impl Subscriptions {
 }
 
 impl Key {
-    /// The text of the name.
+    /// Returns the text of the name.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Id(text) | Self::Destination(text) => text,
@@ -179,13 +180,13 @@ impl Key {
 }
 
 impl Subscription {
-    /// Bytes of memory that it takes, as limits count it.
+    /// Returns the number of bytes of memory that limits count for it.
     pub fn held(&self) -> usize {
         held(self.id.as_deref().unwrap_or_default(), &self.pattern)
     }
 }
 
-/// Bytes of memory that a subscription takes: its places in all tables, its id and its pattern.
+/// Number of bytes of memory of a subscription: its places in all tables, its id and its pattern.
 fn held(id: &str, pattern: &Pattern) -> usize {
     let wild = match pattern {
         Pattern::Exact(_) => 0,
@@ -194,13 +195,13 @@ fn held(id: &str, pattern: &Pattern) -> usize {
     SUBSCRIPTION + wild + id.len() + pattern.as_str().len()
 }
 
-/// What a subscription takes beside its texts: measured, with what the allocator adds.
+/// Memory of a subscription without its texts: measured, including the allocator's overhead.
 const SUBSCRIPTION: usize = 700;
 
-/// What a pattern that no other subscription has takes beside that.
+/// Additional memory of a pattern that no other subscription has.
 const PATTERN: usize = 400;
 
-/// Room in a table that is not worth giving back.
+/// Spare capacity of a table that is not worth releasing.
 const SPARE: usize = 64;
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! The transactions of one session: what they hold until COMMIT, and how much they may hold.
+//! The transactions of one session: what they hold until COMMIT, and their limits.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::message::Message;
 use super::refusal::Refusal;
 
-/// The most transactions that one session has open.
+/// Maximum number of open transactions in one session.
 pub const MAX_OPEN: usize = 16;
-/// The most frames that one transaction holds.
+/// Maximum number of frames that one transaction holds.
 pub const MAX_FRAMES: usize = 1024;
-/// The most memory that the messages of all transactions of one session hold: their text, and what
-/// each costs beside it.
+/// Maximum memory that the messages of all transactions of one session hold: their text and the
+/// overhead of each.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a transaction holds, in the order of its frames.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    /// Names it among those of its session; never used again there.
+    /// Its number within its session; never reused there.
     pub number: u32,
-    /// What is to be published.
+    /// The messages to be published.
     pub messages: Vec<Message>,
-    /// The numbers of the subscriptions of which it holds ACKs and NACKs. What these are about, the
-    /// queues know.
+    /// The numbers of the subscriptions for which it holds ACKs and NACKs. Their queues know which
+    /// deliveries these settle.
     pub subscriptions: BTreeSet<u32>,
     frames: usize,
     bytes: usize,
@@ -37,17 +37,17 @@ pub struct Transactions {
 }
 
 impl Transaction {
-    /// Whether a SEND of it was refused, so that it cannot be done as a whole.
+    /// Whether one of its SENDs was refused, so that it cannot be committed as a whole.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 }
 
 impl Transactions {
-    /// BEGIN.
+    /// Handles BEGIN.
     ///
     /// # Errors
-    /// It is open already, too many are, or all numbers were given.
+    /// It is open already, too many are open, or all numbers are used up.
     pub fn begin(&mut self, id: &str) -> Result<(), Refusal> {
         if self.open.contains_key(id) {
             return Err(Refusal::TransactionOpen(id.into()));
@@ -64,7 +64,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// COMMIT or ABORT: takes out what was held.
+    /// Handles COMMIT or ABORT: removes and returns what was held.
     ///
     /// # Errors
     /// It is not open.
@@ -86,7 +86,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// A SEND of it was refused, and so will be its COMMIT.
+    /// Records that one of its SENDs was refused, so that its COMMIT will be refused too.
     ///
     /// # Errors
     /// The transaction is not open.
@@ -101,19 +101,19 @@ impl Transactions {
     /// Holds an ACK or NACK for a delivery of a subscription. Returns the number of the transaction.
     ///
     /// # Errors
-    /// As [`Transactions::hold_message`].
+    /// Same as [`Transactions::hold_message`].
     pub fn hold_delivery(&mut self, id: &str, subscription: u32) -> Result<u32, Refusal> {
         let transaction = self.hold(id, 0)?;
         transaction.subscriptions.insert(subscription);
         Ok(transaction.number)
     }
 
-    /// What all messages that are held take, see [`Message::held`].
+    /// Returns the memory of all held messages, see [`Message::held`].
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Transactions of which this number was given last.
+    /// Returns transactions as if this number was the last one used.
     #[cfg(test)]
     fn after(last: u32) -> Self {
         Self {

@@ -1,23 +1,24 @@
-//! How wildcards are arranged in a pattern: what decides the cost of a match.
+//! The arrangement of a pattern's wildcards, which determines the cost of a match.
 
 use super::Scan;
 use crate::engine::destination::{Destination, Segment, Wildcard, segments};
 
-/// How the wildcards of a pattern are arranged.
+/// The arrangement of a pattern's wildcards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Arrangement {
     /// At most one multi-segment wildcard, so that each literal segment has a fixed place, counted
-    /// from the beginning or from the end. All patterns of one shape cost a match one look-up.
+    /// from the beginning or from the end. All patterns of one shape together cost a match one
+    /// look-up.
     Anchored(Shape),
-    /// Several multi-segment wildcards: what stands between them can be anywhere, so a match looks
-    /// at each such pattern.
+    /// Several multi-segment wildcards: the segments between them can be anywhere, so a match
+    /// checks each such pattern.
     Floating(Destination),
 }
 
-/// Where the wildcards and the slashes of a pattern are, whatever its literal segments are.
+/// The places of a pattern's wildcards and slashes, independent of its literal segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The number of segments.
+    /// Number of segments.
     length: usize,
     /// Bit n: segment n is a literal.
     literals: u64,
@@ -28,7 +29,7 @@ pub struct Shape {
 }
 
 impl Arrangement {
-    /// The arrangement of a valid pattern.
+    /// Returns the arrangement of a valid pattern.
     pub fn of(pattern: &Destination) -> Self {
         let mut shape = Shape {
             length: 0,
@@ -49,7 +50,7 @@ impl Arrangement {
         Self::Anchored(shape)
     }
 
-    /// What it adds to the cost of a match, in look-ups of about 0.1 µs.
+    /// Returns what it adds to the cost of a match, in look-ups of about 0.1 µs.
     pub fn cost(&self) -> usize {
         match self {
             Self::Anchored(_) => 1,
@@ -59,13 +60,12 @@ impl Arrangement {
 }
 
 impl Shape {
-    /// The literal segments of a pattern of this shape as one number.
+    /// Returns a digest of the literal segments of a pattern of this shape.
     pub(super) fn key_of(&self, pattern: &Scan<'_>) -> u64 {
         combine(self.literals, 0, 0, pattern)
     }
 
-    /// The number under which the patterns of this shape stand that match a destination; `None` if
-    /// none can.
+    /// Returns the key of the patterns of this shape that match a destination; `None` if none can.
     pub(super) fn key(&self, destination: &Scan<'_>) -> Option<u64> {
         let length = destination.len();
         let Some(many) = self.many else {
@@ -75,7 +75,8 @@ impl Shape {
         let behind = self.length - many - 1;
         let skipped = length.checked_sub(many + behind)?;
         let differ = destination.slashes ^ self.slashes;
-        // The wildcard takes the separator before it, so if it skips a segment that one must agree.
+        // The wildcard includes the separator before it, so if it skips a segment that one must
+        // agree.
         let before = many + usize::from(skipped > 0);
         let tail = from(destination.slashes, many + skipped) ^ from(self.slashes, many + 1);
         if differ & low(before) != 0 || tail & low(behind) != 0 {
@@ -84,8 +85,8 @@ impl Shape {
         Some(combine(self.literals, many, skipped, destination))
     }
 
-    /// Whether a pattern of this shape sees a destination of which [`Shape::key`] is the pattern's.
-    /// The key is a digest, this is the proof.
+    /// Whether a pattern of this shape matches a destination whose [`Shape::key`] equals the
+    /// pattern's. The key is only a digest; this compares the texts.
     pub(super) fn agrees(&self, pattern: &Destination, destination: &Scan<'_>) -> bool {
         let many = self.many.unwrap_or(self.length);
         let skipped = (destination.len() + usize::from(self.many.is_some())) - self.length;
@@ -98,7 +99,7 @@ impl Shape {
     }
 }
 
-/// The segments of a pattern, and what each of them means.
+/// Returns the segments of a pattern, and the meaning of each.
 pub(super) fn steps(pattern: &str) -> impl Iterator<Item = (Segment<'_>, Option<Wildcard>)> {
     let mut all = segments(pattern).peekable();
     std::iter::from_fn(move || {
@@ -111,8 +112,8 @@ pub(super) fn is_slash(segment: Segment<'_>) -> bool {
     segment.separator == Some(b'/')
 }
 
-/// A digest of the segments at these places; those behind `many` lie `skipped` places further, less
-/// the one that the wildcard takes.
+/// Returns a digest of the segments at these places; those after `many` are shifted by `skipped`
+/// places, less the one that the wildcard takes.
 fn combine(mut places: u64, many: usize, skipped: usize, scan: &Scan<'_>) -> u64 {
     let mut digest = 0_u64;
     while places != 0 {
@@ -123,13 +124,14 @@ fn combine(mut places: u64, many: usize, skipped: usize, scan: &Scan<'_>) -> u64
         } else {
             at
         };
-        // The digests of the segments are keyed, so any mixing that depends on the order will do.
+        // The digests of the segments are keyed, so any mixing that depends on the order is
+        // sufficient.
         digest = (digest.rotate_left(5) ^ scan.digest(place)).wrapping_mul(MIX);
     }
     digest
 }
 
-/// The bits from this one on.
+/// Returns the bits from `first` on.
 const fn from(bits: u64, first: usize) -> u64 {
     match first {
         64.. => 0,
@@ -137,7 +139,7 @@ const fn from(bits: u64, first: usize) -> u64 {
     }
 }
 
-/// The lowest `bits` bits.
+/// Returns the lowest `bits` bits.
 pub(super) const fn low(bits: usize) -> u64 {
     match bits {
         64.. => u64::MAX,
@@ -145,5 +147,5 @@ pub(super) const fn low(bits: usize) -> u64 {
     }
 }
 
-/// An odd number of random bits.
+/// A random odd number.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

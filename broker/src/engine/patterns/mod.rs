@@ -1,12 +1,12 @@
 //! Which patterns does a destination match?
 //!
-//! Patterns are sorted by how their wildcards are arranged, their [`Shape`]. In a pattern with at
-//! most one multi-segment wildcard each literal segment has a fixed place, counted from the
+//! Patterns are grouped by the arrangement of their wildcards, their [`Shape`]. In a pattern with
+//! at most one multi-segment wildcard each literal segment has a fixed place, counted from the
 //! beginning or from the end, so a match digests the segments of the destination at these places
-//! and looks the digest up: once for each shape, however many patterns have it. A pattern with
-//! several multi-segment wildcards is matched by itself. So a match costs what the
-//! [`Arrangement`]s cost together, which is bounded by [`Patterns::insert`], and neither the number
-//! of patterns nor the nesting of their wildcards counts.
+//! and looks the digest up: once per shape, however many patterns have it. A pattern with several
+//! multi-segment wildcards is matched separately. So the cost of a match is the total cost of the
+//! [`Arrangement`]s, which [`Patterns::insert`] limits; it does not depend on the number of
+//! patterns or the nesting of their wildcards.
 
 mod arrangement;
 mod scan;
@@ -22,10 +22,11 @@ use self::scan::{Floating, Scan};
 /// Patterns, each with a value.
 #[derive(Debug)]
 pub struct Patterns<T> {
-    /// A balanced tree grows without the pauses of a table that is moved, and shrinks by itself.
+    /// A balanced tree grows without the pauses of a hash table that is moved, and shrinks by
+    /// itself.
     anchored: Vec<(Shape, BTreeMap<u64, Bucket<T>>)>,
     floating: Vec<(Floating, Entry<T>)>,
-    /// Keys the digests of segments, so that no client can make many that are equal.
+    /// Keys for the digests of segments, so that no client can produce collisions.
     keys: RandomState,
     limit: usize,
     cost: usize,
@@ -38,15 +39,15 @@ struct Entry<T> {
     value: T,
 }
 
-/// The patterns with one digest: nearly always one.
+/// The patterns with one digest: nearly always only one.
 type Bucket<T> = Vec<Entry<T>>;
 
-/// The arrangements of the patterns would cost a match more than the limit.
+/// The arrangements of the patterns would make a match cost more than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
 impl<T> Patterns<T> {
-    /// No patterns; all that are inserted may cost a match `limit` look-ups of about 0.1 µs.
+    /// Returns an empty set; its patterns may cost a match `limit` look-ups of about 0.1 µs.
     pub fn new(limit: usize) -> Self {
         Self {
             anchored: Vec::new(),
@@ -58,7 +59,7 @@ impl<T> Patterns<T> {
         }
     }
 
-    /// The value of a pattern.
+    /// Returns the value of a pattern.
     pub fn get(&self, pattern: &Destination) -> Option<&T> {
         let entry = match Arrangement::of(pattern) {
             Arrangement::Anchored(shape) => {
@@ -74,7 +75,7 @@ impl<T> Patterns<T> {
         Some(&entry.value)
     }
 
-    /// Adds a pattern that is not there.
+    /// Adds a pattern that is not present.
     ///
     /// # Errors
     /// It would make a match cost more than the limit.
@@ -108,7 +109,7 @@ impl<T> Patterns<T> {
         Ok(())
     }
 
-    /// Takes a pattern out if `should` says so of its value.
+    /// Removes a pattern if `should` returns `true` for its value.
     pub fn remove_if(
         &mut self,
         pattern: &Destination,
@@ -150,22 +151,22 @@ impl<T> Patterns<T> {
         Some(entry.value)
     }
 
-    /// The number of patterns.
+    /// Returns the number of patterns.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What a match costs at most, in look-ups of about 0.1 µs.
+    /// Returns the maximum cost of a match, in look-ups of about 0.1 µs.
     pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// Calls `found` with the value of each pattern that sees a destination.
+    /// Calls `found` with the value of each pattern that matches a destination.
     pub fn matches<'a>(&'a self, destination: &Destination, mut found: impl FnMut(&'a T)) {
         if self.is_empty() {
             return;
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_floats_is_not_taken_at_its_first_place_only() {
-        // The first `a` is followed by a dot, and only the second one by the slash that is needed.
+        // The first `a` is followed by a dot, and only the second one by the required slash.
         assert!(sees("/topic/#.a/#.b", "/topic/x.a.a/y.b"));
         assert!(!sees("/topic/#.a/#.b", "/topic/x.a.a.y.b"));
         assert!(sees("/topic/#.a.*.#.b", "/topic/a.a.c.b"));

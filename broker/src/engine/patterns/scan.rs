@@ -1,11 +1,11 @@
-//! A destination cut into what a match looks at, and the patterns that are matched one by one.
+//! A destination prepared for a match, and the patterns that are matched one by one.
 
 use std::hash::{BuildHasher, RandomState};
 
 use super::arrangement::{is_slash, low, steps};
 use crate::engine::destination::{Destination, MAX_SEGMENTS, Wildcard};
 
-/// A destination, or a pattern, cut into its segments.
+/// A destination, or a pattern, split into its segments.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     segments: [(&'a str, u64); MAX_SEGMENTS],
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 impl<'a> Scan<'a> {
-    /// A destination has at most [`MAX_SEGMENTS`].
+    /// Splits a destination, which has at most [`MAX_SEGMENTS`].
     pub(super) fn new(text: &'a Destination, keys: &RandomState) -> Self {
         let mut scan = Self {
             segments: [("", 0); MAX_SEGMENTS],
@@ -52,12 +52,12 @@ impl<'a> Scan<'a> {
         self.len
     }
 
-    /// The text of a segment; empty behind the last one.
+    /// Returns the text of a segment; empty after the last one.
     pub(super) fn text(&self, at: usize) -> &'a str {
         self.segments.get(at).map_or("", |(text, _)| text)
     }
 
-    /// The digest of a segment.
+    /// Returns the digest of a segment.
     pub(super) fn digest(&self, at: usize) -> u64 {
         self.segments.get(at).map_or(0, |(_, digest)| *digest)
     }
@@ -76,7 +76,7 @@ impl Floating {
         Self(steps(pattern.as_str()).map(step).collect())
     }
 
-    /// Whether this is a pattern that sees a destination. Digests decide first, and then, as they
+    /// Whether this pattern matches a destination. Compares the digests first and then, as they
     /// could be equal by chance, the texts.
     pub(super) fn sees(&self, pattern: &Destination, destination: &Scan<'_>) -> bool {
         self.reaches_end(destination, |step, at| match self.0[step].kind {
@@ -88,15 +88,15 @@ impl Floating {
         }
     }
 
-    /// Reads the pattern as a nondeterministic automaton. Its state is a set of numbers of segments
-    /// that can have been read so far: bit n of `places`, and `all` for all of them.
+    /// Runs the pattern as a nondeterministic automaton. Its state is the set of possible numbers
+    /// of segments read so far: bit n of `places`, and `all` for all of them.
     fn reaches_end(
         &self,
         destination: &Scan<'_>,
         is_literal: impl Fn(usize, usize) -> bool,
     ) -> bool {
         let length = destination.len();
-        // What there is left to read; after all segments there is nothing.
+        // The segments left to read; there are none after the last.
         let (mut places, mut all) = (1_u64, length == 0);
         for (at, step) in self.0.iter().enumerate() {
             let separated = if step.slash {

@@ -1,4 +1,4 @@
-//! What a session wants done, and what it is told in return.
+//! The actions that a session requests, and the answers it receives.
 
 use stomp_codec::{Frame, Version};
 
@@ -9,7 +9,7 @@ use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
 
-/// What a client says about itself in CONNECT. The passcode is not shown by `Debug`.
+/// A client's credentials from CONNECT. `Debug` does not show the passcode.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// The `login` header.
@@ -18,20 +18,20 @@ pub struct Credentials {
     pub passcode: Option<String>,
 }
 
-/// What the authenticator says to [`Credentials`].
+/// The authenticator's answer to [`Credentials`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The client may work, under this name if it has one.
+    /// The client is accepted, under this name if it has one.
     Welcome {
         /// The `user-name` of CONNECTED.
         user: Option<String>,
     },
-    /// It may not.
+    /// The client is rejected.
     Refused(Refusal),
 }
 
-/// A RECEIPT that is sent when something is done. Few frames ask for one, and without a box each
-/// action would be twice as large, which is moved for each message.
+/// A RECEIPT that is sent when an action is done. Boxed, as few frames ask for one: otherwise each
+/// action, which is moved for each message, would be twice as large.
 pub type Receipt = Box<Frame>;
 
 /// A message to hand over to its subscribers, and the RECEIPT to send when that is done.
@@ -46,9 +46,9 @@ pub struct Publication {
 /// An ACK or NACK for a delivery of this session.
 #[derive(Clone, Debug)]
 pub struct Acknowledgement {
-    /// The delivery; in mode `client` those before it are meant too.
+    /// The delivery; in mode `client` those before it are included.
     pub delivery: DeliveryId,
-    /// What becomes of it.
+    /// The outcome of the delivery.
     pub verdict: Settlement,
     /// The number of the transaction that holds it until COMMIT.
     pub transaction: Option<u32>,
@@ -56,33 +56,36 @@ pub struct Acknowledgement {
     pub receipt: Option<Receipt>,
 }
 
-/// What is to be done, in the order in which the session gives it out.
+/// What the driver must do, in the order in which the session returns it.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Ask the authenticator; its answer comes in with [`Session::on_verdict`](super::Session::on_verdict).
+    /// Ask the authenticator; pass its answer to
+    /// [`Session::on_verdict`](super::Session::on_verdict).
     Authenticate(Credentials),
-    /// Read and write frames by the rules of this version from now on, under the limits of a
-    /// client that is known.
+    /// Read and write frames by the rules of this version from now on, with the limits of an
+    /// authenticated client.
     Open(Version),
-    /// Make the subscription. The RECEIPT enters the outbox before a publisher can see the
+    /// Create the subscription. The RECEIPT enters the outbox before a publisher can see the
     /// subscription, so that no MESSAGE of it overtakes the RECEIPT.
     Subscribe(Subscription, Option<Receipt>),
-    /// End the subscription of this number. No MESSAGE of it follows the RECEIPT.
+    /// End the subscription with this number. No MESSAGE of it follows the RECEIPT.
     Unsubscribe(u32, Option<Receipt>),
-    /// Hand a message over; if a queue refuses it that is told with [`Session::on_refused`](super::Session::on_refused). May be
-    /// gathered with the ones that follow, and must be done before any other action.
+    /// Hand a message over; if a queue refuses it, call
+    /// [`Session::on_refused`](super::Session::on_refused). May be batched with the ones that
+    /// follow, and must be done before any other action.
     Publish(Publication),
     /// Settle deliveries of a queue, or hold them for a transaction. If there never was such a
-    /// delivery that is told with [`Session::on_failure`](super::Session::on_failure).
+    /// delivery, call [`Session::on_failure`](super::Session::on_failure).
     Settle(Acknowledgement),
-    /// An ACK or NACK that means nothing and does no harm: counted.
+    /// Count an ACK or NACK that has no effect and does no harm.
     IgnoreAck(Option<Receipt>),
-    /// Do what a transaction holds, all or nothing; nothing is told with [`Session::on_refused`](super::Session::on_refused).
+    /// Commit all or nothing of a transaction; if nothing, call
+    /// [`Session::on_refused`](super::Session::on_refused).
     Commit(Transaction, Option<Receipt>),
-    /// Give up what a transaction holds.
+    /// Discard what a transaction holds.
     Abort(Transaction, Option<Receipt>),
-    /// A SEND or a COMMIT is refused, and the client lives with that. Send what
-    /// [`Session::on_refused`](super::Session::on_refused) returns in the place of the RECEIPT.
+    /// Refuse a SEND or a COMMIT without ending the connection. Send what
+    /// [`Session::on_refused`](super::Session::on_refused) returns instead of the RECEIPT.
     Refuse(Box<Refusal>, Option<Receipt>),
     /// Send a frame.
     Reply(Box<Frame>),
@@ -101,16 +104,16 @@ pub struct Closing {
     pub farewell: Option<Frame>,
     /// The code of the Close frame of WebSocket.
     pub code: CloseCode,
-    /// Its reason, uncut.
+    /// Its reason, not yet shortened.
     pub reason: String,
     /// The label of the reason in metrics.
     pub label: &'static str,
-    /// Whether the peer does not listen, so that nothing is waited for beyond one write.
+    /// Whether the peer does not respond, so that the broker writes only once and does not wait.
     pub absent: bool,
 }
 
 impl Closing {
-    /// Whether the broker stops, so that there is little time.
+    /// Whether the broker is shutting down, so that there is little time.
     pub fn is_stop(&self) -> bool {
         self.code == CloseCode::Stopping
     }

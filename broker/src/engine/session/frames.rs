@@ -1,4 +1,4 @@
-//! What each frame of a client leads to.
+//! The handling of each frame from a client.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Session {
         self.actions.push_back(Action::Reply(Box::new(connected)));
     }
 
-    /// Takes what it accepts out of the frame.
+    /// Moves the accepted content out of the frame.
     fn on_send(&mut self, frame: &mut Frame) -> Result<(), Refusal> {
         let text = required(frame, "destination")?;
         let destination = match &self.last_destination {
@@ -132,8 +132,8 @@ impl Session {
         Ok(())
     }
 
-    /// A SEND cannot be taken. A client that lives with that goes on; but the transaction that was to
-    /// hold it can only be refused, as it would not be done as a whole.
+    /// Handles a SEND that cannot be accepted. A client that asked for `x-refusals` continues; but
+    /// the COMMIT of the SEND's transaction will be refused, as it would be incomplete.
     fn on_refused_send(&mut self, refusal: Refusal, frame: &Frame) -> Result<(), Refusal> {
         if !self.lives_with_refusals || !refusal.is_survivable() {
             return Err(refusal);
@@ -153,7 +153,7 @@ impl Session {
             self.transactions.check(transaction)?;
         }
         let delivery = match id {
-            // Number 0 is no subscription: its messages are those of `x-refusals`.
+            // Number 0 is not a subscription: its messages are those of `x-refusals`.
             AckId::Delivery(id) if id.session == self.id && id.subscription > 0 => id,
             AckId::Delivery(_) | AckId::Nothing => {
                 self.actions.push_back(Action::IgnoreAck(receipt(frame)));
@@ -247,7 +247,7 @@ impl Session {
                 });
             }
         };
-        // What the client wants, that the subscription is no more, holds for an unknown one too.
+        // For an unknown subscription the client's goal, that it does not exist, is already met.
         let action = match self.subscriptions.remove(&key) {
             Some(number) => Some(Action::Unsubscribe(number, receipt(frame))),
             None => receipt(frame).map(Action::Reply),
@@ -267,8 +267,8 @@ impl Session {
     }
 }
 
-/// How many messages a SUBSCRIBE wants to have on the way to it; `None` if it leaves that to the
-/// broker. No number is above what AMQP can say, since it is memory.
+/// Returns the prefetch that a SUBSCRIBE asks for; `None` if it leaves that to the broker. Limited
+/// to AMQP's maximum, since it costs memory.
 fn prefetch(frame: &Frame) -> Result<Option<Prefetch>, Refusal> {
     let named = ["prefetch-count", "activemq.prefetchSize"];
     let Some(text) = named.iter().find_map(|name| frame.header(name)) else {
@@ -292,7 +292,7 @@ fn required<'a>(frame: &'a Frame, header: &'static str) -> Result<&'a str, Refus
     })
 }
 
-/// A subscriber that wants some of the messages, or only to look at them, must not get and take all.
+/// A subscriber that wants only some messages, or only to browse, must not receive and consume all.
 fn refuse_unsupported(frame: &Frame) -> Result<(), Refusal> {
     if frame
         .header("selector")
@@ -314,5 +314,5 @@ fn milliseconds(interval: Duration) -> u32 {
     u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// The largest prefetch that a client can name.
+/// Maximum prefetch that a client can ask for.
 const MAX_PREFETCH: usize = 65_535;

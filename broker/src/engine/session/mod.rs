@@ -1,9 +1,8 @@
-//! One client's conversation: frames and time in, actions out.
+//! One client's session: frames and time in, actions out.
 //!
-//! Whoever drives a session calls the `on_…` inputs, then takes [`Session::actions`] and does
-//! them in their order. If one cannot be done it discards the rest and says so with
-//! [`Session::on_failure`]. Questions ([`Session::wants_input`], [`Session::next_timeout`]) may
-//! be asked at any time.
+//! The driver of a session calls the `on_…` inputs, then takes [`Session::actions`] and does them
+//! in order. If one cannot be done it discards the rest and calls [`Session::on_failure`]. Queries
+//! ([`Session::wants_input`], [`Session::next_timeout`]) are possible at any time.
 //!
 //! ```text
 //!            CONNECT or STOMP              verdict: welcome
@@ -38,7 +37,7 @@ pub use self::action::{
 pub use self::reply::error_frame;
 use self::reply::{closing, refusal_message};
 
-/// What holds for every session of a broker.
+/// Settings of every session of a broker.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The value of the `server` header, such as `stompd/1.0.0`.
@@ -47,19 +46,19 @@ pub struct Settings {
     pub send: Duration,
     /// How often the broker wants to hear from a client; zero if not at all.
     pub want: Duration,
-    /// After how long a silence to ping a WebSocket client; zero if never.
+    /// Duration of silence after which to ping a WebSocket client; zero if never.
     pub ping: Duration,
-    /// How long a socket may take no byte while replies wait.
+    /// How long the socket may accept no byte while replies are queued.
     pub stall: Duration,
-    /// How long a client has for its CONNECT, from the moment it was accepted.
+    /// How long a client may take to send CONNECT after it was accepted.
     pub connect_timeout: Duration,
-    /// How much the subscriptions of one session may take.
+    /// Limits of the subscriptions of one session.
     pub subscriptions: subscription::Limits,
-    /// How much a subscription that names no number may have on the way to it.
+    /// Prefetch of a subscription that does not ask for one.
     pub prefetch: Prefetch,
 }
 
-/// The conversation with one client.
+/// The session of one client.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
@@ -70,10 +69,10 @@ pub struct Session {
     opened: Instant,
     subscriptions: Subscriptions,
     transactions: Transactions,
-    /// Whether the client lives with the refusal of a SEND (`x-refusals:true`).
+    /// Whether the client stays connected when a SEND is refused (`x-refusals:true`).
     lives_with_refusals: bool,
     refusals: u64,
-    /// Where the last SEND went: most clients publish to few destinations.
+    /// The destination of the last SEND: most clients publish to few destinations.
     last_destination: Option<Destination>,
     actions: VecDeque<Action>,
 }
@@ -87,8 +86,8 @@ enum State {
 }
 
 impl Session {
-    /// A session whose client was accepted at `accepted`; `can_ping` says whether its transport
-    /// has Ping and Pong.
+    /// Returns a session whose client was accepted at `accepted`; `can_ping` says whether its
+    /// transport has Ping and Pong.
     pub fn new(id: SessionId, settings: Arc<Settings>, can_ping: bool, accepted: Instant) -> Self {
         let heart_beat = HeartBeat::new(settings.ping, settings.stall, can_ping, accepted);
         Self {
@@ -107,7 +106,8 @@ impl Session {
         }
     }
 
-    /// A frame of the client. None is given in while [`Session::wants_input`] says no.
+    /// Handles a frame from the client. Must not be called while [`Session::wants_input`] is
+    /// `false`.
     pub fn on_frame(&mut self, mut frame: Frame) {
         let done = match self.state {
             State::Opening => self.on_first_frame(&frame),
@@ -115,7 +115,7 @@ impl Session {
             State::Authenticating { .. } | State::Closed => Ok(()),
         };
         if let Err(refusal) = done {
-            // A RECEIPT is never asked for in CONNECT, whatever the frame says.
+            // CONNECT cannot ask for a RECEIPT, whatever the frame says.
             let receipt = frame
                 .header("receipt")
                 .filter(|_| !is_connect(frame.command));
@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    /// The authenticator has answered.
+    /// Handles the authenticator's answer.
     pub fn on_verdict(&mut self, verdict: Verdict, now: Instant) {
         let State::Authenticating { intervals } = self.state else {
             return;
@@ -134,17 +134,17 @@ impl Session {
         }
     }
 
-    /// Bytes of the client have arrived, whether or not they end a frame.
+    /// Records that bytes arrived from the client, whether or not they complete a frame.
     pub fn on_read(&mut self, now: Instant) {
         self.heart_beat.on_read(now);
     }
 
-    /// The driver stops reading the client, or goes on.
+    /// Records that the driver stops or resumes reading from the client.
     pub fn on_reading(&mut self, reading: bool, now: Instant) {
         self.heart_beat.on_reading(reading, now);
     }
 
-    /// A moment that [`Session::next_timeout`] named has come.
+    /// Handles a deadline that [`Session::next_timeout`] returned.
     pub fn on_timeout(&mut self, now: Instant, link: &Link) {
         match self.state {
             State::Closed => {}
@@ -171,8 +171,8 @@ impl Session {
         }
     }
 
-    /// As [`Session::on_timeout`], in the middle of a step and while the client is not read: what is
-    /// to be sent at once.
+    /// Like [`Session::on_timeout`], within a step and while the client is not read: returns what
+    /// must be sent at once.
     pub fn on_busy(&mut self, now: Instant, link: &Link) -> Vec<Due> {
         match self.state {
             State::Ready => self.heart_beat.on_timeout(now, link),
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    /// When to call [`Session::on_busy`] next.
+    /// Returns when to call [`Session::on_busy`] next.
     pub fn next_beat(&self, link: &Link) -> Option<Instant> {
         match self.state {
             State::Ready => self.heart_beat.next_timeout(link),
@@ -188,22 +188,22 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::on_timeout`] would cut the client off because it was not heard.
+    /// Whether [`Session::on_timeout`] would disconnect the client because it was silent.
     pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
         self.state == State::Ready && self.heart_beat.would_cut(now, link)
     }
 
-    /// Something outside the session ends it: bytes that are no frame, a full outbox. `receipt`
-    /// is that of the frame at fault, if it is known.
+    /// Ends the session for an external reason: bytes that are not a frame, a full outbox.
+    /// `receipt` is that of the faulty frame, if known.
     pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
         self.actions.clear();
-        // The receipt of a CONNECT is ignored, also of one that cannot be read.
+        // The receipt of a CONNECT is ignored, even if the frame cannot be parsed.
         let receipt = receipt.filter(|_| self.state != State::Opening);
         self.refuse(refusal, receipt);
     }
 
-    /// A SEND or a COMMIT was refused. Returns what to send in the place of its RECEIPT, if the
-    /// client asked to live with refusals, else how the connection ends.
+    /// Handles the refusal of a SEND or a COMMIT. Returns what to send instead of its RECEIPT if
+    /// the client asked for `x-refusals`, else how the connection ends.
     ///
     /// # Errors
     /// The end of the connection; the session is closed then.
@@ -226,7 +226,7 @@ impl Session {
         Err(Box::new(closing(refusal, receipt)))
     }
 
-    /// The broker stops: the client is told by the close code alone.
+    /// Handles shutdown of the broker: the client sees only the close code.
     pub fn on_stop(&mut self) {
         self.close(Closing {
             farewell: None,
@@ -237,28 +237,29 @@ impl Session {
         });
     }
 
-    /// The client has begun the closing handshake of WebSocket; the transport answers it.
+    /// Handles the start of the WebSocket closing handshake by the client; the transport answers
+    /// it.
     pub fn on_close(&mut self) {
         self.state = State::Closed;
         self.actions.clear();
     }
 
-    /// The next thing to do.
+    /// Returns the next action.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// What is to be done, in order.
+    /// Returns the actions to do, in order.
     pub fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {
         std::iter::from_fn(|| self.next_action())
     }
 
-    /// Whether the next frame may be given in: not while a verdict is open, nor after the end.
+    /// Whether the next frame can be handled: not while a verdict is pending, nor after the end.
     pub fn wants_input(&self) -> bool {
         matches!(self.state, State::Opening | State::Ready)
     }
 
-    /// When to call [`Session::on_timeout`] next, if nothing happens until then.
+    /// Returns when to call [`Session::on_timeout`] next, if nothing happens until then.
     pub fn next_timeout(&self, link: &Link) -> Option<Instant> {
         match self.state {
             State::Closed => None,
@@ -273,12 +274,12 @@ impl Session {
         }
     }
 
-    /// The bytes of the messages that its transactions hold.
+    /// Returns the number of bytes of the messages that its transactions hold.
     pub fn held(&self) -> usize {
         self.transactions.bytes()
     }
 
-    /// The version that was agreed on; 1.0 before that.
+    /// Returns the negotiated version; 1.0 before negotiation.
     pub fn version(&self) -> Version {
         self.version
     }

@@ -1,4 +1,4 @@
-//! The frames that tell a client what became of its own.
+//! The frames that inform a client about the result of its frames.
 
 use bytes::Bytes;
 use stomp_codec::{Command, Frame, Version};
@@ -7,7 +7,7 @@ use super::action::{Closing, Receipt};
 use crate::engine::ack::DeliveryId;
 use crate::engine::refusal::Refusal;
 
-/// How a connection ends after a refusal.
+/// Returns how a connection ends after a refusal.
 pub(super) fn closing(refusal: &Refusal, receipt: Option<&str>) -> Closing {
     Closing {
         farewell: Some(error_frame(refusal, receipt)),
@@ -18,7 +18,7 @@ pub(super) fn closing(refusal: &Refusal, receipt: Option<&str>) -> Closing {
     }
 }
 
-/// The MESSAGE that tells a client of a refusal it lives with. No subscription is needed for it.
+/// Returns the MESSAGE that reports a refusal without an ERROR. No subscription is needed for it.
 pub(super) fn refusal_message(refusal: &Refusal, id: DeliveryId, receipt: Option<&str>) -> Frame {
     let mut message = Frame::new(Command::Message)
         .with_header("destination", REFUSALS)
@@ -34,7 +34,7 @@ pub(super) fn refusal_message(refusal: &Refusal, id: DeliveryId, receipt: Option
         .with_body(Bytes::from(text))
 }
 
-/// The ERROR that tells a client of a refusal, with the `receipt` of the frame at fault.
+/// Returns the ERROR that reports a refusal, with the `receipt` of the faulty frame.
 pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
     let message = refusal.to_string();
     let mut error = Frame::new(Command::Error).with_header("message", &message);
@@ -50,12 +50,12 @@ pub fn error_frame(refusal: &Refusal, receipt: Option<&str>) -> Frame {
         .with_body(Bytes::from(text))
 }
 
-/// The RECEIPT that a frame asks for.
+/// Returns the RECEIPT that a frame asks for.
 pub(super) fn receipt(frame: &Frame) -> Option<Receipt> {
     let id = frame.header("receipt")?;
     let receipt = Frame::new(Command::Receipt).with_header("receipt-id", id);
     Some(Box::new(receipt))
 }
 
-/// Where a client that lives with refusals is told of them.
+/// The destination of the MESSAGE that reports a refusal.
 const REFUSALS: &str = "/stompd/refusals";
