@@ -1,7 +1,7 @@
-//! From the lines of a header block, as they stand on the wire, to [`Headers`].
+//! Converts the raw lines of a header block to [`Headers`].
 //!
-//! All differences between the versions in reading headers are here; they are judged at the end
-//! of the block, when it is known whether a CONNECT has an `accept-version`.
+//! All version differences in reading headers are handled here, at the end of the block, when it is
+//! known whether a CONNECT has an `accept-version`.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,7 +13,7 @@ use crate::{
     headers::{Line, Lines},
 };
 
-/// Makes headers of a block and the places of the lines in it. The block is shared, unless
+/// Creates headers from a block and the positions of its lines. The block is shared, unless
 /// something in it has to be unescaped or trimmed.
 pub(crate) fn headers(
     block: Bytes,
@@ -36,7 +36,7 @@ pub(crate) fn headers(
     }
 }
 
-/// The number that a `content-length` header gives; `u64::MAX` stands for all above it.
+/// Returns the number in a `content-length` header; `u64::MAX` stands for all larger numbers.
 pub(crate) fn content_length(headers: &Headers) -> Result<Option<u64>, DecodeError> {
     let Some(value) = headers.get("content-length") else {
         return Ok(None);
@@ -55,7 +55,7 @@ pub(crate) fn content_length(headers: &Headers) -> Result<Option<u64>, DecodeErr
     })))
 }
 
-/// The `receipt` header among the lines of a block that may be unfinished or faulty.
+/// Returns the `receipt` header from a block that may be incomplete or faulty.
 pub(crate) fn receipt(block: &[u8], version: Option<Version>) -> Option<String> {
     let lines = block.split_inclusive(|byte| *byte == b'\n');
     let complete = lines.filter_map(|line| line.strip_suffix(b"\n"));
@@ -75,8 +75,8 @@ pub(crate) fn receipt(block: &[u8], version: Option<Version>) -> Option<String> 
     Some(receipt)
 }
 
-/// Whether names and values may be padded: in 1.0, and in a first frame that does not say that
-/// its sender knows a later version.
+/// Whether names and values may be padded: in 1.0, and in a first frame that does not announce a
+/// later version.
 fn is_padded_version(
     block: &[u8],
     lines: &Lines,
@@ -140,7 +140,7 @@ fn unescaped(text: &str, lines: &Lines, version: Version) -> Result<Headers, Dec
     })
 }
 
-/// Copies names and values through `write` into a new block; what they become is not longer.
+/// Copies names and values through `write`, which must not lengthen them, into a new block.
 fn rebuilt(
     text: &str,
     lines: &Lines,
@@ -159,12 +159,12 @@ fn rebuilt(
     Ok(Headers::from_block(ByteString::from(block), places))
 }
 
-/// The line of the frame; the command line is the first.
+/// Returns the line number in the frame; the command line is the first.
 pub(crate) const fn line_number(header: usize) -> usize {
     header + 2
 }
 
 const PADDING: [char; 2] = [' ', '\t'];
 
-/// Characters of a faulty value that an error repeats.
+/// Maximum number of characters of a faulty value that an error repeats.
 const EXCERPT: usize = 32;

@@ -8,8 +8,8 @@
 //!                             └────────▶ Failed ◀──── (also from Body)
 //! ```
 //!
-//! Each state reads its part of a frame from the [`Input`] and passes over it; what has been seen
-//! of a part that is unfinished is noted in the state.
+//! Each state reads its part of a frame from the [`Input`] and consumes it; the state records how
+//! much of an incomplete part has been searched.
 
 use std::{borrow::Cow, fmt, mem};
 
@@ -23,28 +23,29 @@ use crate::{
     parse::{self, Fault, HeaderLine},
 };
 
-/// What a [`Decoder`] finds.
+/// An item returned by a [`Decoder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A whole frame.
+    /// A complete frame.
     Frame(Frame),
-    /// A row of bytes between frames with at least one LF among them (STOMP 1.2, "Heart-beating").
+    /// A sequence of bytes between frames with at least one LF (STOMP 1.2, "Heart-beating").
     ///
-    /// One item for a row, however long, as far as it lies in what has been pushed. The LF that
-    /// some peers send behind each frame is such a row.
+    /// One item per sequence of any length, as far as it has been pushed. The LF that some peers
+    /// send after each frame is such a sequence.
     HeartBeat,
 }
 
-/// Takes bytes in chunks of any size and gives frames.
+/// Takes bytes in chunks of any size and returns frames.
 ///
-/// [`push`](Self::push) what has arrived, then call [`decode`](Self::decode) until it gives `None`.
-/// A decoder starts in the state of a new connection: headers of the first frame are not unescaped.
-/// Once the version is agreed on, say so by [`set_version`](Self::set_version); what lies behind the
-/// first frame in the same chunk is read by the version that is set when `decode` is called for it.
+/// Call [`push`](Self::push) with received bytes, then [`decode`](Self::decode) until it returns
+/// `None`. A decoder starts in the state of a new connection: headers of the first frame are not
+/// unescaped. After negotiation, call [`set_version`](Self::set_version); bytes after the first
+/// frame in the same chunk are read by the version that is set when `decode` is called for them.
 ///
-/// Memory: an idle decoder holds no heap. Otherwise it holds what has been pushed and, after `decode`
-/// has given `None`, at most one unfinished frame within its [`Limits`], copied out of the chunk.
-/// A frame that lies in one chunk is not copied; body and headers are slices of the chunk.
+/// Memory: an idle decoder holds no heap. Otherwise it holds what has been pushed and, after
+/// `decode` has returned `None`, at most one incomplete frame within its [`Limits`], copied out of
+/// the chunk. A frame that is entirely in one chunk is not copied; body and headers are slices of
+/// the chunk.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -89,9 +90,9 @@ enum State {
 struct Head {
     command: Command,
     lines: Lines,
-    /// Start of the line that is being read.
+    /// Start of the current line.
     next: usize,
-    /// How much of that line is known to have no end.
+    /// Number of bytes of that line already searched for its end.
     seen: usize,
 }
 
@@ -102,7 +103,7 @@ struct Body {
     /// Whether the headers are a slice of the chunk.
     pinned: bool,
     length: Option<usize>,
-    /// How much of a body without length is known to have no NUL.
+    /// Number of bytes of a body without length already searched for a NUL.
     seen: usize,
 }
 
@@ -113,7 +114,7 @@ enum Step {
 }
 
 impl Decoder {
-    /// A decoder for a new connection.
+    /// Returns a decoder for a new connection.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits: limits.clamped(),
@@ -128,26 +129,26 @@ impl Decoder {
         self.version = Some(version);
     }
 
-    /// Changes the limits, for example after a login. A frame whose header block has been read
-    /// keeps the verdict on its `content-length`.
+    /// Changes the limits, for example after a login. If the header block of a frame has been read,
+    /// its `content-length` is not checked again.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits.clamped();
     }
 
-    /// Takes what has arrived. Costs no copy if everything before has been decoded.
+    /// Adds received bytes. Costs no copy if everything before has been decoded.
     ///
-    /// After an error nothing is taken any more.
+    /// After an error, bytes are ignored.
     pub fn push(&mut self, chunk: Bytes) {
         if !matches!(self.state, State::Failed { .. }) {
             self.input.push(chunk);
         }
     }
 
-    /// The next frame or heart-beat, or `None` if it has not arrived as a whole.
+    /// Returns the next frame or heart-beat, or `None` if it is incomplete.
     ///
     /// # Errors
     ///
-    /// What the peer did wrong. From then on every call gives the same error.
+    /// The peer's fault. After that every call returns the same error.
     pub fn decode(&mut self) -> Result<Option<Item>, DecodeError> {
         loop {
             let step = match &self.state {
@@ -170,10 +171,10 @@ impl Decoder {
         }
     }
 
-    /// The `receipt` header of the frame that is being read or that failed, if it has arrived.
+    /// Returns the `receipt` header of the current or failed frame, if it has arrived.
     ///
-    /// For the `receipt-id` of an ERROR (STOMP 1.2, "ERROR"). After a fault it is looked for in the
-    /// rest of the header block too, as far as that is here.
+    /// For the `receipt-id` of an ERROR (STOMP 1.2, "ERROR"). After a fault the rest of the header
+    /// block is searched too, as far as it has arrived.
     pub fn receipt(&self) -> Option<String> {
         match &self.state {
             State::Between | State::Command { .. } => None,
@@ -183,7 +184,7 @@ impl Decoder {
         }
     }
 
-    /// How many bytes are held: pushed and not yet handed out as an item.
+    /// Returns the number of bytes pushed and not yet returned as an item.
     pub fn buffered(&self) -> usize {
         let headers = match &self.state {
             State::Body(body) => body.headers.bytes(),
@@ -286,7 +287,7 @@ impl Decoder {
         }
     }
 
-    /// The first `end` bytes are the header block with its blank line.
+    /// Handles a complete header block: the first `end` bytes, including the blank line.
     fn end_headers(&mut self, end: usize) -> Result<Step, DecodeError> {
         let State::Headers(head) = &mut self.state else {
             return Ok(Step::Next);
@@ -354,7 +355,7 @@ impl Decoder {
         }
     }
 
-    /// Completes what is held from the chunk, as far as the state reads. False if there is nothing.
+    /// Copies from the chunk to the held bytes what the state needs. False if there is nothing.
     fn refill(&mut self) -> bool {
         let reach = match &self.state {
             State::Command { .. } => Reach::Through(b'\n', Limits::COMMAND + 1),
@@ -369,7 +370,7 @@ impl Decoder {
         self.input.extend_held(reach)
     }
 
-    /// Lets go of the chunk, whose rest is the start of something unfinished.
+    /// Releases the chunk, whose rest is the start of something incomplete.
     fn set_aside(&mut self) {
         self.input.set_aside();
         if let State::Body(body) = &mut self.state
@@ -392,7 +393,7 @@ impl Decoder {
         self.input.clear();
     }
 
-    /// What is here of the block that is being read, and perhaps more.
+    /// Returns what has arrived of the current block, and possibly more.
     fn rest(&self) -> Cow<'_, [u8]> {
         self.input.peek(self.limits.header_bytes)
     }
@@ -404,7 +405,7 @@ impl Default for Decoder {
     }
 }
 
-/// Says how far the decoder is; not what it has read, in which there may be secrets.
+/// Shows the state of the decoder, but not the input, which may contain secrets.
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
@@ -468,7 +469,7 @@ mod tests {
         decoder
     }
 
-    /// Bytes of the line or body that the next call looks at again.
+    /// Returns the number of bytes of the line or body that the next call still has to search.
     fn unseen(decoder: &Decoder) -> usize {
         let known = match &decoder.state {
             State::Command { seen } | State::Body(Body { seen, .. }) => *seen,

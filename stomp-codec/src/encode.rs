@@ -1,4 +1,4 @@
-//! Frames to bytes.
+//! Encodes frames.
 
 use bytes::Bytes;
 
@@ -7,11 +7,11 @@ use crate::{
     escape::{Escaping, Part},
 };
 
-/// Writes one frame behind what is already in a buffer, without allocations of its own.
+/// Appends one frame to a buffer, without allocations of its own.
 ///
-/// Headers are escaped for the version of the receiver; what a version cannot express becomes a
-/// space, so that no header can end its line or its frame. Headers of CONNECT, STOMP and CONNECTED
-/// are never escaped (STOMP 1.2, "Value Encoding").
+/// Headers are escaped for the version of the receiver; characters that a version cannot express
+/// become spaces, so that no header can end its line or its frame. Headers of CONNECT, STOMP and
+/// CONNECTED are never escaped (STOMP 1.2, "Value Encoding").
 ///
 /// A frame is complete only after [`body`](Self::body) or [`no_body`](Self::no_body).
 ///
@@ -43,8 +43,8 @@ impl<'a> FrameWriter<'a> {
         Self { out, escaping }
     }
 
-    /// Writes a header. Left out are `content-length`, which [`body`](Self::body) writes, and a
-    /// header with an empty name, which the grammar does not have.
+    /// Writes a header. Omits `content-length`, which [`body`](Self::body) writes, and a header
+    /// with an empty name, which the grammar does not allow.
     #[inline]
     pub fn header(self, name: &str, value: &str) -> Self {
         header_line(self.out, self.escaping, name, value);
@@ -72,16 +72,16 @@ impl<'a> FrameWriter<'a> {
     }
 }
 
-/// Writes one header line with its LF, escaped for `version`. `content-length` and a header with an
-/// empty name are left out, as in [`FrameWriter::header`].
+/// Writes one header line with its LF, escaped for `version`. Omits `content-length` and a header
+/// with an empty name, like [`FrameWriter::header`].
 ///
-/// For headers of frames that are escaped, so not for CONNECT, STOMP and CONNECTED.
+/// Only for frames whose headers are escaped, so not for CONNECT, STOMP and CONNECTED.
 #[inline]
 pub fn write_header(out: &mut Vec<u8>, version: Version, name: &str, value: &str) {
     header_line(out, Escaping::of_version(version), name, value);
 }
 
-/// Writes the headers whose names `keep` wants, in their order, repeats included.
+/// Writes the headers whose names `keep` accepts, in order, including repeats.
 #[inline]
 pub fn write_headers(
     out: &mut Vec<u8>,
@@ -141,7 +141,7 @@ fn written_headers(frame: &Frame) -> impl Iterator<Item = (&str, &str)> {
     frame.headers.iter().filter(|(name, _)| is_written(name))
 }
 
-/// A second `content-length` could end the frame elsewhere; a header without a name is none.
+/// A second `content-length` could end the frame elsewhere; a header must have a name.
 #[inline]
 fn is_written(name: &str) -> bool {
     !name.is_empty() && name != "content-length"

@@ -1,18 +1,18 @@
-//! What a peer did wrong, one variant for each fault.
+//! The faults of a peer, one variant each.
 
 use crate::{Limits, Version};
 
-/// Why a stream of bytes is not STOMP, or is more of it than the [`Limits`] allow.
+/// Why bytes are not valid STOMP, or exceed the [`Limits`].
 ///
-/// The text (`Display`) is meant for the developer of the peer: it may be sent in the `message`
-/// header or the body of an ERROR frame. It repeats no header value except a `content-length`.
-/// No error can be recovered from: the end of the faulty frame is not known, the connection has
-/// to be closed (STOMP 1.2, "ERROR").
+/// The text (`Display`) is for the developer of the peer: it may be sent in the `message` header or
+/// the body of an ERROR frame. It repeats no header value except a `content-length`. No error is
+/// recoverable: the end of the faulty frame is unknown, so the connection must be closed (STOMP
+/// 1.2, "ERROR").
 ///
 /// Lines are counted from the command line, which is line 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// More than [`Limits::body`] bytes have come and no NUL among them.
+    /// More than [`Limits::body`] bytes have arrived without a NUL.
     #[error("a body of more than {limit} bytes, and no NUL that ends it")]
     BodyTooLong {
         /// The limit.
@@ -23,7 +23,7 @@ pub enum DecodeError {
     BodyTooBig {
         /// The limit.
         limit: usize,
-        /// What was announced; `u64::MAX` stands for all larger numbers.
+        /// The announced length; `u64::MAX` stands for all larger numbers.
         announced: u64,
     },
     /// No end of line within the first [`Limits::COMMAND`] bytes of a frame.
@@ -41,7 +41,7 @@ pub enum DecodeError {
         /// The limit.
         limit: usize,
     },
-    /// A line between command and blank line is no header.
+    /// A line between the command and the blank line is not a header.
     #[error(
         "line {line} of the frame: a header line without a colon (is the blank line between headers and body missing?)"
     )]
@@ -55,7 +55,7 @@ pub enum DecodeError {
         /// The limit.
         limit: usize,
     },
-    /// `content-length` is no row of digits.
+    /// `content-length` is not a sequence of digits.
     #[error(
         "content-length is \"{value}\": digits are expected and nothing else, no sign and no space"
     )]
@@ -103,10 +103,10 @@ pub enum DecodeError {
         line: usize,
         /// The backslash and what follows it.
         sequence: String,
-        /// The version that was agreed on.
+        /// The negotiated version.
         version: Version,
     },
-    /// The first line of a frame is no command.
+    /// The first line of a frame is not a command.
     #[error(
         "unknown command \"{command}\": commands are in capitals, with nothing around them (a content-length \
          that is too small also shows like this)"
@@ -117,19 +117,20 @@ pub enum DecodeError {
     },
 }
 
-/// The class of a [`DecodeError`], from which a close code follows.
+/// The class of a [`DecodeError`], which determines the close code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DecodeErrorKind {
     /// The bytes are not STOMP (WebSocket: 1002).
     Syntax,
-    /// A limit was passed (WebSocket: 1009).
+    /// A limit was exceeded (WebSocket: 1009).
     TooBig,
     /// Text that is not UTF-8 (WebSocket: 1007).
     InvalidUtf8,
 }
 
 impl DecodeError {
-    /// Every label that [`label`](Self::label) can give, for metrics that are registered beforehand.
+    /// Every label that [`label`](Self::label) can return, for metrics that are registered
+    /// beforehand.
     pub const LABELS: [&'static str; 14] = [
         "body_too_big",
         "body_too_long",
@@ -147,7 +148,7 @@ impl DecodeError {
         "unknown_command",
     ];
 
-    /// The class of the fault.
+    /// Returns the class of the fault.
     pub const fn kind(&self) -> DecodeErrorKind {
         match self {
             Self::BodyTooBig { .. }
@@ -167,7 +168,7 @@ impl DecodeError {
         }
     }
 
-    /// A short name from a closed set ([`LABELS`](Self::LABELS)), for metrics.
+    /// Returns a short name from a closed set ([`LABELS`](Self::LABELS)), for metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::BodyTooBig { .. } => "body_too_big",

@@ -3,7 +3,7 @@
 
 use crate::{Command, Version};
 
-/// How headers of one frame are written.
+/// How the headers of one frame are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Escaping {
     /// Nothing can be escaped: 1.0, and CONNECT, STOMP and CONNECTED of every version.
@@ -14,7 +14,7 @@ pub(crate) enum Escaping {
     V1_2,
 }
 
-/// Which half of a header a text is.
+/// Whether a text is the name or the value of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Name,
@@ -22,7 +22,7 @@ pub(crate) enum Part {
 }
 
 impl Escaping {
-    /// The escaping of frames that are escaped at all.
+    /// Returns the escaping of frames whose headers are escaped.
     pub(crate) const fn of_version(version: Version) -> Self {
         match version {
             Version::V1_0 => Self::None,
@@ -31,7 +31,7 @@ impl Escaping {
         }
     }
 
-    /// The escaping of a frame.
+    /// Returns the escaping of a frame.
     pub(crate) const fn of_frame(version: Version, command: Command) -> Self {
         if command.is_escaped() {
             Self::of_version(version)
@@ -40,7 +40,7 @@ impl Escaping {
         }
     }
 
-    /// The bytes of `text` on the wire.
+    /// Returns the number of bytes of `text` on the wire.
     pub(crate) fn len(self, text: &str, part: Part) -> usize {
         if self.is_plain(text, part) {
             return text.len();
@@ -50,7 +50,7 @@ impl Escaping {
             .sum()
     }
 
-    /// Writes `text` such that it stays one half of one header.
+    /// Writes `text` so that it cannot end its name or value.
     #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>, text: &str, part: Part) {
         if self.is_plain(text, part) {
@@ -70,7 +70,7 @@ impl Escaping {
         }
     }
 
-    /// Whether a text stands for itself on the wire; may say no where it does.
+    /// Whether a text needs no encoding; may return `false` although it needs none.
     #[inline]
     fn is_plain(self, text: &str, part: Part) -> bool {
         match (self, part) {
@@ -79,11 +79,11 @@ impl Escaping {
         }
     }
 
-    /// What stands for a byte that cannot stand for itself.
+    /// Returns the encoding of a byte that cannot be written as it is.
     ///
-    /// What a version cannot express becomes a space. A CR would be legal in 1.1, but some clients
-    /// end lines at it. Names without escapes get no spaces at all: a receiver that trims would
-    /// read another name, and ` content-length` could move the end of the frame.
+    /// Characters that a version cannot express become spaces. A CR would be legal in 1.1, but some
+    /// clients end lines at it. Names without escapes get no spaces: a receiver that trims would
+    /// read a different name, and ` content-length` could move the end of the frame.
     const fn encode(self, byte: u8, part: Part) -> Option<&'static [u8]> {
         Some(match (self, part, byte) {
             (Self::V1_1 | Self::V1_2, _, b'\n') => b"\\n",
@@ -96,8 +96,8 @@ impl Escaping {
         })
     }
 
-    /// Appends `text` with its escapes resolved. An escape that 1.2 does not define is an error
-    /// and given back; in 1.1 it is taken literally, as is a backslash at the end.
+    /// Appends `text` with its escapes resolved. An escape that 1.2 does not define is returned as
+    /// an error; in 1.1 it is taken literally, as is a backslash at the end.
     pub(crate) fn resolve(self, text: &str, out: &mut String) -> Result<(), Undefined> {
         let mut rest = text;
         while let Some((plain, escape)) = rest.split_once('\\') {
@@ -130,14 +130,14 @@ impl Escaping {
     }
 }
 
-/// The character behind the backslash of an undefined escape, if there is one.
+/// The character after the backslash of an undefined escape, if there is one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Undefined(pub(crate) Option<char>);
 
-/// Whether nothing in a text has to be escaped in any version.
+/// Whether a text needs no escaping in any version.
 ///
-/// Five bytes are looked for, too many for one `memchr`; without an early exit the compiler
-/// makes vector instructions of this, which beats two passes of `memchr3` on short texts.
+/// Searches for five bytes, too many for one `memchr`; without an early exit the compiler
+/// vectorizes this, which is faster than two passes of `memchr3` on short texts.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
     !text.iter().fold(false, |found, byte| {

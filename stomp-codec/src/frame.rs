@@ -11,13 +11,13 @@ use crate::{Headers, Version, encode};
 /// Commands are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Command {
-    /// Rolls a transaction back.
+    /// Rolls back a transaction.
     Abort,
-    /// Says that a message has been consumed.
+    /// Acknowledges a message.
     Ack,
     /// Starts a transaction.
     Begin,
-    /// Ends a transaction.
+    /// Commits a transaction.
     Commit,
     /// Opens the session.
     Connect,
@@ -25,17 +25,17 @@ pub enum Command {
     Connected,
     /// Ends the session.
     Disconnect,
-    /// The server's last word.
+    /// Reports an error; the server then closes the connection.
     Error,
     /// A message of a subscription.
     Message,
-    /// Says that a message has not been consumed. Since 1.1.
+    /// Reports that a message was not consumed. Since 1.1.
     Nack,
-    /// The server has processed a frame that asked for this.
+    /// Confirms that the server has processed a frame that requested it.
     Receipt,
     /// Sends a message to a destination.
     Send,
-    /// CONNECT by another name. Since 1.1.
+    /// Alternative name of CONNECT. Since 1.1.
     Stomp,
     /// Starts a subscription.
     Subscribe,
@@ -63,7 +63,7 @@ impl Command {
         Self::Unsubscribe,
     ];
 
-    /// The command as it is written.
+    /// Returns the command as written on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Abort => "ABORT",
@@ -84,7 +84,7 @@ impl Command {
         }
     }
 
-    /// The command that is written like this.
+    /// Returns the command with this name.
     pub const fn from_bytes(text: &[u8]) -> Option<Self> {
         Some(match text {
             b"ABORT" => Self::Abort,
@@ -106,7 +106,7 @@ impl Command {
         })
     }
 
-    /// Whether a client sends it; the others are the server's.
+    /// Whether a client sends it; the others are sent by the server.
     pub const fn is_client(self) -> bool {
         !matches!(
             self,
@@ -120,7 +120,7 @@ impl Command {
         matches!(self, Self::Error | Self::Message | Self::Send)
     }
 
-    /// Whether headers of this command are escaped: all but CONNECT, STOMP and CONNECTED, which
+    /// Whether headers of this command are escaped: all except CONNECT, STOMP and CONNECTED, which
     /// stay readable for 1.0 (STOMP 1.2, "Value Encoding").
     pub const fn is_escaped(self) -> bool {
         !matches!(self, Self::Connect | Self::Connected | Self::Stomp)
@@ -143,16 +143,16 @@ impl fmt::Display for Command {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What the frame is.
+    /// The command.
     pub command: Command,
-    /// Its headers, decoded.
+    /// The headers, decoded.
     pub headers: Headers,
-    /// Its body; empty if the command has none.
+    /// The body; empty if the command has none.
     pub body: Bytes,
 }
 
 impl Frame {
-    /// A frame without headers and body.
+    /// Returns a frame without headers and body.
     pub fn new(command: Command) -> Self {
         Self {
             command,
@@ -161,29 +161,29 @@ impl Frame {
         }
     }
 
-    /// The frame with one header more.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(name, value);
         self
     }
 
-    /// The frame with this body.
+    /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// The value of a header; of repeated ones the first (STOMP 1.2, "Repeated Header Entries").
+    /// Returns the first value of a header (STOMP 1.2, "Repeated Header Entries").
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
     }
 
-    /// The frame in bytes, in one allocation of the exact size.
+    /// Encodes the frame, in one allocation of the exact size.
     ///
-    /// `content-length` is computed: the one among the headers is not written. A command that has
-    /// a body gets it also for an empty one; the body of another command is not written.
+    /// `content-length` is computed; one in the headers is ignored. A command that can have a body
+    /// gets it even if the body is empty; the body of another command is not written.
     pub fn encode(&self, version: Version) -> Bytes {
         encode::frame(self, version)
     }

@@ -1,15 +1,15 @@
-//! The headers of a frame: one block of text and the places of the headers in it.
+//! The headers of a frame: one block of text and the positions of the headers in it.
 
 use std::fmt;
 
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
-/// The headers of a frame in wire order, repeats kept; of repeated ones the first counts
-/// (STOMP 1.2, "Repeated Header Entries").
+/// The headers of a frame in wire order, including repeats; the first of repeated headers is
+/// effective (STOMP 1.2, "Repeated Header Entries").
 ///
-/// Decoded headers share one block of text with the bytes that were read: no header is an
-/// allocation of its own. A header block holds less than 4 GiB.
+/// Decoded headers share one block of text with the bytes that were read: no header has its own
+/// allocation. A header block holds less than 4 GiB.
 ///
 /// ```
 /// use stomp_codec::Headers;
@@ -25,21 +25,21 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// No headers.
+    /// Returns an empty list of headers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value of the first header with this name. Names are case-sensitive.
+    /// Returns the value of the first header with this name. Names are case-sensitive.
     pub fn get(&self, name: &str) -> Option<&str> {
         let line = self.find(name)?;
         Some(&self.block.as_str()[line.value()])
     }
 
-    /// The value of the first header with this name as a string that can be kept: a slice of the
-    /// block that was read, or a copy if the headers were built by [`push`](Self::push).
+    /// Returns the value of the first header with this name as a string that can be stored: a slice
+    /// of the block that was read, or a copy if the headers were built by [`push`](Self::push).
     ///
-    /// A kept slice keeps the whole chunk in memory from which it was read.
+    /// The slice keeps the whole chunk from which it was read in memory.
     pub fn get_bytestring(&self, name: &str) -> Option<ByteString> {
         let line = self.find(name)?;
         let value = &self.block.as_str()[line.value()];
@@ -49,7 +49,7 @@ impl Headers {
         })
     }
 
-    /// All headers in wire order, repeats included.
+    /// Returns all headers in wire order, including repeats.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = self.block.as_str();
         self.lines
@@ -57,11 +57,11 @@ impl Headers {
             .map(move |line| (&text[line.name()], &text[line.value()]))
     }
 
-    /// Adds a header behind the others.
+    /// Appends a header.
     ///
     /// # Panics
     ///
-    /// If the headers would be 4 GiB or more together.
+    /// If the total size would be 4 GiB or more.
     pub fn push(&mut self, name: &str, value: &str) {
         let text = self.block.to_mut();
         let start = text.len();
@@ -73,17 +73,17 @@ impl Headers {
             .push(Line::new(start, start + name.len(), text.len()));
     }
 
-    /// How many headers there are, repeats included.
+    /// Returns the number of headers, including repeats.
     pub fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether there is no header.
+    /// Whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Headers that lie in a block of text that was read or decoded.
+    /// Creates headers from a block of text that was read or decoded.
     pub(crate) fn from_block(block: ByteString, lines: Lines) -> Self {
         Self {
             block: Block::Shared(block),
@@ -99,13 +99,12 @@ impl Headers {
         }
     }
 
-    /// How many bytes their text takes.
+    /// Returns the number of bytes of their text.
     pub fn bytes(&self) -> usize {
         self.block.as_str().len()
     }
 
-    /// How many bytes a copy of the places of the headers takes outside of this value. Zero for up to
-    /// eight headers.
+    /// Returns the heap size of a copy of the headers' positions. Zero for up to eight headers.
     pub fn spilled(&self) -> usize {
         if self.lines.len() > self.lines.inline_size() {
             self.lines.len().next_power_of_two() * size_of::<Line>()
@@ -138,7 +137,7 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// Equal names and values in the same order, wherever they are kept.
+/// Compares names and values in order, independent of their storage.
 impl PartialEq for Headers {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().eq(other.iter())
@@ -147,7 +146,7 @@ impl PartialEq for Headers {
 
 impl Eq for Headers {}
 
-/// Shows the headers, but no password and no token.
+/// Shows the headers, except passwords and tokens.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.iter().map(|(name, value)| match name {
@@ -158,10 +157,10 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Places of headers; eight need no allocation.
+/// Positions of headers; up to eight need no allocation.
 pub(crate) type Lines = SmallVec<[Line; 8]>;
 
-/// Where a header lies in its block: name, one byte, value.
+/// The position of a header in its block: name, one byte, value.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
     start: u32,
@@ -170,7 +169,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The header whose name starts at `start`, whose value ends at `end`, with a colon between.
+    /// Creates the position of a header from its start, its colon and its end.
     ///
     /// The decoder's limits keep positions below 2 GiB; `Headers::push` documents the panic.
     pub(crate) fn new(start: usize, colon: usize, end: usize) -> Self {
@@ -270,7 +269,7 @@ mod tests {
         assert_eq!(headers(8).spilled(), 0);
         for count in [9, 16, 17, 100] {
             let headers = headers(count);
-            // What a copy takes, which has no other room than it needs.
+            // A clone has the exact size, without spare capacity.
             let copy = headers.clone();
             assert_eq!(headers.spilled(), copy.lines.capacity() * size_of::<Line>());
         }

@@ -1,33 +1,33 @@
-//! The bytes that a decoder has not read yet: the chunk that was pushed and, if a frame began in
-//! an earlier one, a copy of that beginning.
+//! The bytes that a decoder has not read yet: the pushed chunk and, if a frame began in an earlier
+//! one, a copy of that beginning.
 
 use std::{borrow::Cow, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-/// A chunk, and what is held of earlier ones.
+/// A chunk, and the bytes held from earlier chunks.
 ///
-/// What is being read is the [`window`](Self::window): the chunk, or what is held if that is
-/// anything. Held bytes are completed from the chunk only as far as the rule that is being read
-/// can reach; what lies behind is a slice of the chunk again.
+/// The bytes being read are the [`window`](Self::window): the held bytes or, if there are none, the
+/// chunk. Held bytes are completed from the chunk only as far as the current rule can read; what
+/// follows is a slice of the chunk again.
 #[derive(Default)]
 pub(crate) struct Input {
     chunk: Bytes,
     held: Vec<u8>,
 }
 
-/// How far what is being read can reach.
+/// How far the current rule can read.
 #[derive(Clone, Copy)]
 pub(crate) enum Reach {
     /// This many bytes from its start.
     Length(usize),
-    /// Through the next byte like this, at most so many bytes more.
+    /// Through the next byte of this value, at most this many bytes more.
     Through(u8, usize),
 }
 
 impl Input {
-    /// Adds a chunk behind what is here; without a copy if everything has been read.
+    /// Appends a chunk; without a copy if everything has been read.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -36,7 +36,7 @@ impl Input {
         }
     }
 
-    /// What can be read now.
+    /// Returns the bytes that can be read now.
     #[inline]
     pub(crate) fn window(&self) -> &[u8] {
         if self.held.is_empty() {
@@ -46,12 +46,12 @@ impl Input {
         }
     }
 
-    /// Bytes of chunk and held together.
+    /// Number of bytes in the chunk and the held bytes together.
     pub(crate) fn len(&self) -> usize {
         self.held.len() + self.chunk.len()
     }
 
-    /// Passes over bytes of the window. What is held never reaches beyond them.
+    /// Consumes bytes of the window. Held bytes never extend beyond them.
     #[inline]
     pub(crate) fn consume(&mut self, length: usize) {
         if self.held.is_empty() {
@@ -62,7 +62,7 @@ impl Input {
         }
     }
 
-    /// The first bytes of the window, and whether they are a slice of the chunk.
+    /// Returns the first bytes of the window, and whether they are a slice of the chunk.
     pub(crate) fn share(&self, length: usize) -> (Bytes, bool) {
         if self.held.is_empty() {
             (self.chunk.slice(..length), true)
@@ -71,7 +71,7 @@ impl Input {
         }
     }
 
-    /// Takes the first bytes of the window and passes over the one behind them, their end.
+    /// Returns the first bytes of the window and consumes them and the terminator after them.
     #[inline]
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
         if self.held.is_empty() {
@@ -84,7 +84,7 @@ impl Input {
         Bytes::from(taken)
     }
 
-    /// Moves bytes from the chunk to what is held. False if nothing is held or nothing is left.
+    /// Moves bytes from the chunk to the held bytes. False if nothing is held or nothing is left.
     pub(crate) fn extend_held(&mut self, reach: Reach) -> bool {
         if self.held.is_empty() || self.chunk.is_empty() {
             return false;
@@ -101,7 +101,7 @@ impl Input {
         true
     }
 
-    /// Lets go of the chunk: what is left of it is the start of something unfinished and is held.
+    /// Releases the chunk: the rest of it is the start of something incomplete and is held.
     pub(crate) fn set_aside(&mut self) {
         let chunk = mem::take(&mut self.chunk);
         if self.held.is_empty() {
@@ -109,18 +109,18 @@ impl Input {
         }
     }
 
-    /// Forgets everything.
+    /// Discards everything.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether no memory of its own is held.
+    /// Whether no separate memory is held.
     #[cfg(test)]
     pub(crate) fn is_unallocated(&self) -> bool {
         self.held.capacity() == 0 && self.chunk.is_empty()
     }
 
-    /// What is held and at most `limit` bytes of the chunk behind it.
+    /// Returns the held bytes and at most `limit` bytes of the chunk after them.
     pub(crate) fn peek(&self, limit: usize) -> Cow<'_, [u8]> {
         let ahead = &self.chunk[..self.chunk.len().min(limit)];
         if self.held.is_empty() {
@@ -130,9 +130,9 @@ impl Input {
         }
     }
 
-    /// Makes room for `length` bytes, exactly if at least half of them are here; before that the
-    /// vector grows with what arrives, as an announced length is only a claim. Gives how many of
-    /// the missing ones the chunk has.
+    /// Reserves room for `length` bytes: exactly, if at least half of them have arrived; before
+    /// that the vector grows with the data, as an announced length cannot be trusted. Returns how
+    /// many of the missing bytes are in the chunk.
     fn reserve(&mut self, length: usize) -> usize {
         let missing = length - self.held.len();
         if missing <= self.held.len() {
@@ -142,7 +142,7 @@ impl Input {
     }
 }
 
-/// Both chunks in one; amortised linear over many, as the result is not shared.
+/// Joins both chunks; amortised linear over many, as the result is not shared.
 fn joined(first: Bytes, second: &[u8]) -> Bytes {
     let mut both = first
         .try_into_mut()

@@ -1,8 +1,8 @@
 //! A sans-I/O codec for [STOMP] 1.0, 1.1 and 1.2, for servers and for clients.
 //!
-//! Bytes go into a [`Decoder`] in chunks of any size, frames come out as slices of the chunks.
-//! A [`Frame`] or a [`FrameWriter`] makes bytes of them again. The crate does no I/O, reads no
-//! clock and starts nothing; what to do about a frame is not its business.
+//! A [`Decoder`] takes bytes in chunks of any size and returns frames as slices of the chunks. A
+//! [`Frame`] or a [`FrameWriter`] encodes frames. The crate does no I/O, reads no clock and starts
+//! no tasks; handling the frames is left to the caller.
 //!
 //! ```
 //! use stomp_codec::{Command, Decoder, Frame, Item, Limits, Version};
@@ -27,9 +27,9 @@
 //!
 //! # Versions
 //!
-//! The first frame, CONNECT or STOMP, says by `accept-version` what the client knows;
-//! [`Version::negotiate`] chooses. Until [`Decoder::set_version`] is called nothing is unescaped.
-//! CONNECT, STOMP and CONNECTED are never escaped nor unescaped, in no version.
+//! The first frame, CONNECT or STOMP, lists the client's versions in `accept-version`;
+//! [`Version::negotiate`] selects one. Until [`Decoder::set_version`] is called nothing is
+//! unescaped. CONNECT, STOMP and CONNECTED are not escaped or unescaped in any version.
 //!
 //! | | 1.0 | 1.1 | 1.2 |
 //! |---|---|---|---|
@@ -43,7 +43,7 @@
 //!
 //! # Leniences
 //!
-//! What is accepted beyond the letter of the specification, and for whom.
+//! Input that is accepted beyond the letter of the specification, and the reason.
 //!
 //! | leniency | versions | why |
 //! |---|---|---|
@@ -53,27 +53,27 @@
 //! | colons in a value need no escape; the first colon of the line splits | all | `host:127.0.0.1:61613` in CONNECT; stomp.js in 1.1 |
 //! | spaces and tabs around names and values are trimmed | 1.0; CONNECT and STOMP without `accept-version`; CONNECTED without `version` | the examples of the 1.0 specification are padded |
 //! | STOMP is a command | all (the letter: 1.1 and later) | the version of the first frame is not known when it is read |
-//! | `content-length` on every command | all (the letter: 1.2) | its length has to be honoured, or the next frame is misread |
-//! | leading zeros in `content-length` | all | a number all the same |
-//! | repeated headers, also of `content-length`; the first counts | all (the letter: 1.2) | what is passed on has to stay complete |
-//! | a body on a frame other than SEND, MESSAGE and ERROR is read and dropped | all | 1.0 asks for it; clients send an empty line too much |
-//! | stray NULs between frames are skipped | all | React Native: `appendMissingNULLonIncoming` and its like |
+//! | `content-length` on every command | all (the letter: 1.2) | otherwise the next frame is misread |
+//! | leading zeros in `content-length` | all | still a number |
+//! | repeated headers, also of `content-length`; the first is effective | all (the letter: 1.2) | forwarded headers must stay complete |
+//! | a body on a frame other than SEND, MESSAGE and ERROR is read and dropped | all | 1.0 requires it; some clients send an extra empty line |
+//! | stray NULs between frames are skipped | all | React Native: `appendMissingNULLonIncoming` and similar options |
 //! | CRs between frames are skipped, also without LF | all | halves of CR LF |
-//! | EOLs before the first frame | all | heart-beats of clients whose timers do not wait |
+//! | EOLs before the first frame | all | heart-beats of clients whose timers start early |
 //! | header text may be any UTF-8 | all (the letter: 1.1 and later) | 1.0 in practice |
 //!
 //! # Refusals
 //!
-//! Everything else is a [`DecodeError`], whose text says what to look for. After one the decoder
-//! takes nothing more: where the faulty frame ends is not known.
+//! Everything else is a [`DecodeError`], whose text says what to look for. After an error the
+//! decoder ignores further input, because the end of the faulty frame is unknown.
 //!
 //! | fault | versions | error |
 //! |---|---|---|
-//! | a command in small letters, or with spaces | all: commands and names are case-sensitive, `Content-Length` is a header like others | [`UnknownCommand`](DecodeError::UnknownCommand) |
-//! | `content-length` that is not of digits only | all (in 1.0 after trimming) | [`InvalidContentLength`](DecodeError::InvalidContentLength) |
+//! | a command in small letters, or with spaces | all: commands and names are case-sensitive, `Content-Length` is an ordinary header | [`UnknownCommand`](DecodeError::UnknownCommand) |
+//! | `content-length` with other characters than digits | all (in 1.0 after trimming) | [`InvalidContentLength`](DecodeError::InvalidContentLength) |
 //! | `content-length` that is too small or too large | all | [`MissingNul`](DecodeError::MissingNul): characters counted instead of bytes, a body cut at a NUL, a split emoji; too small by chance before a NUL: [`UnknownCommand`](DecodeError::UnknownCommand) |
 //! | a body with a NUL and no `content-length` | all | the NUL ends the frame; mostly [`UnknownCommand`](DecodeError::UnknownCommand) for the rest |
-//! | no NUL at the end | all | none: the frame is unfinished until a limit is passed |
+//! | no NUL at the end | all | none: the frame is incomplete until a limit is exceeded |
 //! | a NUL before the blank line | all | [`NulInHeaders`](DecodeError::NulInHeaders) |
 //! | a line without colon | all | [`HeaderWithoutColon`](DecodeError::HeaderWithoutColon) |
 //! | an empty name (in 1.0 also one of padding only) | all | [`EmptyHeaderName`](DecodeError::EmptyHeaderName) |
@@ -82,10 +82,10 @@
 //!
 //! # Limits and memory
 //!
-//! [`Limits`] are checked while bytes arrive. After [`Decoder::decode`] has given `None`, the
-//! decoder holds at most one unfinished frame within them, in memory of its own, and no reference
-//! to a pushed chunk; between frames it holds no heap. The work for a byte is constant, however
-//! small the chunks are: nothing that has been searched is searched again when more arrives.
+//! [`Limits`] are checked while bytes arrive. After [`Decoder::decode`] has returned `None`, the
+//! decoder holds at most one incomplete frame within them, in its own memory, and no reference to a
+//! pushed chunk; between frames it holds no heap. The work per byte is constant, however small the
+//! chunks are: nothing is searched again when more arrives.
 //!
 //! A frame keeps the chunk alive from which it was sliced: copy what is stored for long.
 //!

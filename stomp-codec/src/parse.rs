@@ -7,10 +7,10 @@
 //! EOL          = [CR] LF
 //! ```
 //!
-//! Rules that may meet the end of what has arrived are streaming: they answer
-//! [`nom::Err::Incomplete`] and, at the next call, are told how many bytes they have already
-//! `seen`, so that nothing is searched twice. `memchr` finds the ends. The rules know nothing of
-//! versions; what is optional in one of them is accepted here and judged in `decoder`.
+//! Rules that may reach the end of the available input are streaming: they return
+//! [`nom::Err::Incomplete`] and receive in the next call the number of bytes already `seen`, so
+//! that nothing is searched twice. `memchr` finds the terminators. The rules do not depend on
+//! versions; what is optional in one of them is accepted here and checked in `decoder`.
 
 use memchr::{memchr, memchr2};
 use nom::{
@@ -26,7 +26,7 @@ use nom::{
 
 use crate::Command;
 
-/// What a rule found instead of itself. The decoder adds line and figures.
+/// Why a rule does not match. The decoder adds line and numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The line does not end within its limit.
@@ -35,13 +35,13 @@ pub(crate) enum Fault {
     BodyTooLong,
     /// A NUL before the end of the header block.
     Nul,
-    /// The line is no command.
+    /// The line is not a command.
     NoCommand,
     /// The line has no colon.
     NoColon,
-    /// Nothing stands before the colon.
+    /// The name before the colon is empty.
     NoName,
-    /// The byte behind a counted body is no NUL.
+    /// The byte after a counted body is not a NUL.
     NoNul,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum HeaderLine<'a> {
     Header(&'a [u8], &'a [u8]),
 }
 
-/// What may stand between frames: EOLs, which are heart-beats, and stray NULs.
+/// The bytes allowed between frames: EOLs, which are heart-beats, and stray NULs.
 pub(crate) fn between_frames(input: &[u8]) -> Parsed<'_, &[u8]> {
     take_while(|byte| matches!(byte, b'\n' | b'\r' | b'\0')).parse(input)
 }
@@ -79,7 +79,7 @@ pub(crate) fn header_line(input: &[u8], seen: usize, limit: usize) -> Parsed<'_,
     Ok((input, HeaderLine::Header(name, value)))
 }
 
-/// `header = header-name ":" header-value`; the first colon counts, values may have more.
+/// `header = header-name ":" header-value`; splits at the first colon, values may have more.
 #[inline]
 fn header(line: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
     separated_pair(header_name, colon(":"), rest).parse(line)
@@ -94,13 +94,13 @@ fn header_name(line: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// A line without its EOL, which comes within `limit` bytes.
+/// A line without its EOL, which must end within `limit` bytes.
 #[inline]
 fn line(input: &[u8], seen: usize, limit: usize) -> Parsed<'_, &[u8]> {
     terminated(|input| line_text(input, seen, limit), eol).parse(input)
 }
 
-/// What stands before the EOL, in which one CR is included.
+/// The text before the EOL; one CR belongs to the EOL.
 #[inline]
 fn line_text(input: &[u8], seen: usize, limit: usize) -> Parsed<'_, &[u8]> {
     let within = &input[..input.len().min(limit)];
@@ -125,7 +125,7 @@ fn eol(input: &[u8]) -> Parsed<'_, ()> {
     pair(opt(tag("\r")), tag("\n")).map(|_| ()).parse(input)
 }
 
-/// `*BYTE NULL` of a known length; gives the length.
+/// `*BYTE NULL` of a known length; returns the length.
 pub(crate) fn counted_body(input: &[u8], length: usize) -> Parsed<'_, usize> {
     match input.get(length) {
         Some(0) => Ok((&input[length + 1..], length)),
@@ -134,7 +134,7 @@ pub(crate) fn counted_body(input: &[u8], length: usize) -> Parsed<'_, usize> {
     }
 }
 
-/// `*BYTE NULL` that ends at the first NUL; gives its length, at most `limit`.
+/// `*BYTE NULL` that ends at the first NUL; returns its length, at most `limit`.
 pub(crate) fn body_until_nul(input: &[u8], seen: usize, limit: usize) -> Parsed<'_, usize> {
     let within = &input[..input.len().min(limit.saturating_add(1))];
     match memchr(0, &within[seen.min(within.len())..]).map(|at| at + seen) {
@@ -144,7 +144,7 @@ pub(crate) fn body_until_nul(input: &[u8], seen: usize, limit: usize) -> Parsed<
     }
 }
 
-/// The rules fail with faults of their own; nom's combinators only pass them on.
+/// The rules create all faults; nom's combinators only pass them on.
 impl ParseError<&[u8]> for Fault {
     fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
         Self::NoColon

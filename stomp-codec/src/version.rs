@@ -19,7 +19,7 @@ impl Version {
     /// All versions, oldest first.
     pub const ALL: [Self; 3] = [Self::V1_0, Self::V1_1, Self::V1_2];
 
-    /// The version as it stands in `accept-version` and `version` headers: `1.2`.
+    /// Returns the version as written in `accept-version` and `version` headers: `1.2`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::V1_0 => "1.0",
@@ -28,7 +28,7 @@ impl Version {
         }
     }
 
-    /// The name of the WebSocket subprotocol of this version: `v12.stomp`.
+    /// Returns the name of the WebSocket subprotocol of this version: `v12.stomp`.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::V1_0 => "v10.stomp",
@@ -37,18 +37,18 @@ impl Version {
         }
     }
 
-    /// The version with this WebSocket subprotocol.
+    /// Returns the version with this WebSocket subprotocol.
     pub fn from_subprotocol(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|version| version.subprotocol() == name)
     }
 
-    /// The highest version that is ours and listed in an `accept-version` header
-    /// (STOMP 1.2, "Protocol Negotiation").
+    /// Returns the highest supported version that an `accept-version` header lists (STOMP 1.2,
+    /// "Protocol Negotiation").
     ///
-    /// No header means 1.0. Versions that we do not know are passed over, spaces around
-    /// the items are tolerated. `None` if nothing is in common.
+    /// No header means 1.0. Unknown versions are skipped, spaces around the items are tolerated.
+    /// `None` if there is no common version.
     ///
     /// ```
     /// use stomp_codec::Version;
