@@ -52,7 +52,7 @@ pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
 pub(crate) enum HeaderLine<'a> {
     /// The line that ends the block.
     Blank,
-    /// A header as it stands on the wire.
+    /// A header in its raw form.
     Header(&'a [u8], &'a [u8]),
 }
 

@@ -7,11 +7,14 @@ use std::fmt;
 /// Versions are ordered by age, so that `max` is the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// [STOMP 1.0](https://stomp.github.io/stomp-specification-1.0.html): no escapes, padding around headers.
+    /// [STOMP 1.0](https://stomp.github.io/stomp-specification-1.0.html): no escapes, padding
+    /// around headers.
     V1_0,
-    /// [STOMP 1.1](https://stomp.github.io/stomp-specification-1.1.html): heart-beats, NACK, the escapes `\n \c \\`.
+    /// [STOMP 1.1](https://stomp.github.io/stomp-specification-1.1.html): heart-beats, NACK, the
+    /// escapes `\n \c \\`.
     V1_1,
-    /// [STOMP 1.2](https://stomp.github.io/stomp-specification-1.2.html): CR LF as an end of line, the escape `\r`.
+    /// [STOMP 1.2](https://stomp.github.io/stomp-specification-1.2.html): CR LF as an end of line,
+    /// the escape `\r`.
     V1_2,
 }
 

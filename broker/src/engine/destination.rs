@@ -67,7 +67,7 @@ impl Destination {
     /// Checks that a SEND could go to this destination, without storing it.
     ///
     /// # Errors
-    /// As [`Destination::parse`].
+    /// Same as [`Destination::parse`].
     pub fn check(text: &str) -> Result<(), Refusal> {
         check_for_send(&canonical(text))
     }
@@ -98,8 +98,8 @@ impl Pattern {
     /// Checks the `destination` of a SUBSCRIBE.
     ///
     /// # Errors
-    /// As [`Destination::parse`], but wildcards are allowed after the first segment, unless that is
-    /// `queue`.
+    /// Same as [`Destination::parse`], but wildcards are allowed after the first segment, unless
+    /// that is `queue`.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = canonical(text);
         let shape = Shape::check(&text)?;

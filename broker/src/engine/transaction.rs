@@ -98,7 +98,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// Holds an ACK or NACK for a delivery of a subscription. Returns the number of the transaction.
+    /// Holds an ACK or NACK for a delivery of a subscription. Returns the transaction's number.
     ///
     /// # Errors
     /// Same as [`Transactions::hold_message`].

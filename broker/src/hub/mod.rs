@@ -61,8 +61,8 @@ pub struct Settings {
 
 type Connections = Arc<DashMap<SessionId, Arc<Outbox>>>;
 
-/// A reserved place among the receivers, taken before the client is told that it has a
-/// subscription, and used by [`Hub::subscribe`].
+/// A reserved place among the receivers, taken before the subscription is confirmed to the client,
+/// and used by [`Hub::subscribe`].
 #[derive(Debug)]
 pub struct Place(Option<Pin>);
 

@@ -217,7 +217,7 @@ impl Outbox {
         }
         let mut pushed = state.enqueue(piece, number, written, self.policy, now);
         pushed.flush = was_empty && write == Write::Later;
-        // A busy client does not come to write what others have queued for it.
+        // The task of a busy client may take long to write what others have queued for it.
         if !was_empty && state.is_writable() && state.backlog.messages().bytes >= MUCH {
             pushed.written += state.write_for_owner(now);
         }

@@ -217,7 +217,7 @@ impl Queues {
         queues.for_each(|(subscriber, queue)| queue.commit(subscriber, transaction.number));
     }
 
-    /// Makes what a transaction held unacknowledged again; `held` finds the queue of a subscription.
+    /// Makes what a transaction held unacknowledged again; `held` finds a subscription's queue.
     pub fn abort<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
         let queues = transaction.subscriptions.iter().copied().filter_map(held);
         queues.for_each(|(subscriber, queue)| queue.abort(subscriber, transaction.number));
