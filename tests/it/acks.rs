@@ -1,5 +1,5 @@
-//! Acknowledgement: what settles a message, what brings it back, in which order and with which
-//! headers, on queues and on topics.
+//! Acknowledgement: what settles a message, what returns it to its queue, in which order and with
+//! which headers, on queues and on topics.
 
 use socket2::SockRef;
 use stompd::config::{Config, SlowConsumer};
@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use super::queues::{FLOOD, ONE, flood, number};
 
 #[tokio::test]
-async fn rule_20_a_delivery_has_an_id_of_its_own() {
+async fn each_delivery_has_its_own_ack_id() {
     let broker = TestBroker::start().await;
     let mut client = broker.tcp().await;
     let connected = client.connect("1.2").await;
@@ -48,7 +48,7 @@ async fn rule_20_a_delivery_has_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn each_version_acknowledges_in_its_own_way() {
+async fn each_version_acknowledges_with_its_own_header() {
     let broker = TestBroker::start().await;
     for version in ["1.0", "1.1", "1.2"] {
         for transport in [broker.tcp().await, broker.ws().await] {
@@ -90,7 +90,7 @@ async fn each_version_acknowledges_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn rule_20_what_means_nothing_is_ignored_and_counted_and_settles_nothing() {
+async fn acks_of_unknown_ids_are_ignored_and_counted() {
     let broker = TestBroker::start().await;
     let (mut one, mut two) = (broker.connected_tcp().await, broker.connected_ws().await);
     one.publish("/queue/a", &["1", "2"]).await;
@@ -115,11 +115,11 @@ async fn rule_20_what_means_nothing_is_ignored_and_counted_and_settles_nothing()
     }
     broker.wait_for("stompd_acks_ignored_total", 8.0).await;
     assert_eq!(of(&broker, "acknowledged").await, 2, "1 and x");
-    // The second message is still there to be settled.
+    // The second message can still be settled.
     two.settle("NACK", &twos[0], "").await;
     one.expect_messages(&["2 again"]).await;
 
-    // Numbers that are still to come are no mistake of the past.
+    // Numbers that were not issued yet are an error.
     let given = id(&ones[0]);
     let (start, _) = given.rsplit_once('-').unwrap();
     one.send(&format!("ACK\nid:{start}-99\nreceipt:r")).await;
@@ -130,7 +130,7 @@ async fn rule_20_what_means_nothing_is_ignored_and_counted_and_settles_nothing()
 }
 
 #[tokio::test]
-async fn rule_21_client_is_cumulative_within_its_subscription() {
+async fn client_mode_is_cumulative_within_its_subscription() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client
@@ -147,13 +147,13 @@ async fn rule_21_client_is_cumulative_within_its_subscription() {
     client.settle("ACK", &frames[1], "").await;
     let more = client.expect_messages(&["4", "5"]).await;
     client.expect_nothing().await;
-    // Those before it are settled already, so this settles 3 only, and then nothing.
+    // The messages before it are settled already, so this settles 3 only, and then nothing.
     client.settle("ACK", &frames[2], "").await;
     client.expect_messages(&["6"]).await;
     client.settle("ACK", &frames[0], "").await;
     client.sync().await;
     assert_eq!(of(&broker, "acknowledged").await, 3);
-    // A NACK is cumulative too, and all return in their order.
+    // A NACK is cumulative too, and all messages return in their order.
     client.settle("NACK", &more[1], "").await;
     client.expect_messages(&["4 again", "5 again"]).await;
     assert_eq!(of(&broker, "redelivered").await, 2);
@@ -203,7 +203,7 @@ async fn a_nack_returns_a_message_to_its_place() {
     let frames = client.expect_messages(&["1", "2", "3"]).await;
     client.settle("NACK", &frames[1], "").await;
     let again = client.expect_messages(&["2 again"]).await;
-    // In one read, so that both are back before the next is chosen.
+    // In one read, so that both have returned before the next message is chosen.
     let nacks = [&frames[2], &again[0]].map(|frame| {
         let id = header(frame, "ack").unwrap();
         wire(&format!("NACK\nid:{id}\nrequeue:true"))
@@ -215,7 +215,7 @@ async fn a_nack_returns_a_message_to_its_place() {
 }
 
 #[tokio::test]
-async fn a_nack_lets_another_consumer_have_the_message() {
+async fn a_nacked_message_can_go_to_another_consumer() {
     let broker = TestBroker::start().await;
     let (mut one, mut two) = (broker.connected_tcp().await, broker.connected_ws().await);
     one.subscribe_with("s", "/queue/a", "ack:client\nprefetch-count:1")
@@ -229,7 +229,7 @@ async fn a_nack_lets_another_consumer_have_the_message() {
 }
 
 #[tokio::test]
-async fn a_nack_with_requeue_false_gives_the_message_up() {
+async fn a_nack_with_requeue_false_discards_the_message() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     for (ack, left) in [
@@ -256,7 +256,7 @@ async fn a_nack_with_requeue_false_gives_the_message_up() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_not_settled_comes_back_however_it_goes() {
+async fn unsettled_messages_return_however_the_client_leaves() {
     let broker = TestBroker::start().await;
     let ways = [
         Way::Disconnect,
@@ -293,7 +293,7 @@ async fn what_a_client_has_not_settled_comes_back_however_it_goes() {
 }
 
 #[tokio::test]
-async fn what_comes_back_goes_before_what_others_wait_for() {
+async fn returned_messages_go_before_newer_ones() {
     let broker = TestBroker::start().await;
     let (mut one, mut two) = (broker.connected_tcp().await, broker.connected_ws().await);
     for consumer in [&mut one, &mut two] {
@@ -315,7 +315,7 @@ async fn what_comes_back_goes_before_what_others_wait_for() {
 }
 
 #[tokio::test]
-async fn rule_23_in_auto_a_message_is_settled_when_it_is_written() {
+async fn in_auto_mode_a_message_is_settled_when_it_is_written() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let mut consumer = broker.connected_ws().await;
@@ -324,7 +324,7 @@ async fn rule_23_in_auto_a_message_is_settled_when_it_is_written() {
     assert_eq!(of(&broker, "acknowledged").await, 3);
     let unacknowledged = broker.metric("stompd_queue_messages_unacknowledged").await;
     assert!(unacknowledged < 0.1);
-    // Nothing comes back of a client that has it all, whether it reads it or not.
+    // No message of a client that was sent everything returns, whether the client reads it or not.
     leave(consumer, Way::Reset).await;
     broker.wait_for("stompd_queues", 0.0).await;
     publisher.subscribe("s", "/queue/a").await;
@@ -332,13 +332,13 @@ async fn rule_23_in_auto_a_message_is_settled_when_it_is_written() {
 }
 
 #[tokio::test]
-async fn rule_23_of_an_auto_consumer_that_ends_only_what_was_begun_may_be_seen_twice() {
+async fn when_an_auto_consumer_leaves_only_a_partly_written_message_may_be_delivered_twice() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     for mut slow in [broker.connected_tcp().await, broker.connected_ws().await] {
         slow.subscribe("s", "/queue/a").await;
         flood(&mut publisher).await;
-        // It says that it is done, and then reads what it still gets: no more than what was begun.
+        // It sends DISCONNECT, then reads the rest: at most the message that was partly written.
         slow.stream.shutdown().await.unwrap();
         broker.wait_for("stompd_queue_consumers", 0.0).await;
         let mut seen = 0;
@@ -352,7 +352,7 @@ async fn rule_23_of_an_auto_consumer_that_ends_only_what_was_begun_may_be_seen_t
 }
 
 #[tokio::test]
-async fn rule_23_of_an_auto_consumer_that_is_cut_all_that_was_not_written_comes_back() {
+async fn when_an_auto_consumer_is_cut_all_unwritten_messages_return() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     let mut settled = 0;
@@ -361,7 +361,7 @@ async fn rule_23_of_an_auto_consumer_that_is_cut_all_that_was_not_written_comes_
         flood(&mut publisher).await;
         leave(slow, Way::Reset).await;
         broker.wait_for("stompd_queue_consumers", 0.0).await;
-        // What the kernel had taken is settled; the one that it had a part of was begun.
+        // Messages that the kernel took are settled; the one that it took a part of was begun.
         let written = of(&broker, "acknowledged").await - settled;
         assert!(0 < written && written < FLOOD, "{written} were written");
         settled += FLOOD;
@@ -380,7 +380,7 @@ async fn rule_23_of_an_auto_consumer_that_is_cut_all_that_was_not_written_comes_
 }
 
 #[tokio::test]
-async fn what_a_client_that_acknowledges_never_saw_comes_back_unmarked() {
+async fn messages_that_an_acknowledging_client_never_saw_return_unmarked() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     let mut slow = broker.connected_ws().await;
@@ -404,7 +404,7 @@ async fn what_a_client_that_acknowledges_never_saw_comes_back_unmarked() {
 }
 
 #[tokio::test]
-async fn what_somebody_has_seen_stays_marked_when_the_next_one_does_not_see_it() {
+async fn a_message_that_was_seen_stays_marked_when_the_next_consumer_does_not_see_it() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     let mut first = broker.connected_tcp().await;
@@ -430,7 +430,7 @@ async fn what_somebody_has_seen_stays_marked_when_the_next_one_does_not_see_it()
 }
 
 #[tokio::test]
-async fn rule_26_after_unsubscribe_no_message_of_it_follows_and_its_id_is_free() {
+async fn after_unsubscribe_no_message_follows_and_the_id_is_free() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     for ack in ["auto", "client"] {
@@ -455,7 +455,7 @@ async fn rule_26_after_unsubscribe_no_message_of_it_follows_and_its_id_is_free()
         publisher.publish("/queue/b", &["other"]).await;
         let other = slow.expect_messages(&["other"]).await;
         assert_eq!(header(&other[0], "subscription"), Some("s"));
-        // All that it has not seen is for others, and is new to them.
+        // All messages that it has not seen go to others, and are new to them.
         publisher.subscribe("s", "/queue/a").await;
         for expected in seen..FLOOD {
             let frame = publisher.frame().await;
@@ -463,7 +463,7 @@ async fn rule_26_after_unsubscribe_no_message_of_it_follows_and_its_id_is_free()
             assert_eq!(header(&frame, "redelivered"), None);
         }
         publisher.expect_nothing().await;
-        // What it has seen is settled in mode auto, else it returns with the end of the session.
+        // Messages that it has seen are settled in mode auto, else return when the session ends.
         slow.send("DISCONNECT").await;
         slow.expect_close(1000).await;
         if ack == "client" {
@@ -480,7 +480,7 @@ async fn rule_26_after_unsubscribe_no_message_of_it_follows_and_its_id_is_free()
 }
 
 #[tokio::test]
-async fn rule_26_what_was_written_stays_acknowledgeable_until_the_session_ends() {
+async fn after_unsubscribe_written_messages_can_be_acknowledged_until_the_session_ends() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let mut consumer = broker.connected_ws().await;
@@ -491,7 +491,7 @@ async fn rule_26_what_was_written_stays_acknowledgeable_until_the_session_ends()
         .await;
     let old = consumer.expect_messages(&bodies[..5]).await;
     consumer.unsubscribe("s").await;
-    // The same name, another subscription: it gets what is ready and nothing of what the old one has.
+    // Same id, another subscription: it gets ready messages and none that the old one holds.
     consumer.subscribe_with("s", "/queue/a", ONE).await;
     let new = consumer.expect_messages(&["6"]).await;
     consumer.settle("ACK", &new[0], "").await;
@@ -516,7 +516,7 @@ async fn rule_26_what_was_written_stays_acknowledgeable_until_the_session_ends()
 }
 
 #[tokio::test]
-async fn rule_22_an_ack_mode_on_a_topic_is_a_private_queue_with_prefetch() {
+async fn an_ack_mode_on_a_topic_creates_a_private_queue_with_prefetch() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let (mut one, mut two, mut plain) = (
@@ -537,7 +537,7 @@ async fn rule_22_an_ack_mode_on_a_topic_is_a_private_queue_with_prefetch() {
     one.expect_nothing().await;
     two.expect_nothing().await;
 
-    // A NACK brings the message to its own subscription again, and to no other.
+    // A NACK returns the message to its own subscription only.
     one.settle("NACK", &ones[0], "").await;
     one.expect_messages(&["1 again"]).await;
     one.settle("NACK", &ones[1], "requeue:false").await;
@@ -547,12 +547,12 @@ async fn rule_22_an_ack_mode_on_a_topic_is_a_private_queue_with_prefetch() {
     for client in [&mut one, &mut two, &mut plain] {
         client.expect_nothing().await;
     }
-    // It is no queue that clients have named.
+    // It is not counted as a queue that clients have named.
     assert!(broker.metric("stompd_queues").await < 0.1);
 }
 
 #[tokio::test]
-async fn rule_22_a_private_queue_ends_with_its_subscription() {
+async fn a_private_queue_ends_with_its_subscription() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let (mut gone, mut stays) = (broker.connected_ws().await, broker.connected_tcp().await);
@@ -584,7 +584,7 @@ async fn rule_22_a_private_queue_ends_with_its_subscription() {
 }
 
 #[tokio::test]
-async fn rule_22_a_private_queue_heeds_no_local() {
+async fn a_private_queue_honours_no_local() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client
@@ -597,7 +597,7 @@ async fn rule_22_a_private_queue_heeds_no_local() {
 }
 
 #[tokio::test]
-async fn rule_22_a_full_private_queue_cuts_its_client_if_that_is_the_policy() {
+async fn a_full_private_queue_cuts_its_client_if_the_policy_says_so() {
     let broker = TestBroker::with(few).await;
     let mut publisher = broker.connected_tcp().await;
     for mut slow in [broker.connected_ws().await, broker.connected_tcp().await] {
@@ -609,7 +609,7 @@ async fn rule_22_a_full_private_queue_cuts_its_client_if_that_is_the_policy() {
         slow.expect_messages(&["2"]).await;
         publisher.publish("/topic/a", &["5"]).await;
         slow.expect_nothing().await;
-        // Three wait; one more is too many.
+        // Three messages are queued; one more is too many.
         publisher.publish("/topic/a", &["6"]).await;
         slow.expect_refusal("slow consumer", 4007).await;
     }
@@ -618,7 +618,7 @@ async fn rule_22_a_full_private_queue_cuts_its_client_if_that_is_the_policy() {
 }
 
 #[tokio::test]
-async fn rule_22_a_full_private_queue_drops_its_oldest_if_that_is_the_policy() {
+async fn a_full_private_queue_drops_its_oldest_if_the_policy_says_so() {
     let broker = TestBroker::with(|config| {
         few(config);
         config.limits.slow_consumer = SlowConsumer::DropOldest;
@@ -633,7 +633,7 @@ async fn rule_22_a_full_private_queue_drops_its_oldest_if_that_is_the_policy() {
     publisher.publish("/topic/a", &["5", "6"]).await;
     slow.settle("ACK", &frames[0], "").await;
     let frames = slow.expect_messages(&["4"]).await;
-    // What is redelivered returns above the bound, and goes first.
+    // Redelivered messages return above the limit, and go first.
     publisher.publish("/topic/a", &["7"]).await;
     slow.settle("NACK", &frames[0], "").await;
     let frames = slow.expect_messages(&["4 again"]).await;
@@ -650,7 +650,7 @@ async fn rule_22_a_full_private_queue_drops_its_oldest_if_that_is_the_policy() {
 }
 
 #[tokio::test]
-async fn rule_35_a_batch_that_a_private_queue_passes_on_at_once_is_not_too_long() {
+async fn a_batch_that_a_private_queue_passes_on_at_once_fits() {
     let broker = TestBroker::with(few).await;
     let mut publisher = broker.connected_ws().await;
     let mut client = broker.connected_ws().await;
@@ -659,13 +659,13 @@ async fn rule_35_a_batch_that_a_private_queue_passes_on_at_once_is_not_too_long(
         .await;
     let sends = ["1", "2", "3", "4", "5"];
     let batch = sends.map(|body| wire(&format!("SEND\ndestination:/topic/a\n\n{body}")));
-    // Frame by frame nothing ever waits, as the client has credit for all of them.
+    // Frame by frame nothing is ever queued, as the client has credit for all messages.
     publisher.send_bytes(&batch.concat()).await;
     client.expect_messages(&sends).await;
 }
 
 #[tokio::test]
-async fn rule_35_an_ack_makes_room_for_a_send_of_the_same_batch() {
+async fn an_ack_makes_room_for_a_send_of_the_same_batch() {
     let broker = TestBroker::with(|config| config.queue.max_length = 1).await;
     let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_ws().await);
     client.subscribe_with("s", "/queue/a", ONE).await;
@@ -684,7 +684,7 @@ async fn rule_35_an_ack_makes_room_for_a_send_of_the_same_batch() {
 }
 
 #[tokio::test]
-async fn rule_22_the_prefetch_pauses_a_private_queue_before_its_bound_cuts_the_client() {
+async fn the_prefetch_pauses_a_private_queue_before_its_limit_cuts_the_client() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 64 * 1024;
         config.queue.prefetch_bytes = 64 * 1024;
@@ -693,7 +693,7 @@ async fn rule_22_the_prefetch_pauses_a_private_queue_before_its_bound_cuts_the_c
     let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_ws().await);
     client.subscribe_with("s", "/topic/a", "ack:client").await;
     let body = "x".repeat(10 * 1024);
-    // Seven are in flight, and three wait.
+    // Seven are in flight, and three are queued.
     publisher.publish("/topic/a", &[body.as_str(); 10]).await;
     let first = client.expect_messages(&[body.as_str(); 7]).await;
     client.expect_nothing().await;
@@ -702,7 +702,7 @@ async fn rule_22_the_prefetch_pauses_a_private_queue_before_its_bound_cuts_the_c
 }
 
 #[tokio::test]
-async fn a_private_queue_drops_nothing_for_a_message_that_would_not_fit_then_either() {
+async fn a_private_queue_drops_nothing_for_a_message_that_would_not_fit_anyway() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 64 * 1024;
         config.limits.slow_consumer = SlowConsumer::DropOldest;
@@ -722,7 +722,7 @@ async fn a_private_queue_drops_nothing_for_a_message_that_would_not_fit_then_eit
 }
 
 #[tokio::test]
-async fn the_private_queues_of_a_client_are_bounded_together() {
+async fn the_private_queues_of_a_client_are_limited_together() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 64 * 1024;
         config.limits.slow_consumer = SlowConsumer::DropOldest;
@@ -737,7 +737,7 @@ async fn the_private_queues_of_a_client_are_bounded_together() {
         client.subscribe_with(&name, &name, headers).await;
     }
     other.subscribe_with("s", "/topic/39", "ack:client").await;
-    // Each of them would fit its own queue.
+    // Each message would fit its own queue.
     let body = "x".repeat(10 * 1024);
     for number in 0..40 {
         publisher
@@ -745,11 +745,11 @@ async fn the_private_queues_of_a_client_are_bounded_together() {
             .await;
     }
     let held = broker.metric("stompd_queue_bytes").await;
-    // Two clients; what the 41 queues take themselves is counted as well.
+    // Two clients; the memory of the 41 queues themselves is counted as well.
     assert!(held < 2.0 * 128.0 * 1024.0 + 41.0 * 4096.0, "{held}");
-    // Another client's are another matter.
+    // The queues of another client are counted separately.
     other.expect_messages(&[body.as_str(); 5]).await;
-    // What is settled makes room.
+    // Settled messages make room.
     let dropped = "stompd_messages_dropped_total{reason=\"slow_consumer\"}";
     let mut left = 200.0 - broker.metric(dropped).await;
     assert!((5.0..15.0).contains(&left), "{left}");
@@ -763,7 +763,7 @@ async fn the_private_queues_of_a_client_are_bounded_together() {
 }
 
 #[tokio::test]
-async fn a_client_whose_private_queues_hold_too_much_together_is_cut() {
+async fn a_client_whose_private_queues_exceed_their_common_limit_is_cut() {
     let broker = TestBroker::with(|config| config.limits.outbox_messages = 10).await;
     let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_ws().await);
     for name in ["/topic/0", "/topic/1", "/topic/2"] {
@@ -778,7 +778,7 @@ async fn a_client_whose_private_queues_hold_too_much_together_is_cut() {
 }
 
 #[tokio::test]
-async fn subscriptions_that_have_ended_and_settled_all_do_not_count() {
+async fn ended_and_settled_subscriptions_do_not_count() {
     let broker = TestBroker::with(|config| {
         few(config);
         config.limits.subscriptions = 2;
@@ -798,19 +798,19 @@ async fn subscriptions_that_have_ended_and_settled_all_do_not_count() {
     client.sync().await;
 }
 
-// --- Ways to go, and what they leave -----------------------------------------------------------
+// --- Ways to leave -----------------------------------------------------------------------------
 
-/// How a client goes.
+/// How a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Disconnect,
-    /// With a Close of WebSocket.
+    /// With a WebSocket Close.
     Close,
-    /// It says nothing more, and reads on.
+    /// It sends nothing more, and reads on.
     Fin,
-    /// Without a word: the kernel answers what comes with a reset.
+    /// Without notice: the kernel answers later data with a reset.
     Reset,
-    /// It makes a mistake and is cut.
+    /// It sends an invalid frame and is cut.
     Error,
 }
 
@@ -839,7 +839,7 @@ async fn leave(mut peer: Peer, way: Way) {
     }
 }
 
-/// The next frame, until the end of the stream or the Close.
+/// Returns the next frame, until the end of the stream or the Close.
 async fn frame_or_end(peer: &mut Peer) -> Option<String> {
     match peer.seen().await {
         Seen::Frame(frame, _) => Some(frame),
@@ -848,8 +848,8 @@ async fn frame_or_end(peer: &mut Peer) -> Option<String> {
     }
 }
 
-/// Expects all of the flood that a consumer that has `seen` so many has not, and at most `twice`
-/// that it has, which are marked.
+/// Expects all messages of the flood that a consumer that has `seen` this many has not, and at most
+/// `twice` of those that it has, which are marked.
 async fn expect_rest(peer: &mut Peer, seen: usize, twice: usize) {
     peer.subscribe("rest", "/queue/a").await;
     let mut last = None;
@@ -868,7 +868,7 @@ async fn expect_rest(peer: &mut Peer, seen: usize, twice: usize) {
     peer.unsubscribe("rest").await;
 }
 
-/// A counter of what became of messages.
+/// Returns a counter of how messages ended.
 async fn of(broker: &TestBroker, what: &str) -> usize {
     let value = broker
         .metric(&format!("stompd_messages_{what}_total"))

@@ -1,4 +1,4 @@
-//! The admin port, and connections that do nothing there.
+//! The admin port, and idle connections to it.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ async fn connect(broker: &TestBroker) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Waits until the broker has closed a connection; says after how long, and with which last words.
+/// Waits until the broker closes a connection; returns how long that took and the last bytes sent.
 async fn end(stream: &mut TcpStream) -> (Duration, String) {
     let begin = Instant::now();
     let mut rest = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
-    // Closed or reset: it is gone.
+    // Closed or reset: the connection has ended.
     let _ = read.unwrap();
     (begin.elapsed(), String::from_utf8_lossy(&rest).into_owned())
 }
 
 #[tokio::test]
-async fn silent_connections_leave_and_operators_are_answered_meanwhile() {
+async fn idle_connections_are_closed_and_operators_are_answered_meanwhile() {
     let broker = TestBroker::with(|config| config.admin.timeout = TIMEOUT).await;
     let mut silent = Vec::new();
     for _ in 0..190 {
@@ -44,12 +44,12 @@ async fn silent_connections_leave_and_operators_are_answered_meanwhile() {
     for stream in &mut silent {
         end(stream).await;
     }
-    // The one that asks.
+    // The connection that sends the request.
     broker.wait_for("stompd_admin_connections", 1.0).await;
 }
 
 #[tokio::test]
-async fn the_one_that_was_silent_longest_makes_room() {
+async fn the_connection_that_was_idle_longest_makes_room() {
     let broker = TestBroker::with(|config| config.admin.connections = 2).await;
     let request = http::request("GET", "/healthz", &[]);
     let (mut first, mut second) = (connect(&broker).await, connect(&broker).await);
@@ -58,19 +58,19 @@ async fn the_one_that_was_silent_longest_makes_room() {
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
-        // Their order is that of whole milliseconds.
+        // Connections are ordered by whole milliseconds.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(broker.admin("/healthz").await.0, "HTTP/1.1 200 OK");
     end(&mut second).await;
-    // The other one was asked later and is still there.
+    // The other one was used later and is still open.
     first.write_all(request.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     assert!(first.read_exact(&mut answer).await.is_ok());
 }
 
 #[tokio::test]
-async fn an_unfinished_request_is_closed_in_time() {
+async fn an_unfinished_request_times_out() {
     let broker = TestBroker::with(|config| config.admin.timeout = TIMEOUT).await;
     let whole = http::request("GET", "/healthz", &[]);
     for unfinished in ["", "GET /healthz HTTP/1.1\r\nHost: x\r\n", &whole] {
@@ -82,7 +82,7 @@ async fn an_unfinished_request_is_closed_in_time() {
 }
 
 #[tokio::test]
-async fn who_sends_a_request_bit_by_bit_gains_no_time() {
+async fn sending_a_request_byte_by_byte_does_not_extend_the_timeout() {
     let broker = TestBroker::with(|config| config.admin.timeout = TIMEOUT).await;
     let mut stream = connect(&broker).await;
     let trickle = async {
@@ -96,11 +96,11 @@ async fn who_sends_a_request_bit_by_bit_gains_no_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_read_is_given_up() {
+async fn an_answer_that_is_not_read_is_abandoned() {
     let broker = TestBroker::with(|config| config.admin.timeout = TIMEOUT).await;
     let stream = connect(&broker).await;
     let request = http::request("GET", "/demo/vendor/stompjs-7.5.0.umd.min.js", &[]);
-    // Asks until the broker reads no further, since it cannot write.
+    // Sends requests until the broker stops reading, since it cannot write.
     let asking = async {
         loop {
             stream.writable().await?;
@@ -117,7 +117,7 @@ async fn an_answer_that_is_not_read_is_given_up() {
 }
 
 #[tokio::test]
-async fn many_who_read_metrics_at_once_keep_nobody_from_health() {
+async fn many_readers_of_metrics_do_not_delay_health_checks() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     for number in 0..2000 {

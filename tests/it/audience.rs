@@ -1,4 +1,4 @@
-//! The receivers of a destination, against a list of them.
+//! The receivers of a destination, compared with a plain list.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use stompd::outbox::{Bounds, Outbox, Policy};
 use stompd::subscriber::{Subscriber, SubscriberId};
 use support::wire::MemoryWire;
 
-/// Subscribers are told apart by their number; of 16 numbers each one has the same id.
+/// Subscribers are identified by number; each of 16 numbers has its own id.
 const IDS: u32 = 16;
 
 fn subscriber(number: u32) -> Arc<Subscriber> {
@@ -60,7 +60,7 @@ fn subscriber(number: u32) -> Arc<Subscriber> {
     })
 }
 
-/// Who is in an audience. Each cohort is checked to be alike.
+/// The members of an audience. Checks that the members of each cohort are alike.
 fn all(audience: Option<&Audience>) -> Vec<SubscriberId> {
     let mut all = Vec::new();
     for cohort in audience.into_iter().flat_map(Audience::cohorts) {
@@ -79,13 +79,13 @@ fn all(audience: Option<&Audience>) -> Vec<SubscriberId> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Subscribers from this number on come.
+    /// Subscribers join, numbered from here.
     Come(u32, u32),
-    /// One leaves: the one at this place.
+    /// The subscriber at this index leaves.
     Leave(prop::sample::Index),
     /// All but a few leave.
     LeaveTo(usize),
-    /// A publisher holds the audience of now until the end.
+    /// A publisher holds the current audience until the end.
     Publish,
 }
 
@@ -102,7 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
-    fn an_audience_is_who_was_there_when_it_was_taken(steps in vec(step(), 1..60)) {
+    fn an_audience_keeps_the_members_it_was_taken_with(steps in vec(step(), 1..60)) {
         let (mut members, mut model) = (Members::default(), BTreeMap::new());
         let mut taken = Vec::new();
         for step in steps {

@@ -1,4 +1,4 @@
-//! The client of the command line, against the broker and against scripted servers.
+//! The command-line client, against the broker and against scripted servers.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn next(client: &mut Client) -> Result<Frame, Error> {
     timeout(PATIENCE, client.next()).await.unwrap()
 }
 
-/// A server that waits for its one client.
+/// Starts a server for a single client.
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -46,7 +46,7 @@ async fn frame(stream: &mut TcpStream) -> String {
     }
 }
 
-/// A client over TCP and the server's end, after CONNECT and this answer.
+/// Returns a client over TCP and the server's end, after CONNECT and this answer.
 async fn pair(
     answer: &str,
     options: impl FnOnce(&mut Options),
@@ -62,7 +62,7 @@ async fn pair(
     tokio::join!(connect(&url, options), serve)
 }
 
-/// A server of WebSocket that opens one with these further header lines, then sends bytes.
+/// A WebSocket server that opens one with these additional header lines, then sends bytes.
 async fn websocket(lines: &'static str, then: &'static [u8]) -> String {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
@@ -88,7 +88,7 @@ async fn websocket(lines: &'static str, then: &'static [u8]) -> String {
 }
 
 #[tokio::test]
-async fn each_version_is_spoken_over_each_transport() {
+async fn each_version_works_over_each_transport() {
     let broker = TestBroker::start().await;
     let tcp = format!("tcp://{}", broker.broker.tcp().unwrap());
     let websocket = format!("ws://{}/ws", broker.websocket());
@@ -119,7 +119,7 @@ async fn each_version_is_spoken_over_each_transport() {
 }
 
 #[tokio::test]
-async fn connect_says_what_was_asked_for() {
+async fn connect_has_the_requested_headers() {
     let (listener, address) = listen().await;
     let url = format!("tcp://{address}");
     let serve = async {
@@ -147,7 +147,7 @@ async fn connect_says_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn answers_to_connect_are_judged() {
+async fn answers_to_connect_are_checked() {
     let (client, _) = pair("CONNECTED\n\n\0", |_| ()).await;
     assert_eq!(client.unwrap().version(), Version::V1_0);
     let (client, _) = pair("CONNECTED\nversion:9\n\n\0", |_| ()).await;
@@ -167,7 +167,7 @@ async fn answers_to_connect_are_judged() {
 }
 
 #[tokio::test]
-async fn what_follows_connected_at_once_is_read_by_its_version() {
+async fn frames_after_connected_are_read_by_its_version() {
     let answer = "CONNECTED\nversion:1.2\n\n\0MESSAGE\nnote:a\\cb\n\n\0";
     let (client, _server) = pair(answer, |_| ()).await;
     let message = next(&mut client.unwrap()).await.unwrap();
@@ -190,7 +190,7 @@ async fn heart_beats_are_sent_while_waiting_and_while_busy() {
 }
 
 #[tokio::test]
-async fn a_silent_broker_is_given_up_and_one_with_heart_beats_is_not() {
+async fn a_silent_broker_times_out_and_one_with_heart_beats_does_not() {
     let answer = "CONNECTED\nversion:1.2\nheart-beat:50,0\n\n\0";
     let want = |options: &mut Options| options.heart_beat = Duration::from_millis(50);
     let (client, mut server) = pair(answer, want).await;
@@ -210,7 +210,7 @@ async fn a_silent_broker_is_given_up_and_one_with_heart_beats_is_not() {
 }
 
 #[tokio::test]
-async fn the_error_is_told_and_not_that_the_connection_broke() {
+async fn the_error_is_reported_instead_of_the_broken_connection() {
     let (client, mut server) = pair("CONNECTED\nversion:1.2\n\n\0", |_| ()).await;
     let mut client = client.unwrap();
     server
@@ -226,7 +226,7 @@ async fn the_error_is_told_and_not_that_the_connection_broke() {
         loop {
             client.write(&send);
             if let Err(error) = client.flush().await {
-                // The end of the stream would let the other half wait for ever.
+                // The end of the stream would make the other half wait forever.
                 drop(client);
                 return error;
             }
@@ -239,7 +239,7 @@ async fn the_error_is_told_and_not_that_the_connection_broke() {
 }
 
 #[tokio::test]
-async fn a_broker_that_writes_before_it_reads_is_no_deadlock() {
+async fn a_broker_that_writes_before_it_reads_causes_no_deadlock() {
     const SIZE: usize = 16 << 20;
     let (client, mut server) = pair("CONNECTED\nversion:1.2\n\n\0", |_| ()).await;
     let mut client = client.unwrap();
@@ -262,7 +262,7 @@ async fn a_broker_that_writes_before_it_reads_is_no_deadlock() {
 }
 
 #[tokio::test]
-async fn a_close_is_told_with_code_and_reason() {
+async fn a_close_is_reported_with_code_and_reason() {
     // CONNECTED in a text message, then a Close 4007 with a reason.
     let then = b"\x81\x18CONNECTED\nversion:1.2\n\n\0\x88\x0a\x0f\xa7too slow";
     let url = websocket("Sec-WebSocket-Protocol: v12.stomp\r\n", then).await;
@@ -275,8 +275,8 @@ async fn a_close_is_told_with_code_and_reason() {
 }
 
 #[tokio::test]
-async fn what_a_server_announces_gets_no_room_before_it_comes() {
-    // A message of 2^63 - 1 bytes, of which none comes.
+async fn no_memory_is_reserved_for_an_announced_length() {
+    // A message of 2^63 - 1 bytes, of which none is sent.
     let then = b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff";
     let url = websocket("Sec-WebSocket-Protocol: v12.stomp\r\n", then).await;
     let client = connect(&url, |_| ()).await;
@@ -284,7 +284,7 @@ async fn what_a_server_announces_gets_no_room_before_it_comes() {
 }
 
 #[tokio::test]
-async fn without_a_subprotocol_one_has_to_ask_for_none() {
+async fn a_server_without_a_subprotocol_needs_a_client_that_offers_none() {
     let then = b"\x81\x18CONNECTED\nversion:1.2\n\n\0";
     let url = websocket("", then).await;
     let error = connect(&url, |_| ()).await.unwrap_err().to_string();

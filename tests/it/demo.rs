@@ -1,4 +1,4 @@
-//! The demo page on the admin port: that it is there, complete, and asks nobody else for anything.
+//! The demo page on the admin port: it is served, complete, and loads nothing from other hosts.
 
 use support::broker::TestBroker;
 use support::http::{Answer, ask, request};
@@ -8,7 +8,7 @@ async fn get(broker: &TestBroker, path: &str) -> Answer {
     ask(broker.broker.admin().unwrap(), &request).await
 }
 
-/// What follows each of these in a text, up to a quotation mark.
+/// Returns what follows each of these in a text, up to a quotation mark.
 fn quoted<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
     text.split(before)
         .skip(1)
@@ -16,7 +16,7 @@ fn quoted<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The names of all files that the page leads to.
+/// Returns the names of all files that the page refers to.
 async fn files(broker: &TestBroker) -> Vec<String> {
     let page = get(broker, "/demo/").await.body;
     let named = [quoted(&page, "src=\""), quoted(&page, "href=\"")].concat();
@@ -44,7 +44,7 @@ async fn files(broker: &TestBroker) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_names_are_served_with_their_types() {
+async fn the_page_and_all_its_files_are_served_with_their_types() {
     let broker = TestBroker::start().await;
     let page = get(&broker, "/demo/").await;
     assert_eq!(page.status, 200);
@@ -75,7 +75,7 @@ async fn the_page_and_all_that_it_names_are_served_with_their_types() {
 }
 
 #[tokio::test]
-async fn the_page_names_nobody_else_and_has_no_script_inside() {
+async fn the_page_refers_to_no_other_host_and_has_no_inline_script() {
     let broker = TestBroker::start().await;
     for name in files(&broker).await.into_iter().chain([String::new()]) {
         if name.starts_with("vendor/") {
@@ -104,7 +104,7 @@ async fn the_page_names_nobody_else_and_has_no_script_inside() {
 }
 
 #[tokio::test]
-async fn the_policy_lets_it_talk_to_this_broker_only() {
+async fn the_content_security_policy_allows_connections_to_this_broker_only() {
     let broker = TestBroker::start().await;
     let page = get(&broker, "/demo/").await;
     let port = broker.websocket().port();
@@ -121,7 +121,7 @@ async fn the_policy_lets_it_talk_to_this_broker_only() {
 }
 
 #[tokio::test]
-async fn it_learns_where_the_websocket_is() {
+async fn the_page_learns_the_websocket_address() {
     let broker = TestBroker::with(|config| {
         config.listen.paths = vec!["/a\"b\\".to_owned(), "/ws".to_owned()];
     })
@@ -135,7 +135,7 @@ async fn it_learns_where_the_websocket_is() {
 }
 
 #[tokio::test]
-async fn it_learns_that_there_is_no_websocket() {
+async fn the_page_learns_that_there_is_no_websocket() {
     let broker = TestBroker::with(|config| config.listen.websocket = None).await;
     let settings = get(&broker, "/demo/settings.json").await;
     assert!(

@@ -1,4 +1,4 @@
-//! One client must not stop another one, nor lose what was accepted from it.
+//! One client must not starve another, and the messages accepted from it must not be lost.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -9,10 +9,10 @@ use support::peer::Peer;
 use support::script::wire;
 use tokio::time::timeout;
 
-/// More than one read brings.
+/// More than one read returns.
 const WORDS: usize = 3000;
 
-/// Sends to nobody as fast as it can, until the connection is closed.
+/// Sends to a destination without subscribers as fast as possible, until the connection is closed.
 fn flood(address: SocketAddr) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -25,7 +25,7 @@ fn flood(address: SocketAddr) -> std::thread::JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn publishers_that_never_pause_leave_turns_to_others() {
+async fn publishers_that_never_pause_yield_to_others() {
     let broker = TestBroker::with(|config| config.stop.spread = Duration::ZERO).await;
     let address = broker.broker.tcp().unwrap();
     let flooders = [flood(address), flood(address)];
@@ -43,12 +43,12 @@ async fn publishers_that_never_pause_leave_turns_to_others() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_a_client_went_away_counts() {
+async fn frames_sent_before_a_client_left_are_processed() {
     let broker = TestBroker::start().await;
     let mut subscriber = broker.connected_tcp().await;
     subscriber.subscribe("s", "/topic/last.words").await;
     let mut publisher = broker.connected_tcp().await;
-    // So that the kernels take all of what follows at once.
+    // So that the kernels take everything that follows at once.
     let warm_up = wire(&format!(
         "SEND\ndestination:/topic/nobody\n\n{}",
         "x".repeat(100_000)
@@ -61,8 +61,8 @@ async fn what_was_sent_before_a_client_went_away_counts() {
         words.extend(wire(&frame));
     }
     publisher.raw(&words).await;
-    // The broker runs in this thread, so it sees nothing before all is there and the client is
-    // gone, which answers the first RECEIPT with a reset.
+    // The broker runs in this thread, so it reads nothing until everything was sent and the client
+    // has left, which answers the first RECEIPT with a reset.
     std::thread::sleep(Duration::from_millis(100));
     drop(publisher);
     for number in 0..WORDS {
@@ -71,7 +71,7 @@ async fn what_was_sent_before_a_client_went_away_counts() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_said_all_still_gets_its_receipts() {
+async fn a_client_that_stopped_sending_still_gets_its_receipts() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     let id = "i".repeat(1024);
@@ -94,7 +94,7 @@ async fn a_client_that_has_said_all_still_gets_its_receipts() {
 }
 
 #[tokio::test]
-async fn very_many_frames_in_one_message_do_not_cut_a_subscriber_that_reads() {
+async fn many_frames_in_one_message_do_not_cut_a_subscriber_that_reads() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 1024 * 1024;
         config.limits.outbox_messages = 10_000;

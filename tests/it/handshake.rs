@@ -1,4 +1,4 @@
-//! The HTTP side of WebSocket: which requests open one, and what the others are told.
+//! The HTTP side of WebSocket: which requests open one, and how the others are answered.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_request_of_rfc_6455_opens_a_websocket() {
 }
 
 #[tokio::test]
-async fn the_highest_subprotocol_is_chosen_whatever_the_order_of_the_offers() {
+async fn the_highest_subprotocol_is_chosen_in_any_order_of_offers() {
     let broker = TestBroker::start().await;
     for (offers, chosen) in [
         (
@@ -55,7 +55,7 @@ async fn the_highest_subprotocol_is_chosen_whatever_the_order_of_the_offers() {
 }
 
 #[tokio::test]
-async fn without_an_offered_subprotocol_none_is_answered_and_stomp_decides() {
+async fn without_an_offered_subprotocol_none_is_answered_and_stomp_negotiates() {
     let broker = TestBroker::start().await;
     let opened = ask(broker.websocket(), &upgrade("/ws", &[])).await;
     assert!(opened.all("Sec-WebSocket-Protocol").is_empty());
@@ -65,7 +65,7 @@ async fn without_an_offered_subprotocol_none_is_answered_and_stomp_decides() {
 }
 
 #[tokio::test]
-async fn only_unknown_subprotocols_are_refused_with_a_list_of_ours() {
+async fn unknown_subprotocols_are_refused_with_a_list_of_ours() {
     let broker = TestBroker::start().await;
     for offer in ["mqtt, wamp", "V12.STOMP", ""] {
         let offer = format!("Sec-WebSocket-Protocol: {offer}");
@@ -79,7 +79,7 @@ async fn only_unknown_subprotocols_are_refused_with_a_list_of_ours() {
 }
 
 #[tokio::test]
-async fn a_wrong_path_is_not_found_and_told_the_right_ones() {
+async fn a_wrong_path_is_answered_404_with_the_right_ones() {
     let broker = TestBroker::start().await;
     for path in ["/wrong", "/ws/", "/WS", "/ws2", "/", "*"] {
         let refused = ask(broker.websocket(), &upgrade(path, &[])).await;
@@ -108,7 +108,7 @@ async fn the_configured_paths_open_a_websocket_with_or_without_a_query() {
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_no_upgrade_is_told_to() {
+async fn a_request_without_an_upgrade_is_refused() {
     let broker = TestBroker::start().await;
     let lines = [
         "Connection: Upgrade",
@@ -131,7 +131,7 @@ async fn a_request_that_asks_for_no_upgrade_is_told_to() {
 }
 
 #[tokio::test]
-async fn another_version_of_websocket_is_told_ours() {
+async fn another_websocket_version_is_answered_with_ours() {
     let broker = TestBroker::start().await;
     for version in [Some("8"), Some("14"), Some(""), None] {
         let version = version.map(|version| format!("Sec-WebSocket-Version: {version}"));
@@ -191,7 +191,7 @@ async fn another_method_than_get_is_not_allowed() {
 }
 
 #[tokio::test]
-async fn a_browser_that_looks_in_gets_a_page_with_an_example() {
+async fn a_browser_gets_a_page_with_an_example() {
     let broker = TestBroker::start().await;
     let page = ask(broker.websocket(), &request("GET", "/", &[])).await;
     assert_eq!(page.status, 200);
@@ -203,7 +203,7 @@ async fn a_browser_that_looks_in_gets_a_page_with_an_example() {
 }
 
 #[tokio::test]
-async fn names_and_tokens_of_the_request_may_be_in_any_case() {
+async fn header_names_and_tokens_are_case_insensitive() {
     let broker = TestBroker::start().await;
     for lines in [
         [
@@ -234,7 +234,7 @@ async fn names_and_tokens_of_the_request_may_be_in_any_case() {
 async fn frames_may_follow_the_request_in_the_same_segment() {
     let broker = TestBroker::start().await;
     let connect = masked(FIN | TEXT, b"CONNECT\naccept-version:1.2\n\n\0");
-    // The whole of them, and frames that are cut anywhere.
+    // Complete frames, and frames that are split anywhere.
     for behind in [connect.len() + 6, connect.len(), 40, 7, 1] {
         let frames = [&connect[..], &masked(FIN | PING, b"")].concat();
         let request = [upgrade("/ws", &[]).as_bytes(), &frames[..behind]].concat();
@@ -259,10 +259,10 @@ async fn a_request_may_arrive_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn rule_53_who_is_one_too_many_is_told_so_and_there_is_room_when_one_leaves() {
+async fn a_client_above_the_connection_limit_is_refused_until_one_leaves() {
     let broker = TestBroker::with(|config| config.limits.connections = 1).await;
     for turn in 1..=2 {
-        // Whoever came before may be on its way out yet.
+        // The previous client may still be closing.
         let first = timeout(PATIENCE, find_room(&broker)).await.unwrap();
         let refusals = broker.refusals("connections").await;
         let refused = ask(broker.websocket(), &upgrade("/ws", &[])).await;
@@ -271,7 +271,7 @@ async fn rule_53_who_is_one_too_many_is_told_so_and_there_is_room_when_one_leave
         let mut tcp = broker.tcp().await;
         tcp.expect_refusal("more than 1 connections", 1013).await;
         broker.await_refusals("connections", refusals + 2).await;
-        // Nobody is turned away for a page, or for a request that is wrong anyway.
+        // Pages and invalid requests are answered as usual.
         let page = ask(broker.websocket(), &request("GET", "/", &[])).await;
         assert_eq!(page.status, 200);
         let wrong = ask(broker.websocket(), &upgrade("/wrong", &[])).await;
@@ -292,7 +292,7 @@ async fn find_room(broker: &TestBroker) -> Peer {
 }
 
 #[tokio::test]
-async fn rule_53_a_request_that_does_not_end_in_time_is_answered_408() {
+async fn a_request_that_does_not_end_in_time_is_answered_408() {
     let broker = TestBroker::with(quick).await;
     let request = upgrade("/ws", &[]);
     for part in ["", "GET ", &request[..request.len() - 2]] {
@@ -304,7 +304,7 @@ async fn rule_53_a_request_that_does_not_end_in_time_is_answered_408() {
 }
 
 #[tokio::test]
-async fn a_request_names_its_host_once() {
+async fn a_request_has_exactly_one_host() {
     let broker = TestBroker::start().await;
     let good = upgrade("/ws", &[]);
     let host = "Host: localhost\r\n";
@@ -334,7 +334,7 @@ async fn a_request_names_its_host_once() {
         let opened = ask(broker.websocket(), &good.replace(host, fine)).await;
         assert_eq!(opened.status, 101, "{fine:?}");
     }
-    // HTTP/1.0 did not have it. A load balancer may ask like this whether somebody is here.
+    // HTTP/1.0 had no Host header. A load balancer may send such a health check.
     let old = ask(broker.websocket(), "GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(old.status, 200);
     let old = ask(
@@ -346,7 +346,7 @@ async fn a_request_names_its_host_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_answered_400() {
+async fn invalid_http_is_answered_400() {
     let broker = TestBroker::with(quick).await;
     for garbage in [
         "CONNECT\naccept-version:1.2\n\n\0",
@@ -385,15 +385,15 @@ async fn a_request_that_is_too_large_is_refused() {
         let refused = ask(broker.websocket(), &upgrade("/ws", lines)).await;
         assert_eq!(refused.status, 431, "{}", refused.head);
     }
-    // Cookies of an ordinary size are none of our business.
+    // Cookies of an ordinary size are accepted.
     let cookie = format!("Cookie: {}", "x".repeat(8 * 1024));
     let opened = ask(broker.websocket(), &upgrade("/ws", &[&cookie])).await;
     assert_eq!(opened.status, 101);
 }
 
 #[tokio::test]
-async fn the_answer_that_opens_a_websocket_says_upgrade_and_nothing_else_about_the_connection() {
-    // A client of tungstenite compares the whole value of `Connection`.
+async fn the_101_response_has_upgrade_as_the_only_connection_option() {
+    // The tungstenite client compares the whole value of `Connection`.
     let broker = TestBroker::start().await;
     let opened = ask(broker.websocket(), &upgrade("/ws", &[])).await;
     assert_eq!(opened.all("Connection"), ["Upgrade"]);

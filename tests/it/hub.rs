@@ -1,4 +1,4 @@
-//! The hub with sockets in memory: who gets what, and nobody anything else.
+//! The hub with in-memory sockets: each client gets its own messages and no others.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -49,7 +49,7 @@ const PATTERNS: [&str; 9] = [
     "/other/>",
 ];
 
-/// Nothing here waits for anything, so polling again is all it takes.
+/// Nothing here waits, so polling again is enough.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -166,7 +166,7 @@ impl Client {
         subscriber
     }
 
-    /// What arrived: whether as text, and the frame's headers and body.
+    /// What arrived: whether it was text, and the frame's headers and body.
     fn seen(&self) -> Vec<(Option<bool>, String)> {
         let (seen, rest) = read(self.kind, &self.wire.written());
         assert_eq!(rest, 0);
@@ -221,7 +221,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     (version, framing).prop_map(|(version, framing)| Kind { version, framing })
 }
 
-/// What a client has subscribed to, and under which name.
+/// What a client has subscribed to, and under which id.
 struct Held {
     client: usize,
     name: Option<String>,
@@ -229,7 +229,7 @@ struct Held {
     subscriber: Arc<Subscriber>,
 }
 
-/// By client and subscription: the messages, in order.
+/// The messages in order, by client and subscription.
 type Mail = HashMap<(usize, String), Vec<String>>;
 
 struct World {
@@ -261,7 +261,7 @@ impl World {
     }
 
     fn subscribe(&mut self, client: usize, pattern: &'static str, no_local: bool, named: bool) {
-        // Only 1.0 knows subscriptions without a name, each to another destination.
+        // Only 1.0 has subscriptions without an id, each to another destination.
         let exact = matches!(Pattern::parse(pattern), Ok(Pattern::Exact(_)));
         let nameless = !named && exact && self.clients[client].kind.version == Version::V1_0;
         let taken = |name: &Option<String>| {
@@ -359,10 +359,10 @@ proptest! {
     }
 }
 
-// --- What is remembered ------------------------------------------------------------------------
+// --- Caches ------------------------------------------------------------------------------------
 
 #[test]
-fn who_unsubscribes_is_forgotten() {
+fn unsubscribing_frees_all_state() {
     let hub = hub();
     let (mut client, publisher) = (Client::tcp(1), SessionId(2));
     let all: Vec<_> = DESTINATIONS
@@ -374,7 +374,7 @@ fn who_unsubscribes_is_forgotten() {
         hub.unsubscribe(&subscriber, None, Instant::now());
         let weak: Weak<_> = Arc::downgrade(&subscriber);
         drop(subscriber);
-        // An audience that was made before is made again for the next message, if not sooner.
+        // A cached audience is rebuilt for the next message at the latest.
         publish(&hub, publisher, &all);
         assert!(weak.upgrade().is_none(), "{pattern}");
     }
@@ -382,7 +382,7 @@ fn who_unsubscribes_is_forgotten() {
 }
 
 #[test]
-fn audiences_are_not_remembered_without_bound() {
+fn the_audience_cache_is_bounded() {
     let hub = hub();
     let mut client = Client::tcp(1);
     let mut subscribe = |pattern| client.subscribe(&hub, Some("s"), pattern, true);
@@ -400,7 +400,7 @@ fn audiences_are_not_remembered_without_bound() {
 }
 
 #[test]
-fn a_message_to_very_many_reaches_all() {
+fn a_message_to_many_subscribers_reaches_all() {
     let hub = hub();
     let mut clients: Vec<_> = (1..=1000).map(Client::tcp).collect();
     for client in &mut clients {
@@ -425,8 +425,8 @@ fn a_message_to_very_many_reaches_all() {
 const PUBLISHERS: usize = 2;
 const ROUNDS: u64 = 15;
 
-/// How far each publisher is: the number of the message that is being published, and of the last
-/// one that is done.
+/// Progress of each publisher: the number of the message that is being published, and of the last
+/// one that is published.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,
@@ -435,15 +435,15 @@ struct Progress {
 
 type Stand = [u64; PUBLISHERS];
 
-/// One subscription that came and went, and what has to be true of it.
+/// One subscription that was added and removed, and what must hold for it.
 struct Visit {
     client: Client,
     length: usize,
-    /// Done before the SUBSCRIBE began: must not have come.
+    /// Published before the SUBSCRIBE began: must not arrive.
     before: Stand,
-    /// Begun when the SUBSCRIBE was complete: all after these must have come ...
+    /// Begun when the SUBSCRIBE was complete: all after these must arrive ...
     begun: Stand,
-    /// ... up to the ones that were done when the UNSUBSCRIBE began.
+    /// ... up to those published when the UNSUBSCRIBE began.
     done: Stand,
 }
 
@@ -454,7 +454,7 @@ fn stand(progress: &[Progress; PUBLISHERS], of: impl Fn(&Progress) -> &AtomicU64
 fn publish_until(hub: &Hub, at: usize, progress: &Progress, stop: &AtomicBool) {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        // A batch now and then; every second message goes elsewhere.
+        // Sometimes a batch; every second message goes to another destination.
         let batch = 1 + number % 3;
         let messages: Vec<_> = (number + 1..=number + batch)
             .flat_map(|number| {
@@ -484,7 +484,7 @@ fn visit(hub: &Hub, id: u64, progress: &[Progress; PUBLISHERS]) -> Visit {
         std::thread::yield_now();
     }
     let done = stand(progress, |progress| &progress.done);
-    // What another publisher is about to write would leave with the subscription.
+    // Messages that another publisher is about to write would be removed with the subscription.
     while client.outbox.flush(Instant::now()).unwrap() != Flushed::All {}
     hub.unsubscribe(&subscriber, None, Instant::now());
     let length = client.wire.len();
@@ -530,7 +530,7 @@ fn by_publisher(client: &Client) -> [Vec<u64>; PUBLISHERS] {
 }
 
 #[test]
-fn a_subscription_sees_all_that_is_published_while_it_lasts() {
+fn a_subscription_gets_all_messages_published_while_it_exists() {
     let hub = hub();
     let progress: [Progress; PUBLISHERS] = Default::default();
     let stop = AtomicBool::new(false);

@@ -1,5 +1,5 @@
-//! What one client does, and what others notice of it. `tests/adversary` measures it; here is
-//! what can be said without a clock.
+//! How far one client can affect others. `tests/adversary` measures it; these tests check what
+//! needs no clock.
 
 use std::future::Future;
 use std::pin::pin;
@@ -81,7 +81,7 @@ fn piece(size: usize) -> Arc<Piece> {
     Arc::new(Run::new(&messages, ids, &mut Scratch::default()).piece(KIND, Some("s")))
 }
 
-/// A client of the hub with a subscription, and the socket behind it.
+/// A client of the hub with a subscription, and its socket.
 fn subscribe(
     hub: &Hub,
     session: u64,
@@ -113,7 +113,7 @@ fn subscribe(
     (subscriber, wire)
 }
 
-/// Runs to the end. Says how often others had their turn, and calls `each` each time.
+/// Runs to the end. Returns how often it yielded, and calls `each` each time.
 fn turns<F: Future>(future: F, mut each: impl FnMut(usize)) -> usize {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -125,10 +125,10 @@ fn turns<F: Future>(future: F, mut each: impl FnMut(usize)) -> usize {
     turns
 }
 
-// --- Turns --------------------------------------------------------------------------------------
+// --- Yielding -----------------------------------------------------------------------------------
 
 #[test]
-fn a_publisher_ends_its_turn_by_the_bytes_it_copies_and_writes() {
+fn a_publisher_yields_by_the_bytes_it_copies_and_writes() {
     let hub = hub(10);
     let _clients: Vec<_> = (1..=20)
         .map(|number| subscribe(&hub, number, &format!("s{number}"), "/topic/large"))
@@ -136,12 +136,12 @@ fn a_publisher_ends_its_turn_by_the_bytes_it_copies_and_writes() {
     let batch = [message("/topic/large", vec![b'x'; 4 << 20])];
     let mut pressure = Pressure::default();
     let publish = hub.publish(&batch, SessionId(0), &mut pressure, Instant::now());
-    // Each of the twenty gets a copy of its own, and it is written.
+    // Each of the twenty gets its own copy, which is written.
     assert!(turns(publish, |_| ()) >= 2);
 }
 
 #[test]
-fn a_message_does_not_wait_for_a_large_audience_behind_it_in_the_same_read() {
+fn a_message_does_not_wait_for_a_later_one_with_a_large_audience() {
     let hub = hub(10);
     let (_small, wire) = subscribe(&hub, 1, "s", "/topic/small");
     let _crowd: Vec<_> = (2..=20_000)
@@ -158,9 +158,9 @@ fn a_message_does_not_wait_for_a_large_audience_behind_it_in_the_same_read() {
 
 // --- Outboxes -----------------------------------------------------------------------------------
 
-/// A client is in a long step: it has replies that it has not written yet.
+/// The client is in a long step: it has replies that it has not written yet.
 #[test]
-fn a_client_that_is_busy_is_not_cut_for_what_its_socket_would_take() {
+fn a_busy_client_is_not_cut_for_what_its_socket_would_take() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
@@ -176,7 +176,7 @@ fn a_client_that_is_busy_is_not_cut_for_what_its_socket_would_take() {
 }
 
 #[test]
-fn a_piece_counts_with_what_it_takes_beside_its_messages() {
+fn a_piece_counts_its_overhead() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let policy = Policy {
@@ -194,7 +194,7 @@ fn a_piece_counts_with_what_it_takes_beside_its_messages() {
 }
 
 #[test]
-fn a_line_that_was_long_gives_its_room_back() {
+fn a_long_outbox_frees_its_memory() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
@@ -210,7 +210,7 @@ fn a_line_that_was_long_gives_its_room_back() {
 
 // --- Back-pressure ------------------------------------------------------------------------------
 
-/// Fills an outbox past its mark, and says since when.
+/// Fills an outbox past its mark, and returns since when.
 fn pressed(wire: &Arc<MemoryWire>) -> (Outbox, Instant) {
     let now = Instant::now();
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(wire), policy(), now);
@@ -221,7 +221,7 @@ fn pressed(wire: &Arc<MemoryWire>) -> (Outbox, Instant) {
 }
 
 #[test]
-fn publishers_wait_for_a_client_until_it_has_taken_enough() {
+fn publishers_wait_until_a_client_has_taken_enough() {
     let wire = MemoryWire::taking(0);
     let (outbox, now) = pressed(&wire);
     assert_eq!(outbox.press(now), Press::Holds);
@@ -231,7 +231,7 @@ fn publishers_wait_for_a_client_until_it_has_taken_enough() {
 }
 
 #[test]
-fn publishers_wait_for_a_client_that_never_took_much_for_half_the_time_of_others() {
+fn publishers_wait_half_as_long_for_a_client_that_never_took_much() {
     let wire = MemoryWire::taking(0);
     let (outbox, start) = pressed(&wire);
     let mut now = start;
@@ -241,12 +241,12 @@ fn publishers_wait_for_a_client_that_never_took_much_for_half_the_time_of_others
         let _ = outbox.flush(now);
     }
     assert_eq!(now - start, Duration::from_millis(500));
-    // No publisher waits again before it has taken more.
+    // No publisher waits again before the client has taken more.
     assert_eq!(outbox.press(now + Duration::from_secs(10)), Press::GivenUp);
 }
 
 #[test]
-fn the_time_of_a_client_runs_from_when_it_stopped_to_take() {
+fn the_wait_for_a_client_starts_when_it_stopped_reading() {
     let start = Instant::now();
     let late = start + Duration::from_secs(2);
     let outbox = Outbox::new(MemoryWire::taking(0), policy(), start);
@@ -257,7 +257,7 @@ fn the_time_of_a_client_runs_from_when_it_stopped_to_take() {
     assert_eq!(outbox.press(late), Press::GivenUp);
 }
 
-/// For how long publishers wait for a client that takes so much each 100 ms: at most 10 s.
+/// How long publishers wait for a client that takes this much each 100 ms: at most 10 s.
 fn waited_for(each: usize) -> Duration {
     let wire = MemoryWire::taking(0);
     let (outbox, start) = pressed(&wire);
@@ -273,14 +273,14 @@ fn waited_for(each: usize) -> Duration {
 }
 
 #[test]
-fn a_client_that_takes_a_sixteenth_of_its_outbox_per_second_is_waited_for_again_and_again() {
+fn publishers_keep_waiting_for_a_client_that_takes_a_sixteenth_of_its_outbox_per_second() {
     assert_eq!(waited_for(10_000), Duration::from_secs(10));
     let slower = waited_for(4000);
     assert!(slower > Duration::from_secs(1) && slower < Duration::from_secs(4));
 }
 
 #[test]
-fn nobody_waits_for_a_client_whose_oldest_messages_are_dropped() {
+fn publishers_do_not_wait_for_a_client_with_drop_oldest() {
     let now = Instant::now();
     let policy = Policy {
         slow_consumer: SlowConsumer::DropOldest,
@@ -295,7 +295,7 @@ fn nobody_waits_for_a_client_whose_oldest_messages_are_dropped() {
 
 /// Reads more slowly than the publisher writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_reaches_a_client_that_reads_on() {
+async fn a_burst_reaches_a_client_that_keeps_reading() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 512 * 1024;
         config.limits.body = 64 * 1024;
@@ -326,7 +326,7 @@ async fn a_burst_reaches_a_client_that_reads_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_was_cut_as_slow_and_reads_on_learns_why() {
+async fn a_slow_client_that_was_cut_and_keeps_reading_gets_the_reason() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 256 * 1024;
         config.limits.body = 64 * 1024;
@@ -350,7 +350,7 @@ async fn a_client_that_was_cut_as_slow_and_reads_on_learns_why() {
             publisher.raw(&frame.repeat(100)).await;
             publisher.sync().await;
         }
-        // What was written before, the rest of a frame, then the reason.
+        // The frames written before, the rest of a partly written frame, then the reason.
         let error = loop {
             let frame = slow.frame().await;
             if !frame.starts_with("MESSAGE") {
@@ -365,7 +365,7 @@ async fn a_client_that_was_cut_as_slow_and_reads_on_learns_why() {
 // --- Patterns -----------------------------------------------------------------------------------
 
 #[test]
-fn the_arrangements_of_wildcards_of_all_clients_are_limited() {
+fn wildcard_arrangements_of_all_clients_are_limited() {
     let hub = hub(2);
     let (one, _) = subscribe(&hub, 1, "s", "/topic/*.a");
     let (two, _) = subscribe(&hub, 2, "s", "/topic/*.b");
@@ -380,7 +380,7 @@ fn the_arrangements_of_wildcards_of_all_clients_are_limited() {
 }
 
 #[tokio::test]
-async fn a_pattern_beyond_the_limits_is_refused_and_the_receipt_is_not_sent() {
+async fn a_pattern_beyond_the_limits_is_refused_without_a_receipt() {
     let broker = TestBroker::with(|config| {
         config.limits.pattern_shapes = 2;
         config.limits.connection_pattern_shapes = 1;
@@ -427,7 +427,7 @@ async fn the_memory_of_a_connections_subscriptions_is_limited() {
             .subscribe(&format!("{number}{long}"), "/topic/a")
             .await;
     }
-    // What ends makes room.
+    // Ended subscriptions make room.
     client.send(&format!("UNSUBSCRIBE\nid:0{long}")).await;
     client.subscribe(&format!("9{long}"), "/topic/a").await;
     client
@@ -442,10 +442,10 @@ async fn the_memory_of_a_connections_subscriptions_is_limited() {
 
 // --- Dead clients -------------------------------------------------------------------------------
 
-/// Its output is blocked for longer than the interval of its heart-beats, and the end of its socket
-/// is found by a write: the broker runs in this thread, so it sees the last byte and the end at once.
+/// Its output is blocked for longer than its heart-beat interval, and a write finds the end of its
+/// socket: the broker runs in this thread, so it sees the last byte and the end at once.
 #[tokio::test]
-async fn a_client_whose_socket_broke_gets_no_heart_beats_and_ends() {
+async fn a_client_with_a_broken_socket_gets_no_heart_beats_and_ends() {
     let broker = TestBroker::with(|config| {
         config.heart_beat.send = Duration::from_millis(100);
         config.limits.patience = Duration::ZERO;
@@ -469,7 +469,7 @@ async fn a_client_whose_socket_broke_gets_no_heart_beats_and_ends() {
     let beats = broker.metric("stompd_heart_beats_sent_total").await;
     client.stream.write_all(b"\n").await.unwrap();
     drop::<Peer>(client);
-    // Not by asking the broker, which does not answer while it spins.
+    // The broker cannot be asked, as it does not answer while it spins.
     tokio::time::sleep(Duration::from_millis(500)).await;
     broker
         .wait_for("stompd_connections{transport=\"tcp\"}", 1.0)

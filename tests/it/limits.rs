@@ -1,5 +1,5 @@
-//! The numbers that bound what one client may ask for: at a limit all is well, one beyond it the
-//! client is refused, before the broker holds more.
+//! The limits on what one client may ask for: a client at a limit is served, and one beyond it is
+//! refused before the broker stores more.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use support::peer::Peer;
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn too_many_headers_are_refused_repeats_included() {
+async fn too_many_headers_are_refused_including_repeated_ones() {
     let broker = TestBroker::with(small).await;
     for headers in ["a:1\nb:2\nc:3\nd:4\n", "a:1\na:1\na:1\na:1\n"] {
         let frame = format!("SEND\nreceipt:r\n{headers}");
@@ -29,7 +29,7 @@ async fn a_header_line_is_refused_before_it_ends() {
 }
 
 #[tokio::test]
-async fn header_lines_are_refused_when_they_are_too_long_together() {
+async fn header_lines_are_refused_when_their_sum_is_too_long() {
     let broker = TestBroker::with(small).await;
     let line = format!("a:{}\n", "x".repeat(30));
     let frame = format!("SEND\nreceipt:r\n{line}{line}{line}");
@@ -39,7 +39,7 @@ async fn header_lines_are_refused_when_they_are_too_long_together() {
 }
 
 #[tokio::test]
-async fn what_does_not_begin_with_a_command_is_refused_before_the_line_ends() {
+async fn input_without_a_command_is_refused_before_the_line_ends() {
     let broker = TestBroker::with(small).await;
     let text = "no command within 32 bytes";
     refused(&broker, &"x".repeat(33), text, 1002, false).await;
@@ -54,7 +54,7 @@ async fn a_body_is_refused_when_it_is_announced() {
         ("4294967296", "4294967296"),
         ("18446744073709551616", ""),
     ] {
-        // Nothing of the body is sent.
+        // No byte of the body is sent.
         let frame =
             format!("SEND\ndestination:/topic/a\nreceipt:r\ncontent-length:{announced}\n\n");
         let text = format!("content-length announces {shown}*bytes, at most 10 are accepted");
@@ -64,7 +64,7 @@ async fn a_body_is_refused_when_it_is_announced() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_refused_at_the_first_byte_too_many() {
+async fn a_body_without_a_length_is_refused_at_the_first_byte_above_the_limit() {
     let broker = TestBroker::with(small).await;
     let frame = "SEND\ndestination:/topic/a\nreceipt:r\n\n12345678901";
     let text = "a body of more than 10 bytes, and no NUL that ends it";
@@ -73,7 +73,7 @@ async fn a_body_without_a_length_is_refused_at_the_first_byte_too_many() {
 }
 
 #[tokio::test]
-async fn a_frame_that_meets_every_limit_passes() {
+async fn a_frame_at_every_limit_passes() {
     let broker = TestBroker::with(small).await;
     let (a, b) = ("x".repeat(38), "x".repeat(24));
     let headers = format!("destination:/topic/a\nreceipt:r\na:{a}\nb:{b}\n\n");
@@ -89,7 +89,7 @@ async fn a_frame_that_meets_every_limit_passes() {
 }
 
 #[tokio::test]
-async fn rule_36_before_connect_a_body_has_at_most_64_kib() {
+async fn before_connect_a_body_has_at_most_64_kib() {
     let broker = TestBroker::start().await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
@@ -108,7 +108,7 @@ async fn rule_36_before_connect_a_body_has_at_most_64_kib() {
 }
 
 #[tokio::test]
-async fn a_session_has_at_most_so_many_subscriptions_at_a_time() {
+async fn the_subscriptions_of_a_session_are_limited() {
     let broker = TestBroker::with(|config| config.limits.subscriptions = 2).await;
     for mut client in clients(&broker).await {
         for id in ["1", "2"] {
@@ -129,7 +129,7 @@ async fn a_session_has_at_most_so_many_subscriptions_at_a_time() {
 }
 
 #[tokio::test]
-async fn rule_53_connect_has_to_be_complete_in_time() {
+async fn connect_must_be_complete_in_time() {
     let broker = TestBroker::with(quick).await;
     for part in [
         "",
@@ -146,7 +146,7 @@ async fn rule_53_connect_has_to_be_complete_in_time() {
 }
 
 #[tokio::test]
-async fn rule_53_a_trickle_of_bytes_buys_no_time() {
+async fn single_bytes_do_not_extend_the_connect_timeout() {
     let broker = TestBroker::with(quick).await;
     let (mut web, mut tcp, mut beating) =
         (broker.ws().await, broker.tcp().await, broker.ws().await);
@@ -162,7 +162,7 @@ async fn rule_53_a_trickle_of_bytes_buys_no_time() {
 }
 
 #[tokio::test]
-async fn rule_53_who_is_connected_in_time_may_be_silent() {
+async fn a_client_connected_in_time_may_be_silent() {
     let time = Duration::from_millis(400);
     let broker = TestBroker::with(|config| config.limits.connect_timeout = time).await;
     let clients = clients(&broker).await;
@@ -173,7 +173,7 @@ async fn rule_53_who_is_connected_in_time_may_be_silent() {
 }
 
 #[tokio::test]
-async fn rule_14_a_destination_has_at_most_1024_bytes() {
+async fn a_destination_has_at_most_1024_bytes() {
     let broker = TestBroker::start().await;
     let name = |bytes: usize| format!("/topic/{}", "x".repeat(bytes - "/topic/".len()));
     let text = "destination of 1025 bytes, more than 1024";
@@ -181,7 +181,7 @@ async fn rule_14_a_destination_has_at_most_1024_bytes() {
 }
 
 #[tokio::test]
-async fn rule_14_a_destination_has_at_most_64_segments() {
+async fn a_destination_has_at_most_64_segments() {
     let broker = TestBroker::start().await;
     for separator in ["/x", ".x"] {
         let name = |segments: usize| format!("/topic/x{}", separator.repeat(segments - 2));
@@ -191,7 +191,7 @@ async fn rule_14_a_destination_has_at_most_64_segments() {
 }
 
 #[tokio::test]
-async fn rule_14_a_pattern_has_at_most_four_multi_segment_wildcards() {
+async fn a_pattern_has_at_most_four_multi_segment_wildcards() {
     let broker = TestBroker::start().await;
     for (fine, bad) in [
         ("/topic/#.a.**.a.#.a.>", "/topic/#.a.**.a.#.a.#.>"),
@@ -231,7 +231,7 @@ async fn at_the_limit_and_beyond(broker: &TestBroker, fine: &str, bad: &str, tex
     }
 }
 
-/// Expects that a client that sends the begin of this frame is refused over both transports.
+/// Expects that a client that sends the start of this frame is refused over both transports.
 async fn refused(broker: &TestBroker, frame: &str, text: &str, code: u16, receipt: bool) {
     for mut client in clients(broker).await {
         client.send_bytes(frame.as_bytes()).await;

@@ -1,4 +1,4 @@
-//! Tests of stompd from outside: frames in, frames expected out, over real sockets.
+//! Black-box tests of stompd: frames in, expected frames out, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acks;

@@ -1,4 +1,4 @@
-//! What operators see of what waits, what is slow and what is held.
+//! Metrics of what is queued, slow and held.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use support::peer::Seen;
 use support::websocket::{FIN, PONG, masked};
 
 const BODY: u32 = 64 * 1024;
-/// More than the buffers of both kernels take.
+/// More than the buffers of both kernels hold.
 const FLOOD: u32 = 400;
 
 #[tokio::test]
-async fn a_round_trip_is_measured_for_each_ping() {
+async fn the_round_trip_of_each_ping_is_measured() {
     let broker =
         TestBroker::with(|config| config.heart_beat.ping = Duration::from_millis(50)).await;
     let mut client = broker.connected_ws().await;
@@ -22,7 +22,7 @@ async fn a_round_trip_is_measured_for_each_ping() {
             .wait_for("stompd_ping_round_trip_seconds_count", round.into())
             .await;
     }
-    // Nobody asked for this one.
+    // An unsolicited Pong.
     client.raw(&masked(FIN | PONG, b"")).await;
     client.sync().await;
     let [answered, sent, time] = [
@@ -35,7 +35,7 @@ async fn a_round_trip_is_measured_for_each_ping() {
 }
 
 #[tokio::test]
-async fn a_hand_over_is_measured_once_for_each_batch() {
+async fn each_batch_is_measured_once_when_it_is_handed_over() {
     let broker = TestBroker::start().await;
     let (mut publisher, mut subscriber) =
         (broker.connected_tcp().await, broker.connected_ws().await);
@@ -50,7 +50,7 @@ async fn a_hand_over_is_measured_once_for_each_batch() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_client_that_does_not_read_is_seen_until_it_does() {
+async fn queued_bytes_are_reported_until_the_client_reads() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 64 << 20).await;
     let (mut publisher, mut slow) = (broker.connected_tcp().await, broker.connected_ws().await);
     slow.subscribe("s", "/topic/a").await;
@@ -77,7 +77,7 @@ async fn what_waits_for_a_client_that_does_not_read_is_seen_until_it_does() {
 }
 
 #[tokio::test]
-async fn what_transactions_hold_is_seen_until_they_end() {
+async fn what_transactions_hold_is_reported_until_they_end() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     let held = "stompd_transaction_bytes";
@@ -94,13 +94,13 @@ async fn what_transactions_hold_is_seen_until_they_end() {
             broker.wait_for(held, 0.0).await;
         }
     }
-    // A connection that is lost holds nothing any more.
+    // A connection that is lost holds nothing.
     drop(client);
     broker.wait_for(held, 0.0).await;
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_told() {
+async fn the_connection_limit_is_reported() {
     let broker = TestBroker::with(|config| config.limits.connections = 7).await;
     broker.wait_for("stompd_connections_limit", 7.0).await;
 }
