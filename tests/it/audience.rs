@@ -19,7 +19,7 @@ use stompd::outbox::{Bounds, Outbox, Policy};
 use stompd::subscriber::{Subscriber, SubscriberId};
 use support::wire::MemoryWire;
 
-/// Subscribers are identified by number; each of 16 numbers has its own id.
+/// Subscribers are identified by number; the ids repeat every 16 numbers.
 const IDS: u32 = 16;
 
 fn subscriber(number: u32) -> Arc<Subscriber> {

@@ -1,5 +1,5 @@
-//! The outbox before a socket that takes what the test lets it, against a line of frames that is
-//! too simple to be wrong.
+//! The outbox with a socket that takes what the test allows, compared with a simple list of
+//! frames.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
@@ -106,7 +106,7 @@ struct Entry {
     written: usize,
 }
 
-/// The rules of the outbox, frame by frame.
+/// The specification of the outbox, frame by frame.
 #[derive(Debug)]
 struct Model {
     policy: Policy,
@@ -117,12 +117,12 @@ struct Model {
     broken: bool,
     open: bool,
     ended: [bool; 4],
-    /// How many deliveries of each subscription are written.
+    /// Number of deliveries written for each subscription.
     written: [u64; 4],
     progressed: BTreeSet<u32>,
     waiting: BTreeSet<u32>,
     signals: BTreeSet<Signal>,
-    /// Bytes that the socket took because a message did not fit, or because much waited.
+    /// Bytes that the socket took because a message did not fit, or because much was queued.
     drained: usize,
     now: Instant,
     last_write: Instant,
@@ -153,7 +153,7 @@ impl Model {
         }
     }
 
-    /// How many frames of a kind wait, and their bytes.
+    /// Number of queued frames of a kind, and their bytes.
     fn load(&self, of: impl Fn(What) -> bool) -> (usize, usize) {
         let waiting = self.line.iter().filter(|entry| of(entry.what));
         waiting.fold((0, 0), |(frames, bytes), entry| {
@@ -177,7 +177,7 @@ impl Model {
         load.0 <= messages / 2 && load.1 <= bytes / 2
     }
 
-    /// The deliveries of a subscription of which a byte is written.
+    /// The deliveries of a subscription of which at least a byte is written.
     fn begun(&self, subscription: u32) -> u64 {
         let front = self.line.front().filter(|front| front.written > 0);
         let is_its = front.is_some_and(|front| front.what == What::Delivery { subscription });
@@ -188,7 +188,7 @@ impl Model {
         self.load(|what| matches!(what, What::Reply | What::Control))
     }
 
-    /// Writes so many bytes of the line.
+    /// Writes this many bytes of the line.
     fn write(&mut self, mut bytes: usize) {
         while let Some(front) = self.line.front_mut().filter(|_| bytes > 0) {
             let part = bytes.min(front.bytes.len() - front.written);
@@ -230,7 +230,7 @@ impl Model {
         })
     }
 
-    /// Returns how many were accepted, how many dropped, and whether a flush is asked for.
+    /// Returns the numbers of accepted and dropped messages, and whether a flush is requested.
     fn push(&mut self, frames: Vec<Vec<u8>>, what: What, write: Write) -> (usize, usize, bool) {
         let What::Message {
             destination,
@@ -282,7 +282,7 @@ impl Model {
         )
     }
 
-    /// Deliveries are taken until there are many; who hands them over is told.
+    /// Accepts deliveries until the limit is reached, and tells the caller.
     fn deliver(&mut self, frames: Vec<Vec<u8>>, subscription: u32) -> Delivered {
         if !self.open || self.ended[subscription as usize] {
             return Delivered::default();
@@ -301,7 +301,7 @@ impl Model {
             written: 0,
         };
         self.line.extend(frames.into_iter().map(entry));
-        // Whoever hands them over sees himself what is written at once.
+        // The caller sees what is written at once.
         let progressed = self.progressed.clone();
         self.write(at_once);
         self.progressed = progressed;
@@ -321,7 +321,7 @@ impl Model {
         frames >= messages || bytes >= limit
     }
 
-    /// Older messages to the same destination leave, if that helps.
+    /// Older messages to the same destination are dropped, if that helps.
     fn make_room(&mut self, size: usize, destination: usize, dropped: &mut usize) -> bool {
         let Policy {
             bounds,
@@ -356,8 +356,8 @@ impl Model {
         true
     }
 
-    /// Takes out the messages and deliveries of a subscription that are not begun. Returns how many
-    /// messages: deliveries are not lost, as their queue has them.
+    /// Removes the messages and deliveries of a subscription that are not begun. Returns the number
+    /// of messages: deliveries are not lost, as their queue has them.
     fn remove(&mut self, of: impl Fn(u32) -> bool) -> usize {
         let before = self.messages().0;
         self.line.retain(|entry| match entry.what {
@@ -404,7 +404,7 @@ enum Step {
         subscription: u32,
         sizes: Vec<usize>,
     },
-    /// The queue of this subscription asks whether it may go on.
+    /// The queue of this subscription asks whether it may continue.
     WaitForRoom(u32),
     News,
     Reply(usize),
@@ -412,7 +412,7 @@ enum Step {
     Beat,
     Ping,
     Flush,
-    /// The socket takes so many bytes from now on, so many of them at once.
+    /// The socket takes this many bytes from now on, at most this many per write.
     Allow(usize, usize),
     EndSubscription(u32),
     End,
@@ -464,14 +464,14 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// An outbox and its model, which are told the same.
+/// An outbox and its model, which get the same steps.
 struct Pair {
     outbox: Outbox,
     wire: Arc<MemoryWire>,
     model: Model,
     ended: [AtomicBool; 4],
     progress: [Arc<Progress>; 4],
-    /// How many deliveries each subscription was given.
+    /// Number of deliveries given to each subscription.
     given: [u64; 4],
     next: usize,
     offered: usize,
@@ -617,7 +617,7 @@ impl Pair {
             assert!(self.model.broken && !was_blocked);
             self.model.signals.insert(Signal::Lost);
         }
-        // What it writes of what waited is its own affair, as long as the socket can take it.
+        // It may write any part of the queued frames, as long as the socket can take it.
         let at_once = was_empty && write == Write::Now;
         self.model.drained = if at_once { 0 } else { pushed.written };
         assert!(self.model.drained == 0 || !was_blocked);
@@ -677,7 +677,7 @@ impl Pair {
         assert!(self.wire.written() == self.model.stream, "byte for byte");
     }
 
-    /// The peer reads on to the end: whole frames in a legal order, and none is lost unsaid.
+    /// The peer reads to the end: whole frames in a legal order, and every loss is reported.
     fn finish(mut self) {
         if self.model.broken {
             return;
@@ -728,7 +728,7 @@ impl Pair {
 
 proptest! {
     #[test]
-    fn an_outbox_is_a_line_of_frames(policy in policy(), steps in vec(step(), 1..80)) {
+    fn an_outbox_behaves_like_its_model(policy in policy(), steps in vec(step(), 1..80)) {
         let mut pair = Pair::new(policy);
         for step in &steps {
             pair.step(step);
@@ -737,7 +737,7 @@ proptest! {
     }
 }
 
-// --- What one rule says ------------------------------------------------------------------------
+// --- Single rules ------------------------------------------------------------------------------
 
 fn outbox(wire: &Arc<MemoryWire>, messages: usize, slow_consumer: SlowConsumer) -> Outbox {
     let bounds = Bounds {
@@ -767,7 +767,7 @@ fn shown(wire: &MemoryWire) -> Vec<String> {
 }
 
 #[test]
-fn a_ping_goes_before_all_that_is_not_begun() {
+fn a_ping_goes_before_all_frames_that_are_not_begun() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -789,7 +789,7 @@ fn a_ping_goes_before_all_that_is_not_begun() {
 }
 
 #[test]
-fn a_ping_behind_a_frame_that_is_begun_sees_it_move() {
+fn a_ping_behind_a_begun_frame_sees_its_progress() {
     let (now, second) = (Instant::now(), Duration::from_secs(1));
     let wire = MemoryWire::taking(10);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -815,7 +815,7 @@ fn a_ping_behind_a_frame_that_is_begun_sees_it_move() {
 }
 
 #[test]
-fn drop_oldest_drops_of_its_own_destination_only() {
+fn drop_oldest_drops_from_the_same_destination_only() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     let wire = MemoryWire::taking(0);
@@ -870,7 +870,7 @@ fn drop_oldest_drops_nothing_for_a_message_that_does_not_fit_anyway() {
 }
 
 #[test]
-fn after_an_overflow_come_replies_and_whole_frames_only() {
+fn after_an_overflow_only_replies_and_whole_frames_follow() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     let wire = MemoryWire::taking(100);
@@ -882,7 +882,7 @@ fn after_an_overflow_come_replies_and_whole_frames_only() {
         Write::Now,
         now,
     );
-    // The first is begun; the second had a place and is dropped like the two that do not fit.
+    // The first is begun; the second was queued and is dropped like the two that do not fit.
     assert_eq!((pushed.accepted, pushed.dropped), (1, 3));
     assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
     let pushed = outbox.push(&piece("/topic/a", 1, 5, &[1]), 1, &never, Write::Now, now);
@@ -894,7 +894,7 @@ fn after_an_overflow_come_replies_and_whole_frames_only() {
 }
 
 #[test]
-fn the_owner_is_woken_when_something_is_left_for_it() {
+fn the_owner_is_woken_when_it_has_to_write() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     let wire = MemoryWire::open();
@@ -920,7 +920,7 @@ fn the_owner_is_woken_when_something_is_left_for_it() {
 }
 
 #[test]
-fn while_it_is_held_nobody_but_the_owner_writes() {
+fn while_it_is_held_only_the_owner_writes() {
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
     let now = Instant::now();
@@ -937,7 +937,7 @@ fn while_it_is_held_nobody_but_the_owner_writes() {
 }
 
 #[test]
-fn a_publisher_whose_clock_is_behind_takes_no_time_back() {
+fn a_publisher_with_an_older_time_does_not_set_times_back() {
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
     let start = Instant::now();
@@ -966,7 +966,7 @@ fn a_long_backlog_is_written_in_turns() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_does_not_grow_its_line() {
+fn a_client_that_reads_nothing_does_not_grow_its_outbox() {
     let bounds = Bounds {
         bytes: 1 << 20,
         messages: 8,
@@ -1038,7 +1038,7 @@ const REFUSED: Delivered = Delivered {
 };
 
 #[test]
-fn a_delivery_is_written_at_once_and_says_how_far_it_has_come() {
+fn a_delivery_is_written_at_once_and_its_progress_reported() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1051,7 +1051,7 @@ fn a_delivery_is_written_at_once_and_says_how_far_it_has_come() {
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), TAKEN);
     assert_eq!(consumer.has_come(), (3, 4));
     assert!(is_ready(outbox.woken()), "the owner writes the rest");
-    // Who delivers sees for himself what is written at once.
+    // The caller sees what is written at once.
     assert_eq!(outbox.take_news().written, [0; 0]);
     wire.allow(size);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::Blocked);
@@ -1066,7 +1066,7 @@ fn a_delivery_is_written_at_once_and_says_how_far_it_has_come() {
 }
 
 #[test]
-fn a_frame_that_ends_with_what_the_socket_takes_leaves_the_next_one_not_begun() {
+fn a_frame_that_ends_where_the_socket_blocks_leaves_the_next_one_not_begun() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1084,7 +1084,7 @@ fn a_frame_that_ends_with_what_the_socket_takes_leaves_the_next_one_not_begun() 
 }
 
 #[test]
-fn only_a_consumer_that_does_not_acknowledge_reports() {
+fn only_auto_consumers_report_progress() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1099,7 +1099,7 @@ fn only_a_consumer_that_does_not_acknowledge_reports() {
 }
 
 #[test]
-fn rule_31_deliveries_are_taken_until_the_outbox_is_full_and_that_is_told() {
+fn deliveries_are_taken_until_the_outbox_is_full_which_is_reported() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 4, SlowConsumer::Disconnect);
@@ -1110,7 +1110,7 @@ fn rule_31_deliveries_are_taken_until_the_outbox_is_full_and_that_is_told() {
     assert_eq!(outbox.take_signal(), None, "nobody is cut");
     assert!(!outbox.wait_for_room(1));
     assert!(outbox.take_news().room.is_empty());
-    // There is room when half of the bound is written, not before.
+    // There is room when half of the limit is written, not before.
     let size = piece(QUEUE, 1, 1, &[1]).bytes().len();
     wire.allow(3 * size);
     outbox.flush(now).unwrap();
@@ -1124,7 +1124,7 @@ fn rule_31_deliveries_are_taken_until_the_outbox_is_full_and_that_is_told() {
 }
 
 #[test]
-fn rule_31_one_large_delivery_fills_the_outbox_and_is_taken() {
+fn one_large_delivery_fills_the_outbox_and_is_taken() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1140,7 +1140,7 @@ fn rule_31_one_large_delivery_fills_the_outbox_and_is_taken() {
 }
 
 #[test]
-fn rule_31_deliveries_and_messages_of_topics_take_no_room_from_each_other() {
+fn deliveries_and_topic_messages_have_separate_limits() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     let wire = MemoryWire::taking(0);
@@ -1161,7 +1161,7 @@ fn rule_31_deliveries_and_messages_of_topics_take_no_room_from_each_other() {
 }
 
 #[test]
-fn deliveries_that_leave_with_an_overflow_were_never_begun() {
+fn deliveries_dropped_in_an_overflow_were_never_begun() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     let wire = MemoryWire::taking(10);
@@ -1186,7 +1186,7 @@ fn deliveries_that_leave_with_an_overflow_were_never_begun() {
 }
 
 #[test]
-fn after_its_end_a_consumer_takes_nothing_and_what_is_begun_is_completed() {
+fn an_ended_consumer_takes_nothing_and_its_begun_delivery_is_completed() {
     let now = Instant::now();
     let wire = MemoryWire::taking(10);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1207,7 +1207,7 @@ fn after_its_end_a_consumer_takes_nothing_and_what_is_begun_is_completed() {
 }
 
 #[test]
-fn deliveries_keep_their_place_among_replies() {
+fn deliveries_keep_their_order_among_replies() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
@@ -1224,7 +1224,7 @@ fn deliveries_keep_their_place_among_replies() {
 }
 
 #[test]
-fn the_owner_is_woken_when_somebody_else_writes_what_a_queue_waits_for() {
+fn the_owner_is_woken_when_another_task_writes_what_a_queue_waits_for() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     for (reports, waits) in [(true, false), (false, true), (false, false)] {
@@ -1234,7 +1234,7 @@ fn the_owner_is_woken_when_somebody_else_writes_what_a_queue_waits_for() {
         assert_eq!(consumer.deliver(&outbox, &[1, 1], now), FULL);
         assert!(is_ready(outbox.woken()));
         assert_eq!(waits && !outbox.wait_for_room(1), waits);
-        // A publisher comes by and finds that the socket takes all.
+        // A publisher writes and finds that the socket takes everything.
         outbox.push(
             &piece("/topic/a", 2, 11, &[1]),
             2,
@@ -1255,7 +1255,7 @@ fn the_owner_is_woken_when_somebody_else_writes_what_a_queue_waits_for() {
 }
 
 #[test]
-fn a_broken_socket_takes_nothing_and_the_owner_finds_out() {
+fn a_broken_socket_takes_nothing_and_the_owner_is_told() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);

@@ -1,4 +1,4 @@
-//! Patterns against a matcher that is written straight from the rule, and is slow.
+//! Patterns compared with a slow matcher that follows the specification literally.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use stompd::engine::destination::{Destination, Pattern};
 use stompd::engine::patterns::Patterns;
 use stompd::engine::refusal::Refusal;
 
-/// Whether a pattern sees a destination, both valid; segment by segment, in all ways there are.
+/// Whether a pattern matches a destination, both valid; tries each segment in all possible ways.
 pub(crate) fn sees(pattern: &str, destination: &str) -> bool {
     go(&cut(pattern), &cut(destination))
 }
 
-/// A separator and the segment behind it.
+/// A separator and the segment after it.
 type Cut = Vec<(char, String)>;
 
 fn go(pattern: &[(char, String)], destination: &[(char, String)]) -> bool {
@@ -58,7 +58,7 @@ fn cut(text: &str) -> Cut {
     all
 }
 
-/// Whether the rule lets a text be a pattern, and whether it has a wildcard.
+/// Whether the specification accepts a text as a pattern, and whether it has a wildcard.
 fn judge(text: &str) -> (bool, bool) {
     let segments = cut(text);
     let last = segments.len() - 1;
@@ -123,7 +123,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn what_the_rule_forbids_is_refused(text in pattern()) {
+    fn invalid_patterns_are_refused(text in pattern()) {
         let (valid, wild) = judge(&text);
         match Pattern::parse(&text) {
             Ok(Pattern::Exact(_)) => prop_assert!(valid && !wild, "{}", text),
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn each_value_is_found_once_whatever_was_there_before(
+    fn each_value_is_found_once_after_any_history(
         pool in vec(pattern(), 12),
         steps in vec(step(), 1..60),
     ) {
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn one_pattern_sees_what_the_rule_says(pattern in pattern(), destination in destination()) {
+    fn one_pattern_matches_what_the_specification_says(pattern in pattern(), destination in destination()) {
         let (Some(parsed), Ok(sent)) = (wild(&pattern), Destination::parse(&destination)) else {
             return Ok(());
         };

@@ -1,8 +1,8 @@
-//! Very many messages through one queue, whose consumers acknowledge, refuse and are cut off.
+//! Many messages through one queue, whose consumers acknowledge, refuse and are cut off.
 //!
-//! Each message carries a number. A consumer counts an ACK as *sure* when its RECEIPT has come; one
-//! whose connection was cut before that is *unsure*: the message may be done, or come again. So each
-//! number has to have exactly one sure ACK, or at least one unsure one and not come again.
+//! Each message has a number. A consumer counts an ACK as *sure* when its RECEIPT has arrived; if
+//! its connection was cut before that, as *unsure*: the message may be done, or be redelivered. So
+//! each number must have exactly one sure ACK, or at least one unsure one and no redelivery.
 //!
 //! 20,000 messages, or as many as `STOMPD_TORTURE` says: `tests/run long-torture` sends 1,000,000.
 
@@ -26,13 +26,13 @@ const QUEUE: &str = "/queue/torture";
 const CONSUMERS: u64 = 16;
 const PUBLISHERS: usize = 4;
 
-/// How long a consumer waits for more before it answers what it has.
+/// How long a consumer waits for more before it answers its deliveries.
 const LULL: Duration = Duration::from_millis(50);
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is known of each message, and the sums.
+/// The state of each message, and the totals.
 #[derive(Debug, Default)]
 struct Ledger {
     messages: Mutex<Vec<Known>>,
@@ -62,7 +62,7 @@ impl Ledger {
     fn delivered(&self, number: usize, redelivered: bool) {
         let known = &mut self.messages.lock().unwrap()[number];
         assert!(!known.sure, "{number} was acknowledged and comes again");
-        // It may also come marked to the first who reads it: another one was cut before it did.
+        // The first reader may also get it marked: another one was cut before it read it.
         assert!(redelivered || !known.seen, "{number} comes again unmarked");
         known.seen = true;
         if std::mem::take(&mut known.unsure) {
@@ -105,7 +105,7 @@ impl Ledger {
     }
 }
 
-/// Numbers that look random and are the same each time: Knuth's MMIX generator.
+/// Deterministic pseudo-random numbers: Knuth's MMIX generator.
 struct Random(u64);
 
 impl Random {
@@ -118,7 +118,7 @@ impl Random {
     }
 }
 
-/// A connection that reads frames as they come.
+/// A connection that reads frames as they arrive.
 struct Line {
     stream: TcpStream,
     decoder: Decoder,
@@ -159,7 +159,7 @@ impl Line {
         }
     }
 
-    /// Cuts the connection: with RST, so that what is on the way is lost, or after what was said.
+    /// Cuts the connection: with RST, so that bytes in flight are lost, or after the written ones.
     fn cut(self, abruptly: bool) {
         if abruptly {
             SockRef::from(&self.stream)
@@ -194,7 +194,7 @@ async fn publish(address: SocketAddr, numbers: Range<usize>) {
 struct Consumer {
     line: Line,
     ledger: Arc<Ledger>,
-    /// What it has been given and has not answered: the number, and the id for the ACK.
+    /// Unanswered deliveries: the number, and the id for the ACK.
     given: Vec<(usize, String)>,
 }
 
@@ -212,7 +212,7 @@ impl Consumer {
         }
     }
 
-    /// Waits until it has so many deliveries, or nothing comes for a while.
+    /// Waits until it has this many deliveries, or nothing arrives for a while.
     async fn take(&mut self, count: usize) {
         while self.given.len() < count {
             match timeout(LULL, self.line.read()).await {
@@ -231,9 +231,9 @@ impl Consumer {
         self.given.push((number, ack));
     }
 
-    /// Answers all deliveries in any order: so many of a hundred are refused, the others
+    /// Answers all deliveries in any order: this percentage is refused, the others are
     /// acknowledged. With a chance of 3 in 100 its connection is to be cut before it can know what
-    /// was heard of that; then this says `false`.
+    /// the broker received; then this returns `false`.
     async fn answer(&mut self, random: &mut Random, refused: usize) -> bool {
         let (mut frames, mut acknowledged) = (String::new(), Vec::new());
         let mut given = std::mem::take(&mut self.given);
@@ -247,7 +247,7 @@ impl Consumer {
                 acknowledged.push(number);
             }
         }
-        // One RECEIPT says that all before it is done.
+        // One RECEIPT confirms all frames before it.
         frames.push_str("UNSUBSCRIBE\nid:none\nreceipt:done\n\n\0");
         if refused > 0 && random.below(100) < 3 {
             let part = random.below(2 * frames.len()).min(frames.len());
@@ -285,7 +285,7 @@ async fn consume(address: SocketAddr, seed: u64, all: usize, ledger: Arc<Ledger>
     }
 }
 
-/// Takes what came back when the last ones were cut.
+/// Consumes what returned when the last ones were cut.
 async fn consume_the_rest(broker: &TestBroker, address: SocketAddr, ledger: &Arc<Ledger>) {
     broker
         .wait_for("stompd_connections{transport=\"tcp\"}", 0.0)
@@ -300,7 +300,7 @@ async fn consume_the_rest(broker: &TestBroker, address: SocketAddr, ledger: &Arc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_message_is_acknowledged_once_whoever_is_cut_off() {
+async fn each_message_is_acknowledged_once_although_consumers_are_cut_off() {
     let asked = std::env::var("STOMPD_TORTURE").ok();
     let all = asked.map_or(20_000, |count| count.parse().unwrap());
     let broker = TestBroker::with(|config| {

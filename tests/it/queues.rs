@@ -27,7 +27,7 @@ use support::script::{self, body, header, wire};
 use support::wire::{MemoryWire, read};
 
 #[tokio::test]
-async fn rule_16_a_queue_keeps_what_is_sent_until_a_consumer_comes() {
+async fn a_queue_keeps_messages_until_a_consumer_arrives() {
     let broker = TestBroker::start().await;
     for mut consumer in [broker.connected_ws().await, broker.connected_tcp().await] {
         let mut publisher = broker.connected_tcp().await;
@@ -65,7 +65,7 @@ async fn consumers_take_turns() {
     one.expect_messages(&["1", "4", "7"]).await;
     two.expect_messages(&["2", "5"]).await;
     three.expect_messages(&["3", "6"]).await;
-    // Whoever leaves has no turn any more, and the others keep theirs.
+    // A consumer that left is skipped, and the others keep their order.
     two.unsubscribe("s").await;
     publisher.publish("/queue/a", &["8", "9", "10"]).await;
     three.expect_messages(&["8", "10"]).await;
@@ -76,11 +76,11 @@ async fn consumers_take_turns() {
 }
 
 #[tokio::test]
-async fn two_subscriptions_of_one_client_take_turns_too() {
+async fn two_subscriptions_of_one_client_alternate_too() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client.subscribe("one", "/queue/a").await;
-    // On a queue no-local means nothing: somebody has to get the message.
+    // Queues ignore no-local: some consumer must get the message.
     client
         .subscribe_with("two", "/queue/a", "no-local:true")
         .await;
@@ -106,7 +106,7 @@ async fn two_subscriptions_of_one_client_take_turns_too() {
 }
 
 #[tokio::test]
-async fn a_consumer_without_credit_is_passed_over() {
+async fn a_consumer_without_credit_is_skipped() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let (mut one, mut two) = (broker.connected_tcp().await, broker.connected_ws().await);
@@ -132,7 +132,7 @@ async fn a_consumer_without_credit_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_consumer_has_as_many_messages_as_the_settings_say_or_it_asks_for() {
+async fn the_prefetch_is_the_configured_or_the_requested_one() {
     let broker = TestBroker::with(|config| config.queue.prefetch = 2).await;
     let mut publisher = broker.connected_tcp().await;
     for (headers, has) in [
@@ -167,7 +167,7 @@ async fn the_message_that_reaches_prefetch_bytes_is_the_last() {
     let broker = TestBroker::with(|config| config.queue.prefetch_bytes = 100).await;
     let mut publisher = broker.connected_tcp().await;
     let large = "x".repeat(1000);
-    // Of 60 bytes one is below the limit, two are not.
+    // One message of 60 bytes is below the limit, two are not.
     let small = "x".repeat(60);
     for (body, has) in [(&large, 1), (&small, 2)] {
         let mut consumer = broker.connected_ws().await;
@@ -191,7 +191,7 @@ async fn the_message_that_reaches_prefetch_bytes_is_the_last() {
 }
 
 #[tokio::test]
-async fn who_names_a_number_of_messages_has_no_limit_of_bytes() {
+async fn a_requested_prefetch_count_disables_the_byte_limit() {
     let broker = TestBroker::with(|config| config.queue.prefetch_bytes = 100).await;
     let mut client = broker.connected_tcp().await;
     let large = "x".repeat(1000);
@@ -210,7 +210,7 @@ async fn who_names_a_number_of_messages_has_no_limit_of_bytes() {
 }
 
 #[tokio::test]
-async fn rule_16_an_empty_queue_without_consumers_is_removed() {
+async fn an_empty_queue_without_consumers_is_removed() {
     let broker = TestBroker::with(|config| config.queue.metrics = true).await;
     let mut client = broker.connected_tcp().await;
     let named = async || {
@@ -219,7 +219,7 @@ async fn rule_16_an_empty_queue_without_consumers_is_removed() {
     };
     assert!(!named().await);
 
-    // By a SUBSCRIBE, until its end.
+    // Created by a SUBSCRIBE, until its end.
     client.subscribe("s", "/queue/a").await;
     broker.expect_metric("stompd_queues", 1).await;
     broker.expect_metric(&each("consumers"), 1).await;
@@ -227,7 +227,7 @@ async fn rule_16_an_empty_queue_without_consumers_is_removed() {
     assert!(!named().await);
     broker.expect_metric("stompd_queues", 0).await;
 
-    // By a SEND, until the message is settled and its consumer is gone.
+    // Created by a SEND, until the message is settled and its consumer has left.
     client.publish("/queue/a", &["1"]).await;
     broker.expect_metric(&each("messages_ready"), 1).await;
     let mut consumer = broker.connected_ws().await;
@@ -239,7 +239,7 @@ async fn rule_16_an_empty_queue_without_consumers_is_removed() {
     consumer.sync().await;
     assert!(!named().await);
 
-    // By a COMMIT that is not refused, not by one that is empty.
+    // Created by a COMMIT that is not refused, and not by an empty one.
     client.send("BEGIN\ntransaction:t").await;
     client
         .send("SEND\ndestination:/queue/a\ntransaction:t\n\n2")
@@ -258,7 +258,7 @@ async fn rule_16_an_empty_queue_without_consumers_is_removed() {
 }
 
 #[tokio::test]
-async fn metrics_say_what_queues_hold_and_what_became_of_their_messages() {
+async fn metrics_count_held_and_finished_messages_of_queues() {
     let broker = TestBroker::with(|config| config.queue.metrics = true).await;
     let mut publisher = broker.connected_tcp().await;
     let bodies = ["1", "2", "3", "4", "5", "6"];
@@ -320,14 +320,14 @@ async fn metrics_say_what_queues_hold_and_what_became_of_their_messages() {
     broker
         .expect_metric("stompd_messages_acknowledged_total", 6)
         .await;
-    // The queues themselves take something, until nobody subscribes to them.
+    // The queues themselves use memory until the last subscription ends.
     assert!(broker.metric("stompd_queue_bytes").await > 0.0);
     drop(publisher);
     broker.wait_for("stompd_queue_bytes", 0.0).await;
 }
 
 #[tokio::test]
-async fn a_queue_refuses_what_is_beyond_max_length() {
+async fn a_queue_refuses_messages_above_max_length() {
     let broker = TestBroker::with(short).await;
     for (mut publisher, mut consumer) in [
         (broker.connected_ws().await, broker.connected_tcp().await),
@@ -353,7 +353,7 @@ async fn a_queue_refuses_what_is_beyond_max_length() {
 }
 
 #[tokio::test]
-async fn max_length_counts_what_waits_and_not_what_consumers_have() {
+async fn max_length_counts_queued_messages_and_not_those_of_consumers() {
     let broker = TestBroker::with(short).await;
     let mut client = broker.connected_tcp().await;
     client
@@ -371,7 +371,7 @@ async fn max_length_counts_what_waits_and_not_what_consumers_have() {
 }
 
 #[tokio::test]
-async fn max_bytes_counts_what_consumers_have_too() {
+async fn max_bytes_includes_the_messages_of_consumers() {
     let broker = TestBroker::with(|config| config.queue.max_bytes = 4500).await;
     let mut publisher = broker.tcp().await;
     publisher
@@ -394,13 +394,13 @@ async fn max_bytes_counts_what_consumers_have_too() {
 }
 
 #[tokio::test]
-async fn max_bytes_counts_what_messages_cost_beside_their_text() {
+async fn max_bytes_includes_the_overhead_of_messages() {
     let broker = TestBroker::with(|config| config.queue.max_bytes = 100 * 1024).await;
     let mut publisher = broker.tcp().await;
     publisher
         .connect_with("accept-version:1.2\nx-refusals:true")
         .await;
-    // By their text there would be room for more than 4,000.
+    // By their text alone there would be room for more than 4,000.
     let batch = wire("SEND\ndestination:/queue/a\n\n").repeat(1000);
     publisher.send_bytes(&batch).await;
     publisher.expect("MESSAGE\n*reason:queue_full\n*").await;
@@ -411,11 +411,11 @@ async fn max_bytes_counts_what_messages_cost_beside_their_text() {
 }
 
 #[tokio::test]
-async fn a_queue_that_was_long_keeps_no_memory() {
+async fn a_queue_that_was_long_frees_its_memory() {
     let broker = TestBroker::start().await;
     let (mut publisher, mut client) = (broker.connected_tcp().await, broker.connected_tcp().await);
     client.subscribe("s", "/queue/a").await;
-    // So that the broker says what an empty queue with a consumer takes.
+    // To learn the size of an empty queue with a consumer.
     publisher.publish("/queue/a", &["1"]).await;
     client.expect_messages(&["1"]).await;
     broker
@@ -434,13 +434,13 @@ async fn a_queue_that_was_long_keeps_no_memory() {
     let frames = client.expect_messages(&bodies).await;
     client.settle("ACK", &frames[frames.len() - 1], "").await;
     client.sync().await;
-    // A few places are kept.
+    // A small capacity is kept.
     let after = broker.metric("stompd_queue_bytes").await;
     assert!(after < empty + 4096.0, "{after}, and {empty} before");
 }
 
 #[tokio::test]
-async fn a_send_or_commit_that_would_make_one_queue_too_many_is_refused() {
+async fn a_send_or_commit_that_exceeds_the_queue_limit_is_refused() {
     let broker = TestBroker::with(|config| config.queue.max_queues = 3).await;
     broker.expect_metric("stompd_queues_limit", 3).await;
     for mut client in [broker.ws().await, broker.tcp().await] {
@@ -463,12 +463,12 @@ async fn a_send_or_commit_that_would_make_one_queue_too_many_is_refused() {
         }
         client.send("COMMIT\ntransaction:t\nreceipt:r").await;
         client.expect(refusal).await;
-        // Of the transaction nothing was done.
+        // The transaction had no effect.
         client.subscribe("a", "/queue/a").await;
         client.expect_messages(&["x"]).await;
         client.expect_nothing().await;
         client.unsubscribe("a").await;
-        // The queue that is empty is gone, which makes room for another one.
+        // The empty queue was removed, which makes room for another one.
         client.publish("/queue/d", &["x"]).await;
         broker.expect_metric("stompd_queues", 3).await;
         for (id, name) in [("b", "/queue/b"), ("c", "/queue/c"), ("d", "/queue/d")] {
@@ -482,7 +482,7 @@ async fn a_send_or_commit_that_would_make_one_queue_too_many_is_refused() {
 }
 
 #[tokio::test]
-async fn a_subscribe_that_would_make_one_queue_too_many_is_refused() {
+async fn a_subscribe_that_exceeds_the_queue_limit_is_refused() {
     let broker = TestBroker::with(|config| config.queue.max_queues = 2).await;
     let mut other = broker.connected_tcp().await;
     other.subscribe("b", "/queue/b").await;
@@ -502,7 +502,7 @@ async fn a_subscribe_that_would_make_one_queue_too_many_is_refused() {
 }
 
 #[tokio::test]
-async fn queues_with_the_most_messages_are_named_and_the_others_counted() {
+async fn metrics_name_the_longest_queues_and_count_the_others() {
     let broker = TestBroker::with(|config| {
         config.queue.metrics = true;
         config.queue.metrics_limit = 3;
@@ -532,7 +532,7 @@ async fn queues_with_the_most_messages_are_named_and_the_others_counted() {
 }
 
 #[tokio::test]
-async fn a_single_message_fits_an_empty_queue_whatever_max_bytes() {
+async fn a_single_message_fits_an_empty_queue_for_any_max_bytes() {
     let broker = TestBroker::with(|config| config.queue.max_bytes = 100).await;
     let mut client = broker.connected_tcp().await;
     let large = "x".repeat(1000);
@@ -540,7 +540,7 @@ async fn a_single_message_fits_an_empty_queue_whatever_max_bytes() {
     client.publish("/queue/b", &[&large]).await;
     client.subscribe("b", "/queue/b").await;
     client.expect_messages(&[&large]).await;
-    // What went through to a consumer takes no room.
+    // Messages that went straight to a consumer take no room.
     for _ in 0..3 {
         let send = format!("SEND\ndestination:/queue/b\n\n{large}");
         client.send(&send).await;
@@ -551,7 +551,7 @@ async fn a_single_message_fits_an_empty_queue_whatever_max_bytes() {
 }
 
 #[tokio::test]
-async fn rule_28_what_is_redelivered_returns_above_max_length() {
+async fn redelivered_messages_return_above_max_length() {
     let broker = TestBroker::with(short).await;
     let mut publisher = broker.connected_tcp().await;
     let mut consumer = broker.connected_ws().await;
@@ -575,7 +575,7 @@ async fn rule_28_what_is_redelivered_returns_above_max_length() {
 }
 
 #[tokio::test]
-async fn rule_5_receipts_and_refusals_come_in_the_order_of_their_frames() {
+async fn receipts_and_refusals_keep_the_order_of_their_frames() {
     let broker = TestBroker::with(short).await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
@@ -613,7 +613,7 @@ async fn rule_5_receipts_and_refusals_come_in_the_order_of_their_frames() {
         script::check(&told, "MESSAGE\ndestination:/stompd/refusals\n*");
         assert_eq!(header(&told, "receipt-id"), None);
         client.expect("RECEIPT\nreceipt-id:last").await;
-        // The connection stays, and the message that tells is no delivery.
+        // The connection stays open, and the refusal is no delivery.
         let id = header(&told, "message-id").unwrap();
         client.send(&format!("ACK\nid:{id}")).await;
         client.subscribe("a", "/queue/a").await;
@@ -633,7 +633,7 @@ async fn rule_5_receipts_and_refusals_come_in_the_order_of_their_frames() {
 }
 
 #[tokio::test]
-async fn rule_35_what_came_before_a_refused_send_counts_and_what_comes_after_does_not() {
+async fn frames_before_a_refused_send_count_and_later_ones_do_not() {
     let broker = TestBroker::with(short).await;
     for mut publisher in [broker.connected_ws().await, broker.connected_tcp().await] {
         let mut watcher = broker.connected_tcp().await;
@@ -673,7 +673,7 @@ async fn rule_35_what_came_before_a_refused_send_counts_and_what_comes_after_doe
 }
 
 #[tokio::test]
-async fn rule_35_a_batch_that_consumers_take_at_once_is_not_too_long() {
+async fn a_batch_that_consumers_take_at_once_fits() {
     let broker = TestBroker::with(short).await;
     let mut consumer = broker.connected_ws().await;
     consumer.subscribe("s", "/queue/a").await;
@@ -688,7 +688,7 @@ async fn rule_35_a_batch_that_consumers_take_at_once_is_not_too_long() {
 }
 
 #[tokio::test]
-async fn rule_31_a_full_outbox_takes_no_more_from_queues_and_nobody_is_cut() {
+async fn a_full_outbox_takes_no_more_from_queues_and_no_client_is_cut() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 256 * 1024;
         config.queue.metrics = true;
@@ -700,7 +700,7 @@ async fn rule_31_a_full_outbox_takes_no_more_from_queues_and_nobody_is_cut() {
         slow.subscribe_with("s", "/queue/a", &format!("ack:{ack}\nprefetch-count:65535"))
             .await;
         flood(&mut publisher).await;
-        // What the kernels and the outbox did not take waits in the queue, and another gets it.
+        // The queue keeps what the kernels and the outbox did not take, for another consumer.
         let waiting = broker.metric(&each("messages_ready")).await;
         assert!(waiting > 100.0, "only {waiting} wait");
         quick
@@ -716,7 +716,7 @@ async fn rule_31_a_full_outbox_takes_no_more_from_queues_and_nobody_is_cut() {
             }
         }
         assert_eq!(numbers.len(), 10);
-        // What it asks for is answered behind what waits, and it gets on when it reads again.
+        // Its requests are answered after the queued frames, and it continues when it reads again.
         slow.send("UNSUBSCRIBE\nid:none\nreceipt:answer").await;
         let mut answered = false;
         while numbers.len() < FLOOD || !answered {
@@ -742,7 +742,7 @@ async fn rule_31_a_full_outbox_takes_no_more_from_queues_and_nobody_is_cut() {
 }
 
 #[tokio::test]
-async fn rule_31_an_error_is_not_lost_behind_what_a_queue_delivers() {
+async fn an_error_is_not_lost_behind_queue_deliveries() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let mut publisher = broker.connected_tcp().await;
     let mut slow = broker.connected_ws().await;
@@ -763,7 +763,7 @@ async fn rule_31_an_error_is_not_lost_behind_what_a_queue_delivers() {
     };
     script::check(&error, "ERROR\nmessage:\"wrong\" is *\nreceipt-id:r\n*");
     slow.expect_close(1002).await;
-    // The last one it saw may have been begun when it was cut, and then comes again.
+    // The last one it saw may have been partly written when it was cut, and then is redelivered.
     let mut other = broker.connected_tcp().await;
     other.subscribe("s", "/queue/a").await;
     let first = other.frame().await;
@@ -814,7 +814,7 @@ async fn many_messages_reach_many_consumers_once_each() {
     assert_eq!(numbers.len(), MESSAGES);
 }
 
-/// Acknowledges what comes until it is told that all is over; returns the numbers.
+/// Acknowledges messages until it is told to stop; returns the numbers.
 async fn consume(mut peer: Peer) -> Vec<usize> {
     let mut numbers = Vec::new();
     loop {
@@ -829,7 +829,7 @@ async fn consume(mut peer: Peer) -> Vec<usize> {
     }
 }
 
-/// Sends `FLOOD` large messages, more than the buffers of both kernels take.
+/// Sends `FLOOD` large messages, more than the buffers of both kernels hold.
 pub(super) async fn flood(publisher: &mut Peer) {
     let body = "x".repeat(16 * 1024);
     for number in 0..FLOOD {
@@ -844,7 +844,7 @@ pub(super) fn number(frame: &str) -> usize {
     header(frame, "n").unwrap().parse().unwrap()
 }
 
-/// The metric of `/queue/a` alone.
+/// Returns the metric of `/queue/a` alone.
 fn each(what: &str) -> String {
     format!("stompd_each_queue_{what}{{queue=\"/queue/a\"}}")
 }
@@ -853,9 +853,9 @@ fn short(config: &mut Config) {
     config.queue.max_length = 3;
 }
 
-/// One message at a time, settled one by one.
+/// Receives and settles one message at a time.
 pub(super) const ONE: &str = "ack:client-individual\nprefetch-count:1";
-/// So many messages of 16 KiB are more than the kernels take.
+/// This many messages of 16 KiB are more than the kernels hold.
 pub(super) const FLOOD: usize = 1500;
 
 // --- Many threads ------------------------------------------------------------------------------
@@ -901,7 +901,7 @@ fn batch(at: usize, number: usize) -> Vec<Message> {
     (0..3).map(message).collect()
 }
 
-/// Publishes all batches; what is refused is tried again.
+/// Publishes all batches; retries refused ones.
 async fn publish_all(hub: Arc<Hub>, at: usize) {
     let id = SessionId(at as u64);
     for number in 0..BATCHES {
@@ -915,7 +915,7 @@ async fn publish_all(hub: Arc<Hub>, at: usize) {
     }
 }
 
-/// Commits all batches but for their third message, as there is room for two.
+/// Commits all batches without their third message, as there is room for two.
 async fn commit_all(hub: Arc<Hub>, at: usize) {
     let id = SessionId(at as u64);
     for number in 0..BATCHES {
@@ -936,7 +936,7 @@ async fn commit_all(hub: Arc<Hub>, at: usize) {
     }
 }
 
-/// Subscribes, takes what comes, and unsubscribes, again and again until `stop`.
+/// Subscribes, consumes, and unsubscribes, again and again until `stop`.
 async fn visit(hub: Arc<Hub>, id: u64, stop: Arc<AtomicBool>) -> Vec<String> {
     let kind = Kind {
         version: Version::V1_2,
@@ -948,7 +948,7 @@ async fn visit(hub: Arc<Hub>, id: u64, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut number = 0;
     let mut last = false;
     while !last {
-        // What is left after the stop is taken, too.
+        // Messages that are left after the stop are consumed, too.
         last = stop.load(Ordering::SeqCst);
         number += 1;
         let subscriber = Arc::new(Subscriber {
@@ -985,7 +985,7 @@ async fn visit(hub: Arc<Hub>, id: u64, stop: Arc<AtomicBool>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_lost_or_doubled_when_a_queue_comes_and_goes_under_its_publishers() {
+async fn no_message_is_lost_or_duplicated_when_a_queue_is_removed_and_created_again() {
     let hub = Arc::new(hub());
     let stop = Arc::new(AtomicBool::new(false));
     let visitors =

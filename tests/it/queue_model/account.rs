@@ -1,8 +1,8 @@
-//! Where every message is, as far as its clients can tell.
+//! The state of every message, as far as its clients can tell.
 //!
-//! A message is held from when its SEND was accepted until it is done. While it is held it is either
-//! *seen* (a client was sent a byte of it and has not settled it) or not. More cannot be told from
-//! outside: what is not seen may be ready, or wait in an outbox.
+//! A message is held from when its SEND was accepted until it is done. A held message is either
+//! *seen* (a client was sent a byte of it and has not settled it) or not. More cannot be observed
+//! from outside: a message that is not seen may be ready, or queued in an outbox.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +19,7 @@ pub(super) enum Home {
     Own(ConsumerId),
 }
 
-/// All messages that are held, and all consumers of those who are connected.
+/// All messages that are held, and all consumers of connected clients.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) stores: HashMap<Home, Store>,
@@ -34,16 +34,16 @@ pub(super) struct Account {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     items: BTreeMap<u64, Item>,
-    /// What was accepted up to here may have returned without having been seen.
+    /// Messages accepted up to here may have returned without having been seen.
     slipped: u64,
-    /// The newest one that was begun in this step.
+    /// The newest message that was begun in this step.
     newest: u64,
 }
 
 #[derive(Debug)]
 struct Item {
     number: u64,
-    /// A consumer has seen it and it came back.
+    /// A consumer has seen it and it was returned.
     marked: bool,
     seen: bool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Consumer {
     prefetch: usize,
     /// Its subscription has not ended.
     pub(super) live: bool,
-    /// All it has seen of, first to last.
+    /// All messages it has seen, first to last.
     given: Vec<Given>,
     newest: u64,
     /// An ABORT may give it more than its prefetch.
@@ -80,12 +80,12 @@ enum State {
 }
 
 impl Consumer {
-    /// How many deliveries its client can name.
+    /// Number of deliveries that its client can acknowledge.
     pub(super) fn whole(&self) -> usize {
         self.given.iter().filter(|given| given.whole).count()
     }
 
-    /// What the ack id of its n-th message ends in.
+    /// The suffix of the ack id of its n-th message.
     pub(super) fn delivery(&self, number: usize) -> u64 {
         self.given[number - 1].delivery
     }
@@ -95,30 +95,30 @@ impl Consumer {
         self.given.iter().filter(out).count()
     }
 
-    /// If nothing waits for its client it has room for more.
+    /// If nothing is queued for its client it has room for more.
     pub(super) fn has_room(&self) -> bool {
         self.live && self.out() < self.prefetch
     }
 }
 
 impl Store {
-    /// How many messages it holds.
+    /// Number of messages it holds.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// How many nobody has seen, or has given back.
+    /// Number of messages that no client holds.
     pub(super) fn unseen(&self) -> usize {
         self.items.values().filter(|item| !item.seen).count()
     }
 
-    /// What nobody has seen is newer than all that was begun in this step.
+    /// Unseen messages are newer than all that were begun in this step.
     pub(super) fn oldest_went_first(&self) -> bool {
         let unseen = self.items.iter().find(|(_, item)| !item.seen);
         unseen.is_none_or(|(order, _)| *order > self.newest)
     }
 
-    /// All numbers in their order, and whether each is marked.
+    /// All numbers in order, and whether each is marked.
     pub(super) fn all(&self) -> Vec<(u64, bool)> {
         let items = self.items.values();
         items.map(|item| (item.number, item.marked)).collect()
@@ -167,13 +167,13 @@ impl Account {
         assert!(self.consumers.insert(id, consumer).is_none());
     }
 
-    /// What comes back from here on may not have been seen.
+    /// Messages that return from here on may not have been seen.
     pub(super) fn slip(&mut self, home: Home) {
         let newest = self.last_order;
         self.store(home).slipped = newest;
     }
 
-    /// A client has a byte of this message, or all of it.
+    /// A client has received a part of this message, or all of it.
     pub(super) fn heard(&mut self, id: ConsumerId, message: &Message, whole: bool) {
         let consumer = self.consumers.get_mut(&id).unwrap();
         if let Some(last) = consumer.given.last_mut().filter(|last| !last.whole) {
@@ -194,7 +194,7 @@ impl Account {
         let room = consumer.aborted || consumer.has_room();
         assert!(consumer.live, "after UNSUBSCRIBE: {message:?}");
         assert!(room, "more than the prefetch: {message:?}");
-        // What an outbox did not take has had its number all the same.
+        // Messages that an outbox did not take have used a number too.
         let last = consumer.given.last().map_or(0, |given| given.delivery);
         let delivery = message.ack.as_ref().map_or(0, |ack| {
             let delivery = ack.rsplit('-').next().unwrap().parse().unwrap();
@@ -224,7 +224,7 @@ impl Account {
         });
     }
 
-    /// An ACK or NACK for the delivery of this number, counted from 1.
+    /// An ACK or NACK for the delivery with this number, counted from 1.
     pub(super) fn settle(
         &mut self,
         id: ConsumerId,
@@ -328,7 +328,7 @@ impl Account {
         }
     }
 
-    /// A queue of the subscription's own ends with it.
+    /// A private queue ends with its subscription.
     fn lose_own(&mut self, id: ConsumerId) {
         let consumer = self.consumers.get_mut(&id).unwrap();
         if consumer.home == Home::Own(id) {

@@ -1,6 +1,6 @@
-//! A client with its driver: the session, the subscriptions, and the way out to a socket in memory
-//! that takes as much as a test lets it. What `broker/src/connection` does in a task is done here
-//! step by step, and only when that task would have been woken.
+//! A client with its driver: the session, the subscriptions, and the output to an in-memory socket
+//! that takes as much as a test allows. The steps of the task in `broker/src/connection` are run
+//! one by one, and only when that task would have been woken.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -34,14 +34,14 @@ const KIND: Kind = Kind {
     framing: Framing::Tcp,
 };
 
-/// A socket that takes so many bytes, and remembers what it was offered beyond.
+/// A socket that takes this many bytes, and remembers what else it was offered.
 #[derive(Debug)]
 pub(super) struct PartialWire(Mutex<Line>);
 
 #[derive(Debug)]
 struct Line {
     written: Vec<u8>,
-    /// What follows if it is written: at least the rest of a frame that is begun.
+    /// The bytes that follow if it is written: at least the rest of a begun frame.
     offered: Vec<u8>,
     budget: usize,
     broken: bool,
@@ -94,18 +94,18 @@ pub(super) struct Message {
     pub(super) subscription: u32,
     pub(super) ack: Option<String>,
     pub(super) redelivered: bool,
-    /// Which message it is: the first word of the body.
+    /// The number of the message: the first word of the body.
     pub(super) number: u64,
 }
 
-/// What became of what a client said.
+/// The result of a client's frames.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// Of each message whether it was accepted.
+    /// For each message, whether it was accepted.
     pub(super) accepted: Vec<bool>,
     /// A COMMIT was refused.
     pub(super) refused: bool,
-    /// The connection is to end.
+    /// The connection must end.
     pub(super) closed: bool,
 }
 
@@ -119,14 +119,14 @@ pub(super) struct Client {
     retired: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
     to_dispatch: Vec<Arc<SharedQueue>>,
     gathered: Vec<(Published, Option<Receipt>)>,
-    /// What its last flush left.
+    /// What its last flush did not write.
     flushed: Flushed,
-    /// How many bytes it has heard of.
+    /// Number of bytes reported to it.
     heard: usize,
-    /// How many RECEIPTs it has asked for, and had.
+    /// Number of RECEIPTs requested, and received.
     pub(super) asked: u64,
     pub(super) answered: u64,
-    /// By subscription: the RECEIPT of its SUBSCRIBE.
+    /// The RECEIPT of the SUBSCRIBE, by subscription.
     receipts: BTreeMap<u32, u64>,
 }
 
@@ -153,7 +153,7 @@ impl Client {
             panic!("nobody is asked who comes");
         };
         session.on_verdict(Authenticator::Open.verdict(credentials), now);
-        // CONNECTED is of no interest here.
+        // CONNECTED is not checked here.
         assert_eq!(session.actions().count(), 2);
         Self {
             id,
@@ -178,7 +178,7 @@ impl Client {
         frame.with_header("receipt", &self.asked.to_string())
     }
 
-    /// The driver's step: all that one read brought.
+    /// The driver's step: everything that one read returned.
     pub(super) fn says(
         &mut self,
         frames: &[Frame],
@@ -336,7 +336,7 @@ impl Client {
         }
     }
 
-    /// Says whether the client lives with it.
+    /// Returns whether the client accepts refusals.
     fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>, now: Instant) -> bool {
         let receipt = receipt.and_then(|receipt| receipt.header("receipt-id"));
         let told = self.session.on_refused(refusal, receipt);
@@ -374,7 +374,7 @@ impl Client {
         woken || writable || self.flushed == Flushed::Some
     }
 
-    /// The client's task runs. Says whether the connection is to end.
+    /// Runs the client's task. Returns whether the connection must end.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         while let Some(signal) = self.outbox.take_signal() {
             match signal {
@@ -398,12 +398,12 @@ impl Client {
         false
     }
 
-    /// Its frames go nowhere or wait: it is not told all that is meant for it.
+    /// Its output is discarded or queued: it does not see everything sent to it.
     pub(super) fn is_behind(&self) -> bool {
         !self.outbox.is_empty() || self.wire.is_broken()
     }
 
-    /// The connection ends. What was begun is still written.
+    /// Ends the connection. A begun frame is still written.
     pub(super) fn end(&mut self, hub: &Hub, now: Instant) {
         drop(self.outbox.end());
         for (_, (subscriber, queue)) in std::mem::take(&mut self.subscriptions) {
@@ -430,7 +430,7 @@ impl Client {
         self.outbox.close();
     }
 
-    /// The messages that have come since this was asked last.
+    /// Returns the messages received since the last call.
     pub(super) fn messages(&mut self) -> Vec<Message> {
         let bytes = self.wire.lock().written[self.heard..].to_vec();
         let mut messages = Vec::new();
@@ -443,7 +443,7 @@ impl Client {
         messages
     }
 
-    /// The message of which a byte has come and not all.
+    /// Returns the message that was received in part.
     pub(super) fn begun(&mut self) -> Option<Message> {
         let bytes = {
             let wire = self.wire.lock();

@@ -1,9 +1,9 @@
-//! Hub, queues and outboxes by what their clients see, held against an account of every message.
+//! Hub, queues and outboxes as their clients see them, compared with an account of every message.
 //!
-//! Whatever the clients do and wherever their sockets stop: each message that was accepted is done
-//! exactly once, or it is still held and comes to whoever asks last; it has one consumer at a time;
-//! it keeps its order as far as that can be seen; it is marked as redelivered if and only if somebody
-//! had a byte of it and did not settle it; and nobody who could be given something is forgotten.
+//! Whatever the clients do and wherever their sockets block: each accepted message is done exactly
+//! once, or is still held and goes to the consumer that asks last; it has one consumer at a time; it
+//! keeps its order as far as that is visible; it is marked as redelivered if and only if a client
+//! received a byte of it and did not settle it; and no consumer that could be served is forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use super::account::{Account, Home};
 use super::client::{Client, Said};
 
-// --- What can happen ---------------------------------------------------------------------------
+// --- Steps -------------------------------------------------------------------------------------
 
 /// The last is a topic: each subscription has a queue of its own.
 const DESTINATIONS: [&str; 3] = ["/queue/a", "/queue/b", "/topic/t"];
@@ -33,7 +33,7 @@ const QUEUES: usize = 2;
 
 const CLIENTS: usize = 4;
 
-/// How many transactions each client has open.
+/// Number of transactions that each client has open.
 const TRANSACTIONS: usize = 2;
 
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ struct Step {
     what: What,
 }
 
-/// Subscriptions and deliveries are chosen among all that ever were.
+/// Subscriptions and deliveries are chosen among all that ever existed.
 #[derive(Clone, Debug)]
 enum What {
     Send(Vec<(usize, usize)>),
@@ -53,7 +53,7 @@ enum What {
     SettleUnknown(Index),
     Commit(usize),
     Abort(usize),
-    /// The socket takes so many bytes; `None` is all.
+    /// The socket takes this many bytes; `None` is all.
     Take(Option<usize>),
     Break,
     Leave(bool),
@@ -110,7 +110,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 // --- The world ---------------------------------------------------------------------------------
 
-/// What a transaction of a client holds: its number, and the messages by where they go.
+/// What a transaction of a client holds: its number, and the messages by destination.
 type Open = (u32, Vec<(usize, u64)>);
 
 struct World<'a> {
@@ -123,9 +123,9 @@ struct World<'a> {
     clients: Vec<Client>,
     open: Vec<[Option<Open>; TRANSACTIONS]>,
     account: Account,
-    /// Those of subscriptions' own queues that did not fit.
+    /// Those of private queues that did not fit.
     overflown: usize,
-    /// A connection has ended in this step.
+    /// A connection ended in this step.
     ended: bool,
     last_client: u64,
     last_number: u64,
@@ -170,7 +170,7 @@ impl<'a> World<'a> {
 
     fn connect(&mut self) -> Client {
         self.last_client += 1;
-        // Every other client lives with refusals.
+        // Every other client accepts refusals.
         let id = self.last_client;
         let client = Client::connect(id, id.is_multiple_of(2), self.policy, self.now);
         self.hub.join(client.id, &client.outbox);
@@ -189,7 +189,7 @@ impl<'a> World<'a> {
         self.run();
         self.hear();
         self.check();
-        // What several subscriptions give back at once may be given out in between.
+        // Messages that several subscriptions return at once may be delivered in between.
         if !matches!(step.what, What::Commit(_)) {
             for home in ordered {
                 if !self.is_behind(home) && !self.ended {
@@ -225,7 +225,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A client sends frames, each with a receipt, in one piece.
+    /// Sends frames of a client, each with a receipt, in one piece.
     fn says(&mut self, at: usize, frames: Vec<Frame>) -> Said {
         let client = &mut self.clients[at];
         let frames: Vec<_> = frames
@@ -285,7 +285,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The number of an open transaction of a client, and the BEGIN if it is not open yet.
+    /// Returns the number of an open transaction of a client, and the BEGIN if it is not open yet.
     fn begin(&mut self, at: usize, transaction: usize) -> (u32, Option<Frame>) {
         let open = &mut self.open[at][transaction];
         if let Some((number, _)) = open {
@@ -309,7 +309,7 @@ impl<'a> World<'a> {
 
     fn subscribe(&mut self, at: usize, to: usize, mode: AckMode, prefetch: usize) {
         let client = &self.clients[at];
-        // Messages of topics without acknowledgement are no matter of queues.
+        // Messages of topics without acknowledgement do not concern queues.
         if to >= QUEUES && mode == AckMode::Auto {
             return;
         }
@@ -374,7 +374,7 @@ impl<'a> World<'a> {
         if whole == 0 {
             return;
         }
-        // Most often one of the last.
+        // Usually one of the last.
         let number = whole - number.index(whole.min(8));
         let frame = match verdict {
             Verdict::Ack => Frame::new(Command::Ack),
@@ -397,7 +397,7 @@ impl<'a> World<'a> {
         self.finish(at, &said);
     }
 
-    /// An ACK for what was never given ends the connection, if it is one that is listened to.
+    /// An ACK for a delivery that never existed ends the connection, if its client is read.
     fn settle_unknown(&mut self, at: usize, of: Index) {
         if let Some(id) = self.subscription(at, of) {
             let name = format!("{}-{}-1000000", id.0, id.1);
@@ -439,7 +439,7 @@ impl<'a> World<'a> {
         self.end(at);
     }
 
-    /// A connection ends, and another one comes in its place.
+    /// Ends a connection, and opens another one in its place.
     fn end(&mut self, at: usize) {
         self.ended = true;
         self.hear();
@@ -463,7 +463,7 @@ impl<'a> World<'a> {
         self.clients[at] = self.connect();
     }
 
-    /// What a subscription's own queue was to hold and does not was dropped by the policy.
+    /// Messages that a private queue was to hold and does not were dropped by the policy.
     fn note_overflow(&mut self, at: usize, id: ConsumerId) {
         let home = Home::Own(id);
         if let (Some(store), Some(queue)) =
@@ -474,7 +474,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// All tasks run until none has anything to do.
+    /// Runs all tasks until all are idle.
     fn run(&mut self) {
         loop {
             while self.runtime.metrics().num_alive_tasks() > 0 {
@@ -489,7 +489,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Enters in the account what the clients have been sent.
+    /// Enters what the clients have been sent in the account.
     fn hear(&mut self) {
         for client in &mut self.clients {
             for message in client.messages() {
@@ -503,7 +503,7 @@ impl<'a> World<'a> {
         }
     }
 
-    // --- What holds after each step ------------------------------------------------------------
+    // --- Invariants after each step ------------------------------------------------------------
 
     fn check(&self) {
         for (at, client) in self.clients.iter().enumerate() {
@@ -516,7 +516,7 @@ impl<'a> World<'a> {
                 let depth = queue.depth();
                 let held = depth.ready + depth.unacknowledged;
                 let agrees = match consumer.home {
-                    // What a broken socket took is settled when the connection ends.
+                    // Messages that a broken socket took are settled when the connection ends.
                     Home::Queue(_) if self.is_broken(consumer.home) => held >= store.len(),
                     Home::Queue(_) => held == store.len(),
                     // The policy may have dropped some.
@@ -553,7 +553,7 @@ impl<'a> World<'a> {
         self.any(home, |client| client.wire.is_broken())
     }
 
-    /// A full outbox may give back what it was granted, when others have had newer ones.
+    /// A full outbox may return granted messages after others have received newer ones.
     fn slip_where_somebody_is_behind(&mut self) {
         for home in (0..QUEUES).map(Home::Queue) {
             if self.is_behind(home) {
@@ -562,7 +562,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Everybody leaves, and one comes who takes all that is left.
+    /// All clients leave, and a new one consumes everything that is left.
     fn finale(&mut self) {
         for at in 0..CLIENTS {
             self.account.begin_step();

@@ -1,8 +1,7 @@
-//! Queues against models that are too plain to be wrong: the queue of the engine against lists
-//! ([`queue`]), and hub, queues and outboxes together against the account of every message
-//! ([`hub`]).
+//! Queues compared with simple models: the queue of the engine with lists ([`queue`]), and hub,
+//! queues and outboxes together with an account of every message ([`hub`]).
 //!
-//! Each runs 2,048 sequences, 128 of those that are long, or as many as `PROPTEST_CASES` says.
+//! Each runs 2,048 sequences (128 of the long ones), or as many as `PROPTEST_CASES` says.
 //! `tests/run long-model` runs 100,000 of each.
 
 mod account;
@@ -15,7 +14,7 @@ use proptest::prelude::ProptestConfig;
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 2048,
-        // The sequences that failed are kept as tests of their own instead.
+        // Sequences that failed are kept as separate tests instead.
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -1,7 +1,7 @@
-//! The queue of the engine against a model that is a few lists and searches them from end to end.
+//! The queue of the engine, compared with a model of a few lists that it searches linearly.
 //!
-//! The model does not say which consumer is next: that is the queue's choice. It says which ones may
-//! be, that nobody is served twice while another one who can take something waits, and all else.
+//! The model does not predict which consumer is next: the queue chooses. It defines which ones are
+//! allowed, that none is served twice while another one that has credit waits, and everything else.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -18,14 +18,14 @@ use stompd::engine::message::Message;
 use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Settled, Verdict};
 use stompd::engine::subscription::{AckMode, Prefetch};
 
-// --- What can happen ---------------------------------------------------------------------------
+// --- Steps -------------------------------------------------------------------------------------
 
-/// Consumers are chosen among all that ever came, deliveries among all that a consumer was ever
-/// given, so that what is over and what never was is tried as well.
+/// Consumers are chosen among all that ever existed, deliveries among all that a consumer was ever
+/// given, so that ended and nonexistent ones are tried as well.
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize),
-    /// So many small messages.
+    /// Number of small messages.
     Burst(usize),
     Reserve(Vec<usize>),
     PushReserved(Index),
@@ -35,7 +35,7 @@ enum Step {
     Retire(Index, Index),
     End(Index, Index),
     Settle(Index, Index, Verdict, Option<usize>),
-    /// So many ACKs in a row, one after the other.
+    /// Number of consecutive ACKs.
     AckMany(Index, Vec<Index>),
     Commit(Index, usize),
     Abort(Index, usize),
@@ -75,8 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What happens to a consumer that has very many deliveries: gaps among them are closed when they
-/// are many.
+/// Steps of a consumer with many deliveries: gaps among them are closed when there are many.
 fn settling() -> impl Strategy<Value = Step> {
     let at = any::<Index>;
     let transaction = || 0..TRANSACTIONS;
@@ -95,7 +94,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![4 => Just(Verdict::Ack), 2 => Just(Verdict::Requeue), 1 => Just(Verdict::Drop)]
 }
 
-/// How many transactions each consumer has open.
+/// Number of transactions that each consumer has open.
 const TRANSACTIONS: usize = 4;
 
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -131,14 +130,14 @@ struct Consumer {
     id: ConsumerId,
     mode: AckMode,
     prefetch: Prefetch,
-    /// All it was ever given; the first one has number 1.
+    /// All deliveries it was ever given; the first one has number 1.
     given: Vec<Delivery>,
     paused: bool,
     retired: bool,
     gone: bool,
     starving: Option<Instant>,
     told: bool,
-    /// Who was served since this one can take something, or was served itself.
+    /// Consumers served since this one had credit, or was served itself.
     passed_by: Vec<usize>,
     /// The numbers of its open transactions.
     transactions: [u32; TRANSACTIONS],
@@ -147,7 +146,7 @@ struct Consumer {
 #[derive(Debug)]
 struct Model {
     bounds: Bounds,
-    /// In the order in which they were accepted.
+    /// In the order of acceptance.
     ready: Vec<Note>,
     consumers: Vec<Consumer>,
     reserved: Vec<usize>,
@@ -158,7 +157,7 @@ impl Consumer {
         index.index(self.given.len() + 2) as u64
     }
 
-    /// The places of deliveries that are not settled.
+    /// Returns the indices of deliveries that are not settled.
     fn open(&self) -> Vec<usize> {
         let places = 0..self.given.len();
         places
@@ -166,7 +165,7 @@ impl Consumer {
             .collect()
     }
 
-    /// The places of those that count against the credit.
+    /// Returns the indices of those that count against the credit.
     fn out(&self) -> Vec<usize> {
         let places = 0..self.given.len();
         places
@@ -184,7 +183,7 @@ impl Consumer {
         !self.gone && !self.retired && !self.paused && self.has_room()
     }
 
-    /// The places that an ACK of this number is about.
+    /// Returns the indices that an ACK of this number covers.
     fn affected(&self, number: u64) -> Vec<usize> {
         let last = usize::try_from(number).unwrap() - 1;
         let about = |at: &usize| *at == last || (self.mode == AckMode::Client && *at < last);
@@ -198,7 +197,7 @@ impl Consumer {
 }
 
 impl Model {
-    /// What all messages hold.
+    /// Returns the size of all messages.
     fn all_held(&self) -> usize {
         let ready: usize = self.ready.iter().map(|note| held(note.bytes)).sum();
         let open: usize = self
@@ -276,7 +275,7 @@ impl Model {
         Settled::Done(affected.len())
     }
 
-    /// The places of what a transaction holds, and what for.
+    /// The indices of what a transaction holds, and the purpose.
     fn held(&self, of: usize, transaction: u32) -> Vec<(usize, Verdict)> {
         let given = self.consumers[of].given.iter().enumerate();
         given
@@ -287,7 +286,7 @@ impl Model {
             .collect()
     }
 
-    /// How many were acknowledged, returned and dropped.
+    /// Returns the numbers of acknowledged, returned and dropped messages.
     fn commit(&mut self, of: usize, transaction: u32) -> [usize; 3] {
         let held = self.held(of, transaction);
         for &(at, verdict) in &held {
@@ -298,7 +297,7 @@ impl Model {
             .map(|verdict| held.iter().filter(|(_, other)| *other == verdict).count())
     }
 
-    /// How many are unacknowledged again.
+    /// Returns the number of messages that are unacknowledged again.
     fn abort(&mut self, of: usize, transaction: u32) -> usize {
         let held = self.held(of, transaction);
         for &(at, _) in &held {
@@ -321,7 +320,7 @@ impl Model {
         written.len()
     }
 
-    /// What a consumer has not settled from a number on returns. Says how many.
+    /// Returns to the queue what a consumer has not settled from a number on. Returns the number.
     fn take_back(&mut self, of: usize, first: u64, seen: bool) -> usize {
         let open = self.consumers[of].open();
         let back: Vec<_> = open
@@ -385,7 +384,7 @@ impl Model {
         }
     }
 
-    /// The oldest message that is ready goes to this consumer.
+    /// The oldest ready message goes to this consumer.
     fn grant(&mut self, of: usize) {
         let note = self.ready.remove(0);
         assert!(
@@ -407,7 +406,7 @@ impl Model {
         }
     }
 
-    /// Who cannot take anything does not wait.
+    /// A consumer without credit does not wait.
     fn forget_who_waited(&mut self) {
         for consumer in &mut self.consumers {
             if !consumer.can_take() {
@@ -425,7 +424,7 @@ struct World {
     now: Instant,
     last_id: u64,
     last_transaction: u32,
-    /// What waits for a COMMIT.
+    /// What is held for a COMMIT.
     promised: Vec<Vec<Arc<Message>>>,
 }
 
@@ -481,13 +480,13 @@ impl World {
         self.compare();
     }
 
-    /// What happens to one of the consumers.
+    /// Applies a step to one of the consumers.
     fn consumer_step(&mut self, of: usize, step: &Step) {
         let (queue, model) = (&mut self.queue, &mut self.model);
         let consumer = &mut model.consumers[of];
         let id = consumer.id;
         match step {
-            // No more can be begun than was given, and what begins with it is retired once.
+            // At most the given deliveries can be begun, and each that is begun is retired once.
             Step::Retire(_, begun) if !consumer.retired && !consumer.gone => {
                 let begun = consumer.number(*begun).min(consumer.given.len() as u64);
                 assert_eq!(queue.retire(id, begun), model.retire(of, begun));
@@ -564,7 +563,7 @@ impl World {
         }
     }
 
-    /// Takes out what was promised at one time, and its sizes out of what is reserved.
+    /// Removes what was promised at one time, and its sizes from the reservation.
     fn keep_promise(&mut self, at: Index) -> Vec<Arc<Message>> {
         if self.promised.is_empty() {
             return Vec::new();
@@ -594,7 +593,7 @@ impl World {
 
     fn subscribe(&mut self, mode: AckMode, prefetch: Prefetch) {
         let place = self.model.consumers.len();
-        // Some are of one session.
+        // Some belong to one session.
         let id = (SessionId(place as u64 / 2), u32::try_from(place).unwrap());
         let transactions = [(); TRANSACTIONS].map(|()| self.next_transaction());
         self.queue.subscribe(id, mode, prefetch, place);
@@ -633,7 +632,7 @@ impl World {
     fn take(&mut self, budget: Bounds) {
         let grants = self.queue.take(budget);
         let granted = self.granted(&grants);
-        // Whatever the consumers, it is the oldest ones that go, each with what is known of it.
+        // For any consumers, the oldest ones are dropped, each with its state.
         let notes: Vec<_> = granted.iter().map(|(note, _)| *note).collect();
         let oldest = self.model.ready[..notes.len()].to_vec();
         assert_eq!(notes, oldest, "the oldest ones, in order");
@@ -650,7 +649,7 @@ impl World {
         );
     }
 
-    /// What was granted, by age, and to whom.
+    /// Returns what was granted, by age, and to which consumer.
     fn granted(&self, grants: &[Grant<usize>]) -> Vec<(Note, usize)> {
         let mut granted = Vec::new();
         for (place, grant) in grants.iter().enumerate() {
@@ -683,7 +682,7 @@ impl World {
             (load.messages, load.bytes),
             (model.ready.len(), model.all_held())
         );
-        // The metric counts the lines as well, whose capacity the model does not know.
+        // The metric also counts the lists, whose capacity the model does not know.
         let places = (depth.ready + depth.unacknowledged) * 64;
         assert!(depth.bytes >= load.bytes - places);
         assert_eq!(queue.can_take(), model.can_take());
@@ -705,7 +704,7 @@ fn message(size: usize) -> Arc<Message> {
     })
 }
 
-/// What a message of this size holds in a queue.
+/// The size of such a message in a queue.
 fn held(size: usize) -> usize {
     static EMPTY: LazyLock<usize> = LazyLock::new(|| message(0).held());
     *EMPTY + allocated(size)
@@ -719,7 +718,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 proptest! {
     #![proptest_config(super::config())]
     #[test]
-    fn a_queue_does_what_the_model_says(bounds in bounds(), steps in vec(step(), 1..120)) {
+    fn a_queue_behaves_like_its_model(bounds in bounds(), steps in vec(step(), 1..120)) {
         let mut world = World::new(bounds);
         for step in steps {
             world.step(step);
