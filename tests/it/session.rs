@@ -1,4 +1,4 @@
-//! One client's conversation, told as a script on a virtual clock.
+//! One client's session, written as a script on a virtual clock.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ fn refused(frame: &str, message: &str, end: &str) {
 // --- Opening -----------------------------------------------------------------------------------
 
 #[test]
-fn the_highest_common_version_is_agreed_on() {
+fn the_highest_common_version_is_chosen() {
     let all = ["1.0", "1.1", "1.2", "0.9", "2.0"];
     for chosen in 0_u32..1 << all.len() {
         let mut offered: Vec<_> = (0..all.len())
@@ -65,7 +65,7 @@ fn without_accept_version_it_is_1_0() {
 }
 
 #[test]
-fn stomp_is_connect_also_in_not_being_unescaped() {
+fn stomp_is_like_connect_and_not_unescaped_either() {
     for command in ["CONNECT", "STOMP"] {
         World::tcp().check(&format!(
             "> {command}|accept-version:1.2|host:any|login:a\\cb\\q
@@ -113,7 +113,7 @@ fn a_second_connect_is_an_error() {
 }
 
 #[test]
-fn login_is_taken_as_the_user_name_and_the_passcode_is_not_shown() {
+fn login_is_the_user_name_and_the_passcode_is_not_shown() {
     World::tcp().check(&format!(
         "> CONNECT|accept-version:1.2|login:bob|passcode:hush
          < {CONNECTED}|user-name:bob"
@@ -131,7 +131,7 @@ fn login_is_taken_as_the_user_name_and_the_passcode_is_not_shown() {
 }
 
 #[test]
-fn nothing_but_connect_may_come_first() {
+fn the_first_frame_must_be_connect() {
     for command in Command::ALL {
         let (message, label) = match command {
             Command::Connect | Command::Stomp => continue,
@@ -150,14 +150,14 @@ fn nothing_but_connect_may_come_first() {
 }
 
 #[test]
-fn connect_has_to_be_complete_in_time() {
+fn connect_must_be_complete_in_time() {
     let end = "< ERROR|message:no complete CONNECT frame within 10 s (is the final NUL missing?)|content-type:text/plain||*
                ! CLOSE 1008 connect_timeout";
     World::websocket().check(&format!("@ 9999ms\n@ 1ms\n{end}"));
     World::tcp().check(&format!(
         "@ 9s\n~ bytes CONNECT|accept-version:1.2||\n@ 1s\n{end}"
     ));
-    // A login that nobody answers ends in the same way.
+    // An unanswered login ends in the same way.
     World::tcp().slow_login().check(&format!(
         "> CONNECT|accept-version:1.2
          ! AUTHENTICATE *
@@ -176,7 +176,7 @@ fn connect_has_to_be_complete_in_time() {
 // --- Authenticating ----------------------------------------------------------------------------
 
 #[test]
-fn frames_behind_connect_wait_for_the_verdict() {
+fn frames_after_connect_wait_for_the_verdict() {
     let connect_and_more = "~ bytes CONNECT|accept-version:1.2|login:bob|passcode:hush||\0SEND|destination:/topic/a||x\0
                             ! AUTHENTICATE Credentials { login: Some(\"bob\"), .. }
                             @ 5s";
@@ -198,7 +198,7 @@ fn frames_behind_connect_wait_for_the_verdict() {
 }
 
 #[test]
-fn a_verdict_that_nobody_waits_for_changes_nothing() {
+fn an_unexpected_verdict_changes_nothing() {
     World::tcp().check("~ welcome bob\n~ refused");
     ready().check("~ welcome bob\n~ refused");
 }
@@ -221,7 +221,7 @@ fn a_send_is_handed_over_before_its_receipt() {
 }
 
 #[test]
-fn subscriptions_are_numbered_and_their_ids_can_be_used_again() {
+fn subscriptions_are_numbered_and_their_ids_can_be_reused() {
     ready().check(
         "> SUBSCRIBE|id:a|destination:/topic/a|receipt:1
          ! SUBSCRIBE 1 /topic/a
@@ -241,7 +241,7 @@ fn subscriptions_are_numbered_and_their_ids_can_be_used_again() {
 }
 
 #[test]
-fn no_local_is_asked_for_in_two_ways() {
+fn no_local_has_two_headers() {
     for (header, asked) in [
         ("no-local:true", " no-local"),
         ("activemq.noLocal:true", " no-local"),
@@ -268,7 +268,7 @@ fn an_id_in_use_is_refused() {
 }
 
 #[test]
-fn to_unsubscribe_what_is_not_there_is_no_error() {
+fn unsubscribing_an_unknown_id_is_no_error() {
     ready().check(
         "> UNSUBSCRIBE|id:none
          > UNSUBSCRIBE|id:none|receipt:1
@@ -277,7 +277,7 @@ fn to_unsubscribe_what_is_not_there_is_no_error() {
 }
 
 #[test]
-fn what_is_refused_is_told_with_the_receipt() {
+fn a_refusal_contains_the_receipt_id() {
     for (frame, message, end) in [
         (
             "SEND|x:y",
@@ -400,7 +400,7 @@ fn the_number_of_subscriptions_is_limited() {
 }
 
 #[test]
-fn earlier_frames_count_and_later_ones_do_not() {
+fn frames_before_the_error_count_and_later_ones_do_not() {
     ready().check(
         "~ bytes SEND|destination:/topic/a||1\0|SEND||2\0SEND|destination:/topic/a||3\0
          ! PUBLISH /topic/a 1
@@ -422,7 +422,7 @@ fn earlier_frames_count_and_later_ones_do_not() {
 // --- STOMP 1.0 ---------------------------------------------------------------------------------
 
 #[test]
-fn in_1_0_there_are_no_heart_beats_but_pings() {
+fn in_1_0_there_are_pings_and_no_heart_beats() {
     for heart_beat in ["10000,10000", "nonsense"] {
         World::websocket()
             .answering_pings(Duration::from_millis(10))
@@ -453,7 +453,7 @@ fn in_1_0_there_is_no_nack() {
 }
 
 #[test]
-fn in_1_0_a_destination_names_a_subscription_without_id() {
+fn in_1_0_a_destination_identifies_a_subscription_without_id() {
     let mut world = World::tcp().connected(Version::V1_0);
     world.check(
         "> SUBSCRIBE|destination:/topic/a
@@ -493,7 +493,7 @@ fn consuming(version: Version) -> World {
 }
 
 #[test]
-fn each_version_has_its_own_header_for_the_id() {
+fn each_version_has_its_own_header_for_the_ack_id() {
     consuming(Version::V1_0).check(
         "> ACK|message-id:00000000000000c1-1-7|receipt:r
          ! ACK 1-7
@@ -506,7 +506,7 @@ fn each_version_has_its_own_header_for_the_id() {
          > NACK|subscription:a|message-id:00000000000000c1-1-8
          ! REQUEUE 1-8",
     );
-    // The id alone says which subscription it is.
+    // The id alone identifies the subscription.
     consuming(Version::V1_1).check(
         "> ACK|message-id:00000000000000c1-1-7|receipt:r
          ! ACK 1-7
@@ -552,17 +552,17 @@ fn an_ack_without_the_header_of_its_version_is_refused() {
 }
 
 #[test]
-fn ids_that_name_nothing_of_this_session_are_ignored() {
+fn ids_of_no_delivery_of_this_session_are_ignored() {
     let mut world = consuming(Version::V1_2);
     for id in [
         "undefined",
-        // What a message in mode auto is called.
+        // The message-id of a message in mode auto.
         "00000000000000c1-7",
         "ffffffffffffffff-18446744073709551615",
         // Other sessions, before and after this one.
         "00000000000000c2-1-1",
         "ffffffffffffffff-4294967295-18446744073709551615",
-        // What a client was told of a refusal.
+        // The id in a refusal.
         "00000000000000c1-0-1",
     ] {
         for command in ["ACK", "NACK"] {
@@ -575,7 +575,7 @@ fn ids_that_name_nothing_of_this_session_are_ignored() {
             ));
         }
     }
-    // Whether the queue knows the number is not for the session to say.
+    // The queue, not the session, checks whether the number exists.
     world.check(
         "> ACK|id:00000000000000c1-2-1
          ! ACK 2-1
@@ -585,7 +585,7 @@ fn ids_that_name_nothing_of_this_session_are_ignored() {
 }
 
 #[test]
-fn ids_that_cannot_be_are_refused_with_the_receipt() {
+fn impossible_ack_ids_are_refused_with_the_receipt() {
     for id in [
         "",
         "1",
@@ -610,7 +610,7 @@ fn ids_that_cannot_be_are_refused_with_the_receipt() {
 }
 
 #[test]
-fn a_subscription_that_never_was_is_refused_and_one_that_has_ended_is_not() {
+fn a_subscription_that_never_existed_is_refused_and_an_ended_one_is_not() {
     for number in ["3", "4294967295"] {
         consuming(Version::V1_2).check(&format!(
             "> ACK|id:00000000000000c1-{number}-1|receipt:r
@@ -627,7 +627,7 @@ fn a_subscription_that_never_was_is_refused_and_one_that_has_ended_is_not() {
 }
 
 #[test]
-fn a_nack_gives_up_only_if_it_says_so() {
+fn a_nack_discards_only_with_requeue_false() {
     let mut world = consuming(Version::V1_2);
     for (header, verdict) in [
         ("", "REQUEUE"),
@@ -642,12 +642,12 @@ fn a_nack_gives_up_only_if_it_says_so() {
              ! {verdict} 1-1"
         ));
     }
-    // In an ACK it means nothing.
+    // An ACK ignores it.
     world.check("> ACK|id:00000000000000c1-1-1|requeue:false\n! ACK 1-1");
 }
 
 #[test]
-fn a_subscribe_may_name_its_prefetch() {
+fn a_subscribe_may_have_a_prefetch() {
     for (headers, prefetch) in [
         ("", ""),
         ("|prefetch-count:0", ""),
@@ -684,7 +684,7 @@ fn a_malformed_prefetch_is_refused_with_the_receipt() {
 }
 
 #[test]
-fn the_names_of_a_queue_are_one() {
+fn the_names_of_a_queue_are_equivalent() {
     ready().check(
         "> SUBSCRIBE|id:a|destination:/amq/queue/a.b/c
          ! SUBSCRIBE 1 /queue/a.b/c
@@ -695,7 +695,7 @@ fn the_names_of_a_queue_are_one() {
 
 // --- Refusals of a SEND ------------------------------------------------------------------------
 
-/// A client of STOMP 1.2 that lives with refusals.
+/// A client of STOMP 1.2 that accepts refusals.
 fn living_with_refusals() -> World {
     let mut world = World::websocket();
     world.check(
@@ -706,7 +706,7 @@ fn living_with_refusals() -> World {
 }
 
 #[test]
-fn a_send_whose_answer_could_go_nowhere_is_refused() {
+fn a_send_with_an_invalid_reply_to_is_refused() {
     for (reply_to, why) in [
         ("/topic/*", "SEND to the wildcard *"),
         ("/topic/a.#", "SEND to the wildcard *"),
@@ -741,7 +741,7 @@ fn a_send_whose_answer_could_go_nowhere_is_refused() {
 }
 
 #[test]
-fn rule_6_a_send_that_can_go_nowhere_is_a_refusal_like_any_other() {
+fn a_send_to_an_invalid_destination_is_a_refusal_like_any_other() {
     let mut world = living_with_refusals();
     for (headers, reason) in [
         ("destination:/topic/*", "wildcard"),
@@ -769,7 +769,7 @@ fn rule_6_a_send_that_can_go_nowhere_is_a_refusal_like_any_other() {
              < RECEIPT|receipt-id:s"
         ));
     }
-    // What is wrong in another way than with where it goes ends the connection as before.
+    // Faults other than the destination still end the connection.
     for (frame, message, end) in [
         (
             "SEND||x",
@@ -796,7 +796,7 @@ fn rule_6_a_send_that_can_go_nowhere_is_a_refusal_like_any_other() {
 }
 
 #[test]
-fn rule_6_a_transaction_that_lacks_a_refused_send_is_refused_and_aborted() {
+fn a_transaction_without_a_refused_send_is_refused_and_aborted() {
     for bad in [
         "destination:/topic/*",
         "destination:/topic/a|reply-to:/topic/*",
@@ -831,7 +831,7 @@ fn rule_6_a_transaction_that_lacks_a_refused_send_is_refused_and_aborted() {
 // --- Transactions ------------------------------------------------------------------------------
 
 #[test]
-fn what_a_transaction_holds_is_done_at_its_commit() {
+fn held_frames_are_applied_at_commit() {
     consuming(Version::V1_2).check(
         "> BEGIN|transaction:t|receipt:1
          < RECEIPT|receipt-id:1
@@ -852,7 +852,7 @@ fn what_a_transaction_holds_is_done_at_its_commit() {
 }
 
 #[test]
-fn an_abort_gives_back_what_was_held() {
+fn an_abort_releases_held_frames() {
     consuming(Version::V1_2).check(
         "> BEGIN|transaction:t
          > SEND|destination:/topic/a|transaction:t||one
@@ -865,7 +865,7 @@ fn an_abort_gives_back_what_was_held() {
 }
 
 #[test]
-fn transactions_are_apart_and_their_ids_can_be_used_again() {
+fn transactions_are_separate_and_their_ids_can_be_reused() {
     ready().check(
         "> BEGIN|transaction:a
          > BEGIN|transaction:b
@@ -884,7 +884,7 @@ fn transactions_are_apart_and_their_ids_can_be_used_again() {
 }
 
 #[test]
-fn what_is_ignored_is_not_held() {
+fn ignored_frames_are_not_held() {
     consuming(Version::V1_2).check(
         "> BEGIN|transaction:t
          > ACK|id:undefined|transaction:t|receipt:1
@@ -924,7 +924,7 @@ fn frames_of_a_transaction_that_is_not_open_are_refused() {
 }
 
 #[test]
-fn a_transaction_is_begun_once_and_named() {
+fn a_transaction_is_begun_once_and_has_a_name() {
     ready().check(
         "> BEGIN|transaction:t
          > BEGIN|transaction:t|receipt:r
@@ -982,7 +982,7 @@ fn a_1025th_frame_of_a_transaction_is_refused() {
         }
         assert!(world.session.wants_input());
         world.log();
-        // Another one has its own.
+        // Another transaction has its own limit.
         world.check("> SEND|destination:/queue/a|transaction:other");
         world.check(&format!("> {last}|receipt:r\n{TOO_MUCH}"));
     }
@@ -992,7 +992,7 @@ fn a_1025th_frame_of_a_transaction_is_refused() {
 fn all_transactions_together_hold_16_mib() {
     const MIB: usize = 1 << 20;
     const KIB: usize = 1 << 10;
-    // Headers count too, so a little is left for them.
+    // Headers count too, so a small remainder is left for them.
     let send = |world: &mut World, transaction: &str, bytes: usize| {
         let body = "x".repeat(bytes);
         let frame =
@@ -1013,7 +1013,7 @@ fn all_transactions_together_hold_16_mib() {
     world.check("< RECEIPT|receipt-id:r");
     send(&mut world, "t", 2 * KIB);
     world.check(TOO_MUCH);
-    // What ends makes room.
+    // Ended transactions make room.
     for (end, how) in [("COMMIT", "! COMMIT 1*"), ("ABORT", "! ABORT 1*")] {
         let mut world = full();
         world.check(&format!("> {end}|transaction:t\n{how}"));
@@ -1027,7 +1027,7 @@ fn all_transactions_together_hold_16_mib() {
 }
 
 #[test]
-fn the_end_of_a_session_ends_its_transactions_without_a_word() {
+fn the_end_of_a_session_ends_its_transactions_silently() {
     ready().check(
         "> BEGIN|transaction:t
          > SEND|destination:/topic/a|transaction:t||lost
@@ -1050,7 +1050,7 @@ fn disconnect_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_stop_is_told_by_the_close_code_alone() {
+fn a_stop_sends_only_the_close_code() {
     for mut world in [World::websocket(), ready()] {
         world.check("~ stop\n! CLOSE 1001 stopping");
     }
@@ -1066,7 +1066,7 @@ fn a_full_outbox_ends_the_session_without_waiting() {
 }
 
 #[test]
-fn nothing_is_done_after_the_end() {
+fn nothing_happens_after_the_end() {
     for end in [
         "> DISCONNECT\n! CLOSE *",
         "> ACK|id:1\n< ERROR*\n! CLOSE *",
@@ -1128,8 +1128,8 @@ fn a_malformed_heart_beat_is_an_error() {
 }
 
 #[test]
-fn rule_10_a_client_that_beats_faster_is_taken_at_its_word() {
-    // What the client says, what CONNECTED says, when an EOL is due and when a Ping is.
+fn a_client_that_sends_heart_beats_faster_must_keep_its_interval() {
+    // The client's header, the one of CONNECTED, when an EOL is due and when a Ping is.
     for (client, ours, eol, ping) in [
         ("1000,1000", "1000,1000", Some(1000), 1500),
         ("500,500", "1000,1000", Some(1000), 1500),
@@ -1155,7 +1155,7 @@ fn rule_10_a_client_that_beats_faster_is_taken_at_its_word() {
 }
 
 #[test]
-fn our_own_heart_beats_are_what_the_settings_say() {
+fn our_own_heart_beats_follow_the_settings() {
     let mut world = World::with(Framing::Text, |settings| {
         settings.send = Duration::ZERO;
         settings.want = Duration::from_millis(1500);
@@ -1175,11 +1175,11 @@ fn our_own_heart_beats_are_what_the_settings_say() {
 }
 
 #[test]
-fn a_throttled_tab_that_answers_pings_stays() {
+fn a_throttled_tab_that_answers_pings_stays_connected() {
     let mut world = World::websocket()
         .answering_pings(Duration::from_millis(30))
         .connected_with(Version::V1_2, "10000,10000");
-    // Browsers let the timers of a tab in the background run once a minute.
+    // Browsers run the timers of a background tab once a minute.
     for _ in 0..9 {
         world.check("~ bytes |");
         world.pass(Duration::from_secs(60));
@@ -1190,7 +1190,7 @@ fn a_throttled_tab_that_answers_pings_stays() {
 }
 
 #[test]
-fn a_frozen_page_whose_browser_answers_pings_stays() {
+fn a_frozen_page_whose_browser_answers_pings_stays_connected() {
     let mut world = World::websocket()
         .answering_pings(Duration::from_millis(30))
         .connected_with(Version::V1_2, "10000,0");
@@ -1227,7 +1227,7 @@ fn a_dead_client_is_cut_between_two_and_three_intervals() {
 }
 
 #[test]
-fn without_an_interval_a_dead_browser_is_found_by_ping() {
+fn without_a_heart_beat_interval_a_dead_browser_is_found_by_ping() {
     ready().check(
         "@ 25s
          ! PING
@@ -1242,7 +1242,7 @@ fn without_an_interval_a_dead_browser_is_found_by_ping() {
 }
 
 #[test]
-fn an_eol_comes_in_each_idle_interval_whatever_pings_there_are() {
+fn an_eol_is_sent_in_each_idle_interval_regardless_of_pings() {
     let mut world = World::with(Framing::Text, |settings| {
         settings.ping = Duration::from_secs(3);
     })
@@ -1272,7 +1272,7 @@ fn data_puts_the_eol_off() {
 }
 
 #[test]
-fn a_large_frame_on_a_slow_line_keeps_its_sender_alive() {
+fn a_large_frame_on_a_slow_connection_keeps_its_sender_alive() {
     const BODY: usize = 4 << 20;
     const PART: usize = 64 << 10;
     let mut world = World::tcp().connected_with(Version::V1_2, "10000,0");
@@ -1288,7 +1288,7 @@ fn a_large_frame_on_a_slow_line_keeps_its_sender_alive() {
 }
 
 #[test]
-fn the_clock_of_a_client_that_is_not_read_stands_still() {
+fn the_silence_timer_stops_while_a_client_is_not_read() {
     World::tcp().connected_with(Version::V1_2, "10000,0").check(
         "@ 20s
              ~ unread
@@ -1302,7 +1302,7 @@ fn the_clock_of_a_client_that_is_not_read_stands_still() {
 }
 
 #[test]
-fn our_heart_beats_go_on_while_a_client_is_not_read() {
+fn our_heart_beats_continue_while_a_client_is_not_read() {
     World::websocket()
         .connected_with(Version::V1_2, "10000,10000")
         .check(
@@ -1323,7 +1323,7 @@ fn our_heart_beats_go_on_while_a_client_is_not_read() {
 }
 
 #[test]
-fn a_ping_behind_bytes_that_move_puts_the_cut_off_by_at_most_stall() {
+fn a_ping_behind_progressing_output_delays_the_cut_by_at_most_stall() {
     let reply = format!(
         "> UNSUBSCRIBE|id:none|receipt:{0}\n< RECEIPT|receipt-id:{0}",
         "x".repeat(80)

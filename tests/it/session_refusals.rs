@@ -1,8 +1,8 @@
-//! Every reason to refuse a session, over real sockets: what the client is told, what is counted,
-//! and that nothing behind the frame at fault has any effect.
+//! Every reason to refuse a session, over real sockets: what the client receives, what is counted,
+//! and that no frame after the faulty one has any effect.
 //!
-//! The reasons that are no frame have their tests where they belong: `handshake` (too many
-//! connections), `websocket`, `limits` (time and numbers), `slow_consumers`.
+//! Reasons that are not frames are tested in `handshake` (too many connections), `websocket`,
+//! `limits` (time and numbers) and `slow_consumers`.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use support::broker::TestBroker;
 use support::peer::Peer;
 use support::script::wire;
 
-/// A frame at fault, the begin of the ERROR, and the label of the reason.
+/// A faulty frame, the start of the ERROR, and the label of the reason.
 type Row<'a> = (&'a str, &'a str, &'a str);
 
 #[tokio::test]
-async fn what_a_frame_lacks_or_has_wrong_is_told() {
+async fn missing_and_invalid_headers_are_reported() {
     check(
         "1.2",
         &[
@@ -72,7 +72,7 @@ async fn what_a_frame_lacks_or_has_wrong_is_told() {
 }
 
 #[tokio::test]
-async fn frames_that_have_no_place_in_a_session_are_told() {
+async fn frames_that_are_invalid_in_a_session_are_reported() {
     check(
         "1.2",
         &[
@@ -112,7 +112,7 @@ async fn frames_that_have_no_place_in_a_session_are_told() {
 }
 
 #[tokio::test]
-async fn acknowledgements_that_name_nothing_are_told() {
+async fn invalid_acknowledgements_are_reported() {
     check(
         "1.2",
         &[
@@ -157,7 +157,7 @@ async fn acknowledgements_that_name_nothing_are_told() {
 }
 
 #[tokio::test]
-async fn transactions_that_are_not_open_are_told() {
+async fn transactions_that_are_not_open_are_reported() {
     check(
         "1.2",
         &[
@@ -192,7 +192,7 @@ async fn transactions_that_are_not_open_are_told() {
 }
 
 #[tokio::test]
-async fn rule_7_nack_does_not_exist_in_1_0_and_an_id_not_before_1_1() {
+async fn nack_does_not_exist_in_1_0_and_ids_are_required_from_1_1() {
     check(
         "1.0",
         &[
@@ -228,7 +228,7 @@ async fn rule_7_nack_does_not_exist_in_1_0_and_an_id_not_before_1_1() {
 }
 
 #[tokio::test]
-async fn rules_14_and_15_destinations_that_mean_nothing_or_something_else_are_told() {
+async fn invalid_and_unsupported_destinations_are_reported() {
     let mut rows = Vec::new();
     for (destination, text, label) in [
         ("", "destination \"\" has no name", "destination"),
@@ -318,7 +318,7 @@ async fn rules_14_and_15_destinations_that_mean_nothing_or_something_else_are_to
 }
 
 #[tokio::test]
-async fn a_refusal_before_connect_is_told_in_a_frame_that_every_version_reads() {
+async fn a_refusal_before_connect_is_readable_by_every_version() {
     let broker = TestBroker::start().await;
     for (frame, text, label) in [
         (
@@ -391,7 +391,7 @@ async fn a_refusal_before_connect_is_told_in_a_frame_that_every_version_reads() 
 }
 
 #[tokio::test]
-async fn rule_1_a_receipt_on_connect_is_ignored_also_when_it_is_refused() {
+async fn a_receipt_on_a_refused_connect_is_ignored() {
     let broker = TestBroker::start().await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client.send("CONNECT\naccept-version:9\nreceipt:r").await;
@@ -405,7 +405,7 @@ async fn rule_1_a_receipt_on_connect_is_ignored_also_when_it_is_refused() {
 }
 
 #[tokio::test]
-async fn frames_behind_a_refused_connect_have_no_effect() {
+async fn frames_after_a_refused_connect_have_no_effect() {
     let broker = TestBroker::start().await;
     let mut witness = broker.connected_tcp().await;
     witness.subscribe("w", "/topic/#").await;
@@ -419,7 +419,7 @@ async fn frames_behind_a_refused_connect_have_no_effect() {
 }
 
 #[tokio::test]
-async fn every_fault_of_the_codec_is_told_with_its_code() {
+async fn every_codec_error_has_its_close_code() {
     let faults = [syntax_faults(), size_faults()].concat();
     let mut labels: Vec<_> = faults.iter().map(|fault| fault.0).collect();
     labels.sort_unstable();
@@ -429,10 +429,10 @@ async fn every_fault_of_the_codec_is_told_with_its_code() {
     witness.subscribe("w", "/topic/#").await;
     for (label, code, text, bytes) in faults {
         for mut client in [broker.ws().await, broker.tcp().await] {
-            // What is no text is refused before STOMP sees it.
+            // Data that is not text is refused before STOMP sees it.
             client.binary = true;
             client.connect("1.2").await;
-            // A frame that is refused before its end swallows whatever comes behind it.
+            // A frame that is refused before its end hides all bytes after it.
             let batch = [
                 wire("SEND\ndestination:/topic/early\nreceipt:early\n\nx"),
                 bytes.clone(),
@@ -452,7 +452,7 @@ async fn every_fault_of_the_codec_is_told_with_its_code() {
     witness.sync().await;
 }
 
-/// Label, close code, begin of the ERROR, bytes.
+/// Label, close code, start of the ERROR, bytes.
 type Fault = (&'static str, u16, &'static str, Vec<u8>);
 
 fn syntax_faults() -> Vec<Fault> {
@@ -555,7 +555,7 @@ fn size_faults() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn a_fault_is_found_wherever_the_bytes_are_cut() {
+async fn a_fault_is_found_wherever_the_bytes_are_split() {
     let broker = TestBroker::start().await;
     let frame = b"SEND\ndestination:/topic/a\nreceipt:r\ncontent-length:1\n\nxy\0";
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
@@ -570,7 +570,7 @@ async fn a_fault_is_found_wherever_the_bytes_are_cut() {
 }
 
 #[tokio::test]
-async fn rule_52_escapes_that_a_version_does_not_know_are_refused_in_1_2_only() {
+async fn undefined_escapes_are_refused_in_1_2_only() {
     let broker = TestBroker::start().await;
     for (version, refused) in [("1.0", false), ("1.1", false), ("1.2", true)] {
         for mut client in [broker.ws().await, broker.tcp().await] {
@@ -590,7 +590,7 @@ async fn rule_52_escapes_that_a_version_does_not_know_are_refused_in_1_2_only() 
 }
 
 #[tokio::test]
-async fn rule_52_what_peers_do_wrong_without_harm_is_no_fault() {
+async fn harmless_deviations_of_clients_are_accepted() {
     let broker = TestBroker::start().await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         client.subscribe("s", "/topic/a").await;
@@ -607,7 +607,7 @@ async fn rule_52_what_peers_do_wrong_without_harm_is_no_fault() {
             client.send_bytes(bytes).await;
             client.expect("MESSAGE\nsubscription:s\n*\n\nx").await;
         }
-        // A body of a frame that has none is ignored, its length honoured.
+        // A body of a frame that must not have one is ignored, its length honoured.
         client
             .send_bytes(b"UNSUBSCRIBE\nid:no\nreceipt:1\ncontent-length:3\n\n\0\0\0\0")
             .await;
@@ -617,7 +617,7 @@ async fn rule_52_what_peers_do_wrong_without_harm_is_no_fault() {
 }
 
 #[tokio::test]
-async fn rule_10_a_client_that_falls_silent_is_told_and_cut() {
+async fn a_silent_client_gets_an_error_and_is_cut() {
     let broker =
         TestBroker::with(|config| config.heart_beat.want = Duration::from_millis(50)).await;
     for mut client in [broker.ws().await, broker.tcp().await] {
@@ -649,7 +649,7 @@ async fn the_error_says_what_to_do() {
 }
 
 /// Expects of each row, over both transports: the frame is refused with this ERROR and counted,
-/// what came before it in the same batch counts, and what comes behind it does not.
+/// earlier frames of the same batch count, and later ones do not.
 async fn check(version: &str, rows: &[Row<'_>]) {
     let broker = TestBroker::start().await;
     let mut witness = broker.connected_tcp().await;
@@ -672,13 +672,13 @@ async fn check(version: &str, rows: &[Row<'_>]) {
             }
         }
     }
-    // Nothing but the early ones came.
+    // Only the early messages arrived.
     witness.sync().await;
     let name = "stompd_connections_closed_total{reason=\"disconnect\"}";
     assert!(broker.metric(name).await.abs() < 0.1, "no DISCONNECT");
 }
 
-/// A SEND, the frame at fault, and frames behind it: one by one if `receipt`, else in one piece.
+/// A SEND, the faulty frame, and frames after it: one by one if `receipt`, else in one piece.
 async fn send_batch(client: &mut Peer, frame: &str, receipt: bool) {
     let at_fault = match frame.split_once('\n') {
         Some((command, rest)) if receipt => format!("{command}\nreceipt:r\n{rest}"),

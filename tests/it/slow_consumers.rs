@@ -1,4 +1,4 @@
-//! Clients that do not read: what they suffer, and that nobody else does.
+//! Clients that do not read: how they are limited, and that others are not affected.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use stompd::config::SlowConsumer;
 use support::broker::TestBroker;
 use support::peer::{Peer, Seen};
 
-/// More than the buffers of both kernels take: of so many messages some wait in the broker.
+/// More than the buffers of both kernels hold: some of these messages are queued in the broker.
 const FLOOD: usize = 1500;
 
 fn body() -> String {
@@ -32,7 +32,7 @@ fn number(frame: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_cut_and_nobody_else_notices() {
+async fn a_client_that_stops_reading_is_cut_without_affecting_others() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 256 * 1024).await;
     let (mut publisher, mut slow, mut quick) = (
         broker.connected_tcp().await,
@@ -103,7 +103,7 @@ async fn drop_oldest_keeps_the_client_and_the_newest_messages() {
 }
 
 #[tokio::test]
-async fn replies_are_never_dropped_and_whoever_does_not_read_them_is_not_read() {
+async fn replies_are_never_dropped_and_a_client_that_does_not_read_them_is_not_read() {
     let broker = TestBroker::with(|config| config.limits.outbox_messages = 100).await;
     let client = broker.connected_tcp().await;
     let id = "i".repeat(8 * 1024);
@@ -118,7 +118,7 @@ async fn replies_are_never_dropped_and_whoever_does_not_read_them_is_not_read() 
         }
         write
     });
-    // The broker must stop reading long before the writer is done.
+    // The broker must stop reading long before the writer has finished.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
         !writer.is_finished(),
@@ -152,7 +152,7 @@ async fn replies_are_never_dropped_and_whoever_does_not_read_them_is_not_read() 
 }
 
 #[tokio::test]
-async fn a_client_whose_socket_takes_nothing_while_replies_wait_is_cut_after_stall() {
+async fn a_client_that_takes_no_replies_is_cut_after_stall() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_messages = 100;
         config.limits.stall = Duration::from_millis(200);
@@ -179,7 +179,7 @@ async fn a_client_whose_socket_takes_nothing_while_replies_wait_is_cut_after_sta
 }
 
 #[tokio::test]
-async fn a_client_that_pings_without_end_and_reads_nothing_is_bounded() {
+async fn a_client_that_pings_endlessly_and_reads_nothing_is_limited() {
     let broker = TestBroker::with(|config| {
         config.limits.outbox_bytes = 64 * 1024;
         config.limits.stall = Duration::from_millis(200);
@@ -205,7 +205,7 @@ async fn a_client_that_pings_without_end_and_reads_nothing_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_large_message_fits_an_empty_outbox_whatever_its_bound() {
+async fn a_large_message_fits_an_empty_outbox_of_any_limit() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 1024).await;
     let mut client = broker.connected_ws().await;
     client.subscribe("s", "/topic/a").await;

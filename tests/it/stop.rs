@@ -1,4 +1,4 @@
-//! How the broker stops.
+//! Stopping the broker.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use support::broker::TestBroker;
 use support::peer::Seen;
 
 #[tokio::test]
-async fn clients_are_told_1001_without_an_error() {
+async fn connections_are_closed_with_1001_without_an_error() {
     let broker = TestBroker::with(|config| config.stop.spread = Duration::from_millis(100)).await;
     let mut web = broker.connected_ws().await;
     let mut tcp = broker.connected_tcp().await;
@@ -24,7 +24,7 @@ async fn clients_are_told_1001_without_an_error() {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_any_more_and_operators_see_why() {
+async fn new_clients_are_refused_and_operators_see_why() {
     let broker = TestBroker::with(|config| {
         config.stop.spread = Duration::from_millis(300);
         config.stop.delay = Duration::from_millis(300);
@@ -44,7 +44,7 @@ async fn nobody_is_let_in_any_more_and_operators_see_why() {
     let answer = support::websocket::exchange(&mut stream, request).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("stopping"), "{answer}");
-    // During the delay a client is still welcome.
+    // During the delay new clients are accepted.
     let late = support::peer::Peer::websocket(websocket, None).await;
     early.expect_close(1001).await;
     drop((early, late));
@@ -53,7 +53,7 @@ async fn nobody_is_let_in_any_more_and_operators_see_why() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_leave_does_not_hold_the_stop_up() {
+async fn a_client_that_does_not_leave_does_not_delay_the_stop() {
     let broker = TestBroker::with(|config| {
         config.stop.spread = Duration::ZERO;
         config.stop.flush = Duration::from_millis(200);

@@ -1,9 +1,9 @@
-//! The rules of the house that no compiler holds: who may import whom, and what stays out.
+//! Rules that the compiler does not check: which module may import which, and what stays out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the files below a path may import. Of `broker/src` above the wall only what is ours counts.
+/// Allowed imports below a path. Above the wall in `broker/src` only our own modules count.
 const MAY_IMPORT: &[(&str, &str)] = &[
     ("broker/src/admin", "metrics"),
     ("broker/src/auth", "engine::session"),
@@ -56,7 +56,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 ];
 const BELOW: [&str; 2] = ["broker/src/engine", "stomp-codec/src"];
 
-/// Words of the code, and below which paths alone they may be said.
+/// Words of the code, and the only paths below which they may occur.
 const WORDS: &[(&str, &str)] = &[
     ("print!(", CLI),
     ("println!(", "broker/src/cli/ tests/it/queue_torture.rs"),
@@ -78,7 +78,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The Rust files below a folder of the repository: name and text without comments.
+/// Returns the Rust files below a folder of the repository: name and text without comments.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let (mut sources, mut folders) = (Vec::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
@@ -99,7 +99,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     sources
 }
 
-/// What the `use` lines name; of a group each member.
+/// Returns the names in the `use` lines; every member of a group.
 fn imports(code: &str) -> Vec<String> {
     let mut imports = Vec::new();
     for line in code.split(';') {
@@ -110,7 +110,7 @@ fn imports(code: &str) -> Vec<String> {
         // Not the end of another word, such as that of a `struct Pause {`.
         if matches!(before, "" | "pub" | "pub(super)" | "pub(crate)") {
             let mut path: String = path.split_whitespace().collect();
-            // Of a group within a group its prefix is enough.
+            // For a nested group its prefix is enough.
             while let (true, Some(open)) = (path.matches('{').count() > 1, path.rfind('{')) {
                 let close = path[open..].find('}').unwrap();
                 path.replace_range(open..=open + close, "");
@@ -151,7 +151,7 @@ fn imports_go_downward_only() {
 }
 
 #[test]
-fn nobody_says_what_is_not_his() {
+fn restricted_words_occur_in_their_modules_only() {
     for folder in ["broker/src", "stomp-codec/src", "tests/it", "tests/support"] {
         for (file, code) in sources(folder)
             .into_iter()
@@ -179,7 +179,7 @@ fn nobody_says_what_is_not_his() {
 }
 
 #[test]
-fn each_setting_is_documented_where_it_is_set() {
+fn each_setting_is_documented_in_its_file() {
     let mut documented = false;
     for line in fs::read_to_string(root().join("broker.toml"))
         .unwrap()
@@ -189,7 +189,7 @@ fn each_setting_is_documented_where_it_is_set() {
             None => documented = false,
             Some(b'#') => documented = true,
             Some(b'[') => {}
-            // What belongs together shares a comment.
+            // Related settings share a comment.
             Some(_) => assert!(documented, "{line:?} has no comment"),
         }
     }

@@ -7,7 +7,7 @@ use support::peer::{Peer, Seen};
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn a_message_reaches_its_subscribers_with_all_that_the_publisher_said() {
+async fn a_message_reaches_its_subscribers_unchanged() {
     let broker = TestBroker::start().await;
     let (mut publisher, mut web, mut tcp) = (
         broker.connected_tcp().await,
@@ -45,13 +45,13 @@ async fn the_receipt_of_a_subscription_comes_before_its_first_message() {
             .await;
         while subscriber.frame().await != format!("RECEIPT\nreceipt-id:{id}") {}
         publisher.sync().await;
-        // Whatever comes behind the RECEIPT of UNSUBSCRIBE is no MESSAGE.
+        // No MESSAGE may follow the RECEIPT of UNSUBSCRIBE.
         subscriber.sync().await;
     }
 }
 
 #[tokio::test]
-async fn overlapping_subscriptions_get_their_copy_each() {
+async fn overlapping_subscriptions_get_a_copy_each() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client.subscribe("exact", "/topic/a.b").await;
@@ -77,7 +77,7 @@ async fn overlapping_subscriptions_get_their_copy_each() {
 }
 
 #[tokio::test]
-async fn a_publisher_hears_itself_unless_it_says_no_local() {
+async fn a_publisher_gets_its_own_messages_unless_it_sets_no_local() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     client.subscribe("echo", "/topic/a").await;
@@ -98,7 +98,7 @@ async fn a_publisher_hears_itself_unless_it_says_no_local() {
 }
 
 #[tokio::test]
-async fn each_version_gets_what_it_can_read() {
+async fn each_version_gets_a_format_it_can_read() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let mut subscribers = Vec::new();
@@ -124,7 +124,7 @@ async fn each_version_gets_what_it_can_read() {
 }
 
 #[tokio::test]
-async fn rule_7_a_1_0_client_without_ids_is_known_by_its_destinations() {
+async fn a_1_0_subscription_without_id_is_identified_by_its_destination() {
     let broker = TestBroker::start().await;
     let mut client = broker.tcp().await;
     let connected = client.connect_with("heart-beat:10,10").await;
@@ -151,7 +151,7 @@ async fn rule_7_a_1_0_client_without_ids_is_known_by_its_destinations() {
 }
 
 #[tokio::test]
-async fn one_publisher_to_one_destination_keeps_its_order_whatever_else_it_sends() {
+async fn messages_from_one_publisher_to_one_destination_keep_their_order() {
     let broker = TestBroker::start().await;
     let (mut publisher, mut subscriber) =
         (broker.connected_tcp().await, broker.connected_ws().await);
@@ -165,7 +165,7 @@ async fn one_publisher_to_one_destination_keeps_its_order_whatever_else_it_sends
     }
     publisher.raw(&batch).await;
     for number in 0..1000 {
-        // Across destinations no order is promised, but a batch has the effect of frame by frame.
+        // No order is guaranteed across destinations, but a batch has the effect of frame by frame.
         subscriber.expect(&format!("MESSAGE\n*\n\n{number}")).await;
     }
 }

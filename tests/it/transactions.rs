@@ -1,4 +1,4 @@
-//! Transactions: what is held until COMMIT, what is done then, and what is left of the others.
+//! Transactions: what is held until COMMIT, what takes effect then, and what aborted ones leave.
 
 use stompd::config::Config;
 use support::broker::TestBroker;
@@ -6,7 +6,7 @@ use support::peer::Peer;
 use support::script::{self, body, header, wire};
 
 #[tokio::test]
-async fn rule_29_a_receipt_says_held_and_only_that_of_commit_says_done() {
+async fn only_the_receipt_of_commit_confirms_the_effect() {
     let broker = TestBroker::start().await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         let mut watcher = broker.connected_tcp().await;
@@ -43,7 +43,7 @@ async fn rule_29_a_receipt_says_held_and_only_that_of_commit_says_done() {
 }
 
 #[tokio::test]
-async fn rule_29_abort_leaves_nothing_of_it() {
+async fn abort_leaves_no_effect() {
     let broker = TestBroker::start().await;
     let (mut client, mut watcher) = (broker.connected_ws().await, broker.connected_tcp().await);
     watcher.subscribe("t", "/topic/t").await;
@@ -56,12 +56,12 @@ async fn rule_29_abort_leaves_nothing_of_it() {
     hold(&mut client, "t", &["/topic/t", "/queue/b"]).await;
     client.settle("ACK", &frames[0], IN_T).await;
     client.settle("NACK", &frames[1], IN_T).await;
-    // What is held takes no credit.
+    // Held messages take no credit.
     let third = client.expect_messages(&["3"]).await;
     client.expect_nothing().await;
     client.send("ABORT\ntransaction:t\nreceipt:r").await;
     client.expect("RECEIPT\nreceipt-id:r").await;
-    // Nothing was sent, and nothing is redelivered: it is unacknowledged as it was before.
+    // Nothing was sent and nothing redelivered: the message is unacknowledged as before.
     watcher.expect_nothing().await;
     client.expect_nothing().await;
     broker.expect_metric("stompd_queues", 1).await;
@@ -81,7 +81,7 @@ async fn rule_29_abort_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn rule_29_the_end_of_the_connection_returns_what_was_held() {
+async fn the_end_of_the_connection_returns_held_messages() {
     let broker = TestBroker::start().await;
     for way in ["DISCONNECT", "COMMIT\ntransaction:other", "CUT"] {
         let (mut client, mut watcher) = (broker.connected_ws().await, broker.connected_tcp().await);
@@ -124,7 +124,7 @@ async fn rule_29_the_end_of_the_connection_returns_what_was_held() {
 }
 
 #[tokio::test]
-async fn rule_29_commit_does_sends_acks_and_nacks_together() {
+async fn commit_applies_sends_acks_and_nacks_together() {
     let broker = TestBroker::start().await;
     let (mut client, mut watcher) = (broker.connected_ws().await, broker.connected_tcp().await);
     watcher.subscribe("b", "/queue/b").await;
@@ -156,7 +156,7 @@ async fn rule_29_commit_does_sends_acks_and_nacks_together() {
     for _ in 0..3 {
         seen.push(client.frame().await);
     }
-    // The message to its own queue and the one that returns may come before the RECEIPT.
+    // The message to its own queue and the returned one may arrive before the RECEIPT.
     seen.sort_unstable_by_key(|frame| header(frame, "redelivered").is_none());
     script::check(&seen[0], "MESSAGE\n*\nredelivered:true\n*\n\n2");
     seen[1..].sort_unstable();
@@ -173,17 +173,17 @@ async fn rule_29_commit_does_sends_acks_and_nacks_together() {
             .expect_metric(&format!("stompd_messages_{name}_total"), value)
             .await;
     }
-    // What was held and is settled cannot be settled again.
+    // Messages that were held and are settled cannot be settled again.
     client.settle("NACK", &frames[0], "").await;
     client.expect_nothing().await;
     broker.expect_metric("stompd_acks_ignored_total", 1).await;
-    // What it had not named is as it was.
+    // Messages that it did not name are unchanged.
     client.settle("NACK", &frames[3], "").await;
     client.expect_messages(&["4 again"]).await;
 }
 
 #[tokio::test]
-async fn rule_29_what_a_transaction_sends_is_in_line_at_its_commit() {
+async fn messages_of_a_transaction_are_queued_at_its_commit() {
     let broker = TestBroker::start().await;
     let (mut client, mut other) = (broker.connected_ws().await, broker.connected_tcp().await);
     client.send("BEGIN\ntransaction:t").await;
@@ -212,7 +212,7 @@ async fn rule_29_what_a_transaction_sends_is_in_line_at_its_commit() {
 }
 
 #[tokio::test]
-async fn rule_29_a_batch_with_transactions_has_the_effect_of_frame_by_frame() {
+async fn a_batch_with_transactions_has_the_effect_of_frame_by_frame() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     let send = |headers: &str, body: &str| {
@@ -244,7 +244,7 @@ async fn rule_29_a_batch_with_transactions_has_the_effect_of_frame_by_frame() {
 }
 
 #[tokio::test]
-async fn rule_29_sixteen_transactions_are_open_and_one_more_ends_all() {
+async fn sixteen_transactions_may_be_open_and_one_more_ends_the_session() {
     let broker = TestBroker::start().await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         for number in 0..17 {
@@ -268,7 +268,7 @@ async fn rule_29_sixteen_transactions_are_open_and_one_more_ends_all() {
 }
 
 #[tokio::test]
-async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
+async fn a_transaction_holds_1024_frames_and_one_more_ends_the_session() {
     let broker = TestBroker::start().await;
     let mut watcher = broker.connected_tcp().await;
     watcher.publish("/queue/a", &["1"]).await;
@@ -292,7 +292,7 @@ async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
             watcher.subscribe("s", "/queue/a").await;
             watcher.expect_messages(&["1 again"]).await;
         } else {
-            // At the limit all is well, and ABORT makes room.
+            // A transaction at the limit works, and ABORT makes room.
             client.send("ABORT\ntransaction:t").await;
             client.send("BEGIN\ntransaction:t").await;
             client.send_bytes(&wire(send).repeat(1024)).await;
@@ -314,7 +314,7 @@ async fn rule_29_a_transaction_holds_1024_frames_and_one_more_ends_all() {
 }
 
 #[tokio::test]
-async fn rule_29_all_transactions_of_a_connection_hold_16_mib() {
+async fn all_transactions_of_a_connection_hold_16_mib() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     let body = "x".repeat(3 * 1024 * 1024);
@@ -333,7 +333,7 @@ async fn rule_29_all_transactions_of_a_connection_hold_16_mib() {
         let receipt = send(transaction, number).await;
         assert_eq!(receipt, format!("RECEIPT\nreceipt-id:{number}"));
     }
-    // 15 MiB are held; what is given up makes room.
+    // 15 MiB are held; aborted ones make room.
     client.send("ABORT\ntransaction:u").await;
     client.send("BEGIN\ntransaction:u").await;
     let mut send = async |receipt: &str| {
@@ -354,7 +354,7 @@ async fn rule_29_all_transactions_of_a_connection_hold_16_mib() {
 }
 
 #[tokio::test]
-async fn rule_29_unsubscribe_before_commit_makes_it_unacknowledged_again() {
+async fn unsubscribe_before_commit_cancels_held_acks() {
     let broker = TestBroker::start().await;
     let (mut client, mut other) = (broker.connected_ws().await, broker.connected_tcp().await);
     other.publish("/queue/a", &["1", "2", "3"]).await;
@@ -369,7 +369,7 @@ async fn rule_29_unsubscribe_before_commit_makes_it_unacknowledged_again() {
     client.unsubscribe("s").await;
     client.send("COMMIT\ntransaction:t\nreceipt:r").await;
     client.expect("RECEIPT\nreceipt-id:r").await;
-    // The SEND is done; the ACKs are not, and can be given again.
+    // The SEND took effect; the ACKs did not, and can be sent again.
     other.subscribe("b", "/queue/b").await;
     other.expect_messages(&["/queue/b"]).await;
     broker
@@ -385,7 +385,7 @@ async fn rule_29_unsubscribe_before_commit_makes_it_unacknowledged_again() {
 }
 
 #[tokio::test]
-async fn rule_29_a_cumulative_ack_covers_what_was_delivered_when_it_was_held() {
+async fn a_held_cumulative_ack_covers_what_was_delivered_when_it_was_sent() {
     let broker = TestBroker::start().await;
     for (command, left) in [
         ("ACK", &["4 again", "5 again"][..]),
@@ -414,7 +414,7 @@ async fn rule_29_a_cumulative_ack_covers_what_was_delivered_when_it_was_held() {
             again.push(frame);
         }
         client.send("DISCONNECT").await;
-        // A NACK has brought one back to it, as its prefetch is 3.
+        // A NACK returned one to it, as its prefetch is 3.
         assert!(again.len() <= usize::from(command == "NACK"), "{again:?}");
         broker.wait_for("stompd_queue_consumers", 0.0).await;
         other.subscribe("s", "/queue/a").await;
@@ -425,7 +425,7 @@ async fn rule_29_a_cumulative_ack_covers_what_was_delivered_when_it_was_held() {
 }
 
 #[tokio::test]
-async fn rule_29_after_abort_a_cumulative_ack_covers_again_what_was_held() {
+async fn after_abort_a_cumulative_ack_covers_held_messages_again() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     client.publish("/queue/a", &["1", "2", "3", "4"]).await;
@@ -444,7 +444,7 @@ async fn rule_29_after_abort_a_cumulative_ack_covers_again_what_was_held() {
 }
 
 #[tokio::test]
-async fn rule_29_an_id_that_is_held_is_taken() {
+async fn a_held_message_cannot_be_acknowledged_again() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_tcp().await;
     client.publish("/queue/a", &["1", "2"]).await;
@@ -460,7 +460,7 @@ async fn rule_29_an_id_that_is_held_is_taken() {
         client.expect_nothing().await;
     }
     broker.expect_metric("stompd_acks_ignored_total", 4).await;
-    // Neither does the other transaction let it go.
+    // The other transaction does not release it either.
     client.send("COMMIT\ntransaction:u").await;
     client.expect_nothing().await;
     broker
@@ -479,7 +479,7 @@ async fn rule_29_an_id_that_is_held_is_taken() {
 }
 
 #[tokio::test]
-async fn rule_29_acks_of_a_private_queue_are_held_too() {
+async fn acks_of_a_private_queue_are_held_too() {
     let broker = TestBroker::start().await;
     let mut client = broker.connected_ws().await;
     client.subscribe_with("s", "/topic/a", "ack:client").await;
@@ -494,7 +494,7 @@ async fn rule_29_acks_of_a_private_queue_are_held_too() {
 }
 
 #[tokio::test]
-async fn rule_28_a_commit_is_refused_as_a_whole() {
+async fn a_commit_is_refused_as_a_whole() {
     let broker = TestBroker::with(short).await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         let mut watcher = broker.connected_tcp().await;
@@ -529,7 +529,7 @@ async fn rule_28_a_commit_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
+async fn a_refused_commit_aborts_its_transaction_and_the_client_stays() {
     let broker = TestBroker::with(short).await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
@@ -564,7 +564,7 @@ async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
             )
             .await;
         client.expect("RECEIPT\nreceipt-id:after").await;
-        // Nothing of it was done; its acknowledgements can be given again, and its id is free.
+        // It had no effect; its acknowledgements can be sent again, and its id is free.
         client.subscribe("new", "/queue/new").await;
         client.expect_messages(&["before", "after"]).await;
         client.send("BEGIN\ntransaction:t").await;
@@ -580,7 +580,7 @@ async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
         client.send("COMMIT\ntransaction:t").await;
         let text = "transaction \"t\" is not open";
         client.expect_refusal(text, 1002).await;
-        // The next client finds nothing left.
+        // The next client finds no messages.
         let mut other = broker.connected_tcp().await;
         broker.wait_for("stompd_queue_consumers", 0.0).await;
         other.subscribe("s", "/queue/own").await;
@@ -590,7 +590,7 @@ async fn rule_6_a_refused_commit_aborts_its_transaction_and_the_client_stays() {
 }
 
 #[tokio::test]
-async fn rule_35_refusals_stand_in_their_place_among_the_sends_of_one_read() {
+async fn refusals_keep_their_order_among_the_sends_of_one_read() {
     let broker = TestBroker::start().await;
     for mut client in [broker.ws().await, broker.tcp().await] {
         client
@@ -641,7 +641,7 @@ async fn rule_35_refusals_stand_in_their_place_among_the_sends_of_one_read() {
     for reason in ["wildcard", "reply_to", "transaction_broken"] {
         assert_eq!(broker.refusals(reason).await, 2, "{reason}");
     }
-    // Without asking for it, it is the end.
+    // For a client that did not ask for refusals, the connection ends.
     let mut client = broker.connected_tcp().await;
     client
         .send("SEND\ndestination:/topic/a\nreply-to:/topic/*\nreceipt:r")
@@ -651,7 +651,7 @@ async fn rule_35_refusals_stand_in_their_place_among_the_sends_of_one_read() {
 }
 
 #[tokio::test]
-async fn rule_28_room_that_a_refused_commit_had_kept_is_free_again() {
+async fn room_reserved_by_a_refused_commit_is_free_again() {
     let broker = TestBroker::with(short).await;
     let mut client = broker.tcp().await;
     client
@@ -672,7 +672,7 @@ async fn rule_28_room_that_a_refused_commit_had_kept_is_free_again() {
 }
 
 #[tokio::test]
-async fn rule_28_a_commit_that_just_fits_is_done() {
+async fn a_commit_that_just_fits_is_accepted() {
     let broker = TestBroker::with(short).await;
     let mut client = broker.connected_ws().await;
     client.publish("/queue/a", &["0"]).await;
@@ -689,7 +689,7 @@ async fn rule_28_a_commit_that_just_fits_is_done() {
     client.expect_refusal("queue is full: /queue/a", 1013).await;
 }
 
-/// Sends to each destination its own name, within a transaction.
+/// Sends its own name to each destination, within a transaction.
 async fn hold(client: &mut Peer, transaction: &str, destinations: &[&str]) {
     for destination in destinations {
         let head = format!("destination:{destination}\ntransaction:{transaction}");

@@ -1,5 +1,5 @@
-//! RFC 6455 after the handshake, frame by frame: what a client may do, and how it is cut off when
-//! it does something else.
+//! RFC 6455 after the handshake, frame by frame: what a client may send, and how it is closed when
+//! it violates the protocol.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -51,18 +51,18 @@ async fn each_reserved_opcode_is_refused() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf8_is_refused_wherever_it_is_cut() {
+async fn invalid_utf8_is_refused_wherever_it_is_split() {
     let broker = TestBroker::start().await;
     for pieces in [
         &[&b"SEND\ndestination:/topic/a\n\n\xff\0"[..]][..],
-        // An overlong slash, a surrogate, a character above the last one.
+        // An overlong slash, a surrogate, a code point above the last one.
         &[b"\xc0\xaf"],
         &[b"\xed\xa0\x80"],
         &[b"\xf4\x90\x80\x80"],
         // The message ends within a character.
         &[b"\xc3"],
         &[b"\xf0\x9f", b"\xa6"],
-        // The end of one fragment and the start of the next make no character.
+        // The end of one fragment and the start of the next form no valid character.
         &[b"\xc3", b"("],
         &[b"\xf0\x9f\xa6", b"", b"\x80\xff"],
     ] {
@@ -102,7 +102,7 @@ async fn a_control_frame_of_more_than_125_bytes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_continuation_of_nothing_is_refused() {
+async fn a_continuation_without_a_message_is_refused() {
     let broker = TestBroker::start().await;
     for first in [FIN | CONTINUATION, CONTINUATION] {
         refused(
@@ -131,7 +131,7 @@ async fn a_new_message_within_a_message_is_refused() {
 }
 
 #[tokio::test]
-async fn a_good_close_is_echoed_and_ends_the_stream() {
+async fn a_valid_close_is_echoed_and_ends_the_stream() {
     let broker = TestBroker::start().await;
     for code in [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4000, 4999,
@@ -141,7 +141,7 @@ async fn a_good_close_is_echoed_and_ends_the_stream() {
         assert_eq!(peer.seen().await, Seen::Close(code, "bye ü".into()));
         assert_eq!(peer.seen().await, Seen::End);
     }
-    // Without a code there is none in the answer (1005 stands for that).
+    // Without a code the answer has none either (1005 stands for that).
     let mut peer = broker.connected_ws().await;
     peer.raw(&masked(FIN | CLOSE, b"")).await;
     assert_eq!(peer.seen().await, Seen::Close(1005, String::new()));
@@ -149,7 +149,7 @@ async fn a_good_close_is_echoed_and_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_close_with_a_code_that_nobody_may_send_is_answered_1002() {
+async fn a_close_with_a_forbidden_code_is_answered_1002() {
     let broker = TestBroker::start().await;
     for code in [
         0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535,
@@ -165,7 +165,7 @@ async fn a_close_with_a_code_that_nobody_may_send_is_answered_1002() {
 }
 
 #[tokio::test]
-async fn a_close_with_half_a_code_or_a_broken_reason_is_refused() {
+async fn a_close_with_half_a_code_or_an_invalid_reason_is_refused() {
     let broker = TestBroker::start().await;
     let half = masked(FIN | CLOSE, &[3]);
     refused(&broker, &half, "WebSocket: a Close with half a code", 1002).await;
@@ -174,7 +174,7 @@ async fn a_close_with_half_a_code_or_a_broken_reason_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_a_close_counts_and_what_comes_behind_it_does_not() {
+async fn frames_before_a_close_count_and_later_ones_do_not() {
     let broker = TestBroker::start().await;
     let (mut peer, mut witness) = (broker.connected_ws().await, broker.connected_tcp().await);
     witness.subscribe("w", "/topic/#").await;
@@ -196,7 +196,7 @@ async fn what_was_sent_before_a_close_counts_and_what_comes_behind_it_does_not()
 }
 
 #[tokio::test]
-async fn a_frame_counts_also_if_its_message_goes_wrong_behind_it() {
+async fn a_frame_counts_even_if_its_message_fails_after_it() {
     let broker = TestBroker::start().await;
     let mut witness = broker.connected_tcp().await;
     witness.subscribe("w", "/topic/a").await;
@@ -206,7 +206,7 @@ async fn a_frame_counts_also_if_its_message_goes_wrong_behind_it() {
 }
 
 #[tokio::test]
-async fn what_ends_a_session_is_told_also_if_a_close_came_behind_it() {
+async fn an_error_is_reported_even_if_a_close_followed_it() {
     let broker = TestBroker::start().await;
     let say = |frame: &str| [masked(FIN | TEXT, frame.as_bytes()), close(1000, b"")].concat();
     let mut peer = broker.connected_ws().await;
@@ -246,7 +246,7 @@ async fn a_ping_is_answered_with_its_payload_at_any_time() {
 }
 
 #[tokio::test]
-async fn a_pong_that_nobody_asked_for_is_ignored() {
+async fn an_unsolicited_pong_is_ignored() {
     let broker = TestBroker::start().await;
     let mut peer = broker.ws().await;
     peer.raw(&masked(FIN | PONG, b"")).await;
@@ -256,7 +256,7 @@ async fn a_pong_that_nobody_asked_for_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_character_may_be_cut_between_fragments() {
+async fn a_character_may_be_split_between_fragments() {
     let broker = TestBroker::start().await;
     let mut peer = broker.connected_ws().await;
     peer.subscribe("s", "/topic/a").await;
@@ -270,7 +270,7 @@ async fn a_character_may_be_cut_between_fragments() {
     let bytes: Vec<&[u8]> = frame.chunks(1).collect();
     peer.raw(&fragments(TEXT, &bytes)).await;
     peer.expect("MESSAGE\n*\n\nü€🦀").await;
-    // Fragments of nothing, also as the first and the last.
+    // Empty fragments, also as the first and the last.
     peer.raw(&fragments(BINARY, &[b"", frame, b"", b""])).await;
     peer.expect("MESSAGE\n*\n\nü€🦀").await;
 }
@@ -327,7 +327,7 @@ async fn many_frames_may_arrive_in_one_segment() {
 }
 
 #[tokio::test]
-async fn rule_36_a_message_that_is_too_large_is_refused_before_its_payload_is_sent() {
+async fn a_message_that_is_too_large_is_refused_before_its_payload_is_sent() {
     let broker = TestBroker::with(small).await;
     let text = "WebSocket: a message of more than 3024 bytes";
     for head in [
@@ -339,11 +339,11 @@ async fn rule_36_a_message_that_is_too_large_is_refused_before_its_payload_is_se
         let bytes = [head, &[0; 4]].concat();
         refused(&broker, &bytes, text, 1009).await;
     }
-    // A fragment is not judged alone.
+    // The limit applies to all fragments together.
     let bytes = [masked(BINARY, &[b'\n'; 2000]), masked(0, &[b'\n'; 1025])].concat();
     refused(&broker, &bytes, text, 1009).await;
     assert_eq!(broker.refusals("websocket_too_big").await, 5);
-    // One of the greatest size passes, in one piece and in fragments.
+    // A message of the maximum size passes, in one piece and in fragments.
     let mut peer = broker.connected_ws().await;
     peer.send_bytes(&[b'\n'; 3024]).await;
     peer.raw(&fragments(TEXT, &[&[b'\n'; 2000], &[b'\n'; 1024]]))
@@ -357,7 +357,7 @@ async fn eols_before_connect_do_not_count() {
     let eols = vec![b'\n'; 60_000];
     let connect = b"CONNECT\naccept-version:1.2\n\n\0";
     let before = [&eols[..], &b"\r\n"[..], &connect[..]].concat();
-    // In messages of their own, in frames of one message, and together with the CONNECT.
+    // In separate messages, in frames of one message, and together with the CONNECT.
     for bytes in [
         [
             masked(FIN | TEXT, &eols).repeat(20),
@@ -380,7 +380,7 @@ async fn eols_before_connect_do_not_count() {
     }
     peer.raw(connect).await;
     peer.expect("CONNECTED\n*").await;
-    // What comes behind them counts as before.
+    // Later EOLs count as before.
     let mut peer = broker.ws().await;
     let body = vec![b'x'; 60_000];
     peer.raw(&fragments(
@@ -393,7 +393,7 @@ async fn eols_before_connect_do_not_count() {
 }
 
 #[tokio::test]
-async fn rule_36_before_connect_a_message_has_at_most_64_kib() {
+async fn before_connect_a_message_has_at_most_64_kib() {
     let broker = TestBroker::start().await;
     let mut peer = broker.ws().await;
     peer.raw(&[FIN | TEXT, 0x80 + 127, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0])
@@ -420,7 +420,7 @@ async fn rule_36_before_connect_a_message_has_at_most_64_kib() {
 }
 
 #[tokio::test]
-async fn rule_3_every_close_that_the_broker_starts_has_a_code_a_reason_and_an_error_before_it() {
+async fn every_close_by_the_broker_has_a_code_a_reason_and_an_error_before_it() {
     let broker = TestBroker::with(|config| {
         small(config);
         config.heart_beat.want = Duration::from_millis(50);
@@ -434,7 +434,7 @@ async fn rule_3_every_close_that_the_broker_starts_has_a_code_a_reason_and_an_er
     for (frame, code) in [
         ("SEND\n\nno destination", 1002),
         ("NONSENSE", 1002),
-        // What does not fit into the Close is cut at a character; the peer checks that it is UTF-8.
+        // A reason that is too long is cut at a character; the peer checks that it is UTF-8.
         (&long, 1002),
         ("SEND\ndestination:/topic/a\ncontent-length:1001", 1009),
     ] {
@@ -456,7 +456,7 @@ async fn rule_3_every_close_that_the_broker_starts_has_a_code_a_reason_and_an_er
 }
 
 #[tokio::test]
-async fn rule_4_error_and_close_arrive_although_the_client_keeps_sending() {
+async fn error_and_close_arrive_although_the_client_keeps_sending() {
     let broker = TestBroker::start().await;
     let junk = vec![0xff; 8 << 20];
     for bad in [
@@ -474,7 +474,7 @@ async fn rule_4_error_and_close_arrive_although_the_client_keeps_sending() {
         assert!(matches!(peer.seen().await, Seen::Close(..)));
         assert_eq!(peer.seen().await, Seen::End);
     }
-    // The same behind a Close of the client.
+    // The same after a Close of the client.
     let mut peer = broker.connected_ws().await;
     peer.raw(&close(1000, b"")).await;
     peer.raw(&junk).await;
@@ -483,11 +483,11 @@ async fn rule_4_error_and_close_arrive_although_the_client_keeps_sending() {
 }
 
 #[tokio::test]
-async fn rule_4_a_message_that_is_partly_written_is_completed_and_the_rest_discarded() {
+async fn a_partly_written_message_is_completed_and_the_rest_discarded() {
     let broker = TestBroker::with(|config| config.limits.outbox_bytes = 64 << 20).await;
     let (mut publisher, mut peer) = (broker.connected_tcp().await, broker.connected_ws().await);
     peer.subscribe("s", "/topic/a").await;
-    // More than the kernel holds for a client that does not read.
+    // More than the kernel buffers for a client that does not read.
     let body = "x".repeat(4_000_000);
     for _ in 0..8 {
         publisher
@@ -496,7 +496,7 @@ async fn rule_4_a_message_that_is_partly_written_is_completed_and_the_rest_disca
     }
     publisher.sync().await;
     peer.send("NONSENSE").await;
-    // Only what is refused now is discarded.
+    // The refusal discards the queued messages.
     broker.await_refusals("unknown_command", 1).await;
     let mut messages = 0;
     loop {
@@ -512,7 +512,7 @@ async fn rule_4_a_message_that_is_partly_written_is_completed_and_the_rest_disca
 }
 
 #[tokio::test]
-async fn a_heart_beat_is_a_message_of_one_byte_of_the_kind_that_the_client_sent_first() {
+async fn a_heart_beat_is_a_one_byte_message_of_the_kind_that_the_client_sent_first() {
     let broker =
         TestBroker::with(|config| config.heart_beat.send = Duration::from_millis(50)).await;
     for (binary, first) in [(false, FIN | TEXT), (true, FIN | BINARY)] {
@@ -520,7 +520,7 @@ async fn a_heart_beat_is_a_message_of_one_byte_of_the_kind_that_the_client_sent_
         peer.binary = binary;
         peer.connect_with("accept-version:1.2\nheart-beat:0,50")
             .await;
-        // What it sends later decides nothing.
+        // Later messages do not change that.
         peer.binary = !binary;
         peer.send_bytes(b"\n").await;
         for _ in 0..2 {
@@ -535,7 +535,7 @@ async fn a_heart_beat_is_a_message_of_one_byte_of_the_kind_that_the_client_sent_
 }
 
 #[tokio::test]
-async fn the_length_of_a_message_takes_two_four_or_ten_bytes() {
+async fn the_length_of_a_message_has_two_four_or_ten_bytes() {
     let broker = TestBroker::start().await;
     let mut peer = broker.connected_ws().await;
     peer.subscribe("s", "/topic/a").await;
@@ -568,14 +568,14 @@ async fn the_length_of_a_message_takes_two_four_or_ten_bytes() {
 }
 
 /// Expects that a connected client that sends these bytes is refused with this ERROR (in which
-/// each `*` stands for anything) and this code.
+/// each `*` matches anything) and this code.
 async fn refused(broker: &TestBroker, bytes: &[u8], message: &str, code: u16) {
     let mut peer = broker.connected_ws().await;
     peer.raw(bytes).await;
     peer.expect_refusal(message, code).await;
 }
 
-/// Expects an ERROR, then a Close with this code, a reason and nothing behind it.
+/// Expects an ERROR, then a Close with this code, a reason and nothing after it.
 async fn error_and_close(peer: &mut Peer, code: u16) {
     let error = peer.frame().await;
     assert!(error.starts_with("ERROR\nmessage:"), "{error}");
@@ -613,7 +613,7 @@ fn small(config: &mut stompd::config::Config) {
 }
 
 #[tokio::test]
-async fn a_client_of_tungstenite_connects_publishes_and_closes() {
+async fn a_tungstenite_client_connects_publishes_and_closes() {
     let broker = TestBroker::start().await;
     let mut request = format!("ws://{}/ws", broker.websocket())
         .into_client_request()
@@ -648,7 +648,7 @@ async fn a_client_of_tungstenite_connects_publishes_and_closes() {
             client.close(Some(closing.clone())).await.unwrap();
         }
     }
-    // A Pong may overtake what waits.
+    // A Pong may overtake queued frames.
     let pong = seen.iter().position(|seen| seen == "Pong b\"p\"").unwrap();
     seen.remove(pong);
     assert_eq!(seen[..3], ["CONNECTED", "MESSAGE", "binary true"]);

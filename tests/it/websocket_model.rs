@@ -1,5 +1,5 @@
-//! Our reading side of WebSocket against tungstenite's: whatever clients send, and wherever the
-//! bytes are cut, both find the same messages, the same end, and give the same answers.
+//! Our WebSocket reader compared with tungstenite's: whatever clients send, and wherever the bytes
+//! are split, both find the same messages and the same end, and give the same answers.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -13,10 +13,10 @@ use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, mas
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// The most bytes of a message.
+/// Maximum number of bytes of a message.
 const LIMIT: usize = 300;
 
-/// Bytes that are text only with the right ones behind or before them.
+/// Bytes that are valid text only in certain combinations.
 const TRICKY: &[&[u8]] = &[
     b"a",
     b"\n",
@@ -31,7 +31,7 @@ const TRICKY: &[&[u8]] = &[
     b"\xe0\x80",
 ];
 
-/// What came of what a client sent.
+/// The result of reading a client's bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     data: Vec<u8>,
@@ -52,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whole_messages_are_found_wherever_they_are_cut(
+    fn whole_messages_are_found_wherever_they_are_split(
         messages in vec(good_message(), 0..8),
         cuts in vec(1..40_usize, 1..20),
     ) {
@@ -65,12 +65,12 @@ proptest! {
         frames in vec(any_frame(), 0..8),
         cuts in vec(1..40_usize, 1..20),
     ) {
-        // Ours does not count EOLs before anything else.
+        // Our reader does not count EOLs before anything else.
         let bytes = [masked(FIN | TEXT, b"a"), frames.concat()].concat();
         let (ours, theirs) = (ours(&bytes, &cuts), theirs(&bytes));
-        // Of a message that does not end well tungstenite says nothing.
+        // tungstenite reports nothing of a message that does not end well.
         prop_assert!(ours.data.starts_with(&theirs.data), "{ours:?} {theirs:?}");
-        // A frame may be too large and out of place: either may be told.
+        // A frame may be both too large and out of place: either may be reported.
         let two_faults = (&ours.end, &theirs.end) == (&Some(End::Protocol), &Some(End::TooBig));
         prop_assert!(two_faults || ours.end == theirs.end, "{ours:?} {theirs:?}");
         prop_assert_eq!(&ours.answers, &theirs.answers);
@@ -110,7 +110,7 @@ fn control() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A frame that is right more often than not, but not often in its place.
+/// A frame that is usually valid, but often out of place.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let code = select(
         &[
@@ -131,7 +131,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Bytes that are nearly text, or too many.
+/// Bytes that are almost valid text, or too many.
 fn tricky() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => few(),
@@ -205,13 +205,13 @@ fn theirs(bytes: &[u8]) -> Outcome {
             }
         }
     }
-    // Writes the last answer; after a Close it also says that all is over.
+    // Writes the last answer; after a Close it also reports the end.
     let _ = context.flush(&mut wire);
     outcome.answers = wire.output;
     without_reason_of_1002(outcome)
 }
 
-/// The reason why a code of a Close is not allowed has no words that are agreed on.
+/// There is no agreed text for a forbidden close code.
 fn without_reason_of_1002(mut outcome: Outcome) -> Outcome {
     if let Some(at) = outcome
         .answers
@@ -226,7 +226,7 @@ fn without_reason_of_1002(mut outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// What stands in for a socket.
+/// Replaces a socket.
 struct Wire {
     input: Cursor<Vec<u8>>,
     output: Vec<u8>,

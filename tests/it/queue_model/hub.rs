@@ -1,8 +1,8 @@
 //! Hub, queues and outboxes as their clients see them, compared with an account of every message.
 //!
 //! Whatever the clients do and wherever their sockets block: each accepted message is done exactly
-//! once, or is still held and goes to the consumer that asks last; it has one consumer at a time; it
-//! keeps its order as far as that is visible; it is marked as redelivered if and only if a client
+//! once, or is still held and goes to the consumer that asks last; it has one consumer at a time;
+//! it keeps its order as far as visible; it is marked as redelivered if and only if a client
 //! received a byte of it and did not settle it; and no consumer that could be served is forgotten.
 
 use std::time::{Duration, Instant};
