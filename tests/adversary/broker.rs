@@ -1,4 +1,4 @@
-//! A broker in a process of its own, and what the kernel says of it.
+//! A broker in a separate process, and what the kernel reports about it.
 
 use std::env;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Door, PATIENCE, ask};
 
-/// A broker on free ports; it is killed with its value.
+/// A broker on free ports; dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Broker {
     child: Child,
@@ -50,7 +50,7 @@ impl Broker {
         let mut child = command
             .args(["serve", "--websocket", anywhere, "--tcp", anywhere])
             .args(["--admin", anywhere])
-            // Where no broker.toml is.
+            // A folder without broker.toml.
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -118,7 +118,7 @@ impl Broker {
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
-    /// Waits until a metric is at least this; whether it was in time.
+    /// Waits until a metric is at least this; returns whether it was in time.
     pub(crate) fn reaches(&self, name: &str, value: f64, time: Duration) -> bool {
         let begin = Instant::now();
         while self.metric(name) < value {
@@ -130,7 +130,7 @@ impl Broker {
         true
     }
 
-    /// Whether it runs.
+    /// Whether the process runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -151,7 +151,7 @@ pub(crate) fn cpu_of(process: &str) -> Duration {
     ticks(&[fields[11], fields[12]])
 }
 
-/// How long the processors have been busy with processes: user, nice, system and steal.
+/// Time the processors spent on processes: user, nice, system and steal.
 pub(crate) fn cpu_of_all() -> Duration {
     let text = fs::read_to_string("/proc/stat").unwrap();
     let fields: Vec<_> = text.lines().next().unwrap().split_whitespace().collect();
@@ -159,7 +159,7 @@ pub(crate) fn cpu_of_all() -> Duration {
 }
 
 fn ticks(fields: &[&str]) -> Duration {
-    // The kernel says USER_HZ, which is 100 wherever Linux runs today.
+    // The unit is USER_HZ, which is 100 on all current Linux systems.
     let ticks: u64 = fields
         .iter()
         .map(|field| field.parse::<u64>().unwrap())

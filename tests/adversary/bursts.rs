@@ -9,7 +9,7 @@ use crate::client::{Client, Door, Way, Window};
 use crate::frames;
 use crate::readers::{Readers, nice};
 
-/// Both subscribers read 64 KiB and pause for 1 ms; all has to arrive.
+/// Both subscribers read 64 KiB and pause for 1 ms; every message must arrive.
 fn burst(name: &'static str, count: usize, body: usize) {
     let sends = frames::sends(count, "/topic/burst", body);
     Case::new(name).leaves(16.0).run(|scene| {
@@ -47,7 +47,7 @@ fn a_burst_of_messages_of_100_bytes() {
     burst("burst of 100,000 × 100 bytes", 100_000, 100);
 }
 
-/// A subscriber that stops reading is cut; when it reads on it finds out why.
+/// A subscriber that stops reading is cut; when it reads on it gets the reason.
 fn stopped(name: &'static str, way: Way) {
     let sends = frames::sends(20_000, "/topic/burst", 1000);
     Case::new(name).leaves(16.0).run(|scene| {
@@ -71,17 +71,17 @@ fn stopped(name: &'static str, way: Way) {
 }
 
 #[test]
-fn who_stops_reading_over_tcp_reads_why() {
+fn a_subscriber_that_stopped_reading_over_tcp_gets_the_reason() {
     stopped("a subscriber stops reading, TCP", Way::Tcp);
 }
 
 #[test]
-fn who_stops_reading_over_websocket_reads_why() {
+fn a_subscriber_that_stopped_reading_over_websocket_gets_the_reason() {
     stopped("a subscriber stops reading, WebSocket", Way::WebSocket);
 }
 
-/// A publisher's burst of 20 MB while `slow` does what it wants with subscribers to the topic. Where
-/// the broker makes a publisher wait for them, it does not do so for long.
+/// A publisher's burst of 20 MB while `slow` controls subscribers to the topic. If the broker makes
+/// the publisher wait for them, the wait is limited.
 fn beside(name: &'static str, slow: impl Fn(Door, &AtomicBool) -> usize + Sync) {
     let sends = frames::sends(2000, "/topic/burst", 1000);
     Case::new(name).leaves(32.0).run(|scene| {
@@ -128,7 +128,7 @@ fn many_subscribers_that_do_not_read() {
     });
 }
 
-/// Each makes some progress always.
+/// Each of them always makes some progress.
 #[test]
 fn many_subscribers_that_trickle() {
     beside(
@@ -148,9 +148,9 @@ fn many_subscribers_that_trickle() {
     );
 }
 
-/// Each has new patience when it comes back; the publisher's own budget has to bound that.
+/// Each is waited for anew when it reconnects; the publisher's own budget must limit that.
 #[test]
-fn subscribers_that_come_back_again_and_again() {
+fn subscribers_that_reconnect_again_and_again() {
     beside(
         "burst, 10 subscribers do not read and come back",
         |door, stop| {
@@ -158,7 +158,7 @@ fn subscribers_that_come_back_again_and_again() {
             let mut count = silent.len();
             while !stop.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(20));
-                // Which of them was cut shows only to one who reads, so the oldest makes room.
+                // Only a reader learns which of them was cut, so the oldest makes room.
                 silent.remove(0);
                 silent.push(subscriber(door));
                 count += 1;

@@ -1,4 +1,4 @@
-//! One case: a broker, two probers, an adversary, a row of the table, and what has to hold.
+//! One case: a broker, two probers, an adversary, a row of the table, and the assertions.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -14,28 +14,28 @@ use crate::prober::{Late, Lateness, Noticed, Prober};
 
 /// The goal for the probers' worst round trip, with and without the waits for a processor.
 const WORST: Duration = Duration::from_millis(20);
-/// What is asserted while others use the machine.
+/// The limit while other processes use the machine.
 const WORST_BUSY: Duration = Duration::from_secs(1);
-/// What is asserted without the waits for a processor on a machine of which nothing is known.
+/// The limit without the waits for a processor on an unknown machine.
 const WORST_ANYWHERE: Duration = Duration::from_millis(250);
-/// What others may use of one processor on a quiet machine.
+/// How much of one processor other processes may use on a quiet machine.
 const OTHERS: f64 = 0.1;
-/// How far above the start the resident memory may be when the adversary has gone, in MiB.
+/// How far above the start the resident memory may be after the adversary has left, in MiB.
 const BACK: f64 = 16.0;
 
-/// How long one client of many that have work may keep the others of its thread waiting.
+/// How long one of many clients with work may delay the others of its thread.
 const TURN: Duration = Duration::from_micros(200);
 
-/// How long the broker may take to return free memory: it looks every 5 s.
+/// How long the broker may take to return free memory: it checks every 5 s.
 pub(crate) const RETURNED: Duration = Duration::from_secs(12);
-/// How long the probers go on when the adversary has gone.
+/// How long the probers continue after the adversary has left.
 const PROBED: Duration = Duration::from_millis(400);
 /// How long the broker's processor time is measured after that.
 const RESTED: Duration = Duration::from_secs(1);
-/// What the broker may use in that time, with nothing to do.
+/// Processor time that the idle broker may use in that time.
 const REST: Duration = Duration::from_millis(70);
 
-/// What a case is called, and under which settings and bounds it runs.
+/// The name of a case, its settings and its limits.
 #[derive(Debug)]
 pub(crate) struct Case {
     name: &'static str,
@@ -43,11 +43,11 @@ pub(crate) struct Case {
     files: Option<u32>,
     growth: f64,
     back: f64,
-    /// What clients that all have work may take before the prober has its turn.
+    /// How long clients that all have work may delay the prober.
     turns: Duration,
 }
 
-/// What an adversary has to do with.
+/// What an adversary works with.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) broker: Broker,
@@ -58,19 +58,19 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Notes it if something does not hold; the case goes on and fails at its end.
+    /// Records a failed expectation; the case continues and fails at its end.
     pub(crate) fn expect(&self, holds: bool, what: impl Into<String>) {
         if !holds {
             self.failures.lock().unwrap().push(what.into());
         }
     }
 
-    /// Something that takes `time` and has to take at most `goal` on a quiet machine.
+    /// Records something that takes `time` and must take at most `goal` on a quiet machine.
     pub(crate) fn at_most(&self, goal: Duration, time: Duration, what: &'static str) {
         self.times.lock().unwrap().push((what, goal, time));
     }
 
-    /// The broker's processor time for `time` without probers.
+    /// Measures the broker's processor time for `time` without probers.
     pub(crate) fn rested(&self, time: Duration) -> Duration {
         self.rest(true);
         thread::sleep(Duration::from_millis(30));
@@ -122,19 +122,19 @@ impl Case {
         self
     }
 
-    /// So many clients have work at the same moment, and each may have a turn before the prober.
+    /// This many clients have work at the same moment, and each may be served before the prober.
     pub(crate) fn busy(mut self, clients: u32) -> Self {
         self.turns = TURN * clients;
         self
     }
 
-    /// What may stay resident: what the case leaves behind on purpose, in MiB.
+    /// The memory that the case leaves resident on purpose, in MiB.
     pub(crate) fn leaves(mut self, mebibytes: f64) -> Self {
         self.back = BACK + mebibytes;
         self
     }
 
-    /// Runs it. `attack` returns its outcome; what it has opened is closed by then.
+    /// Runs the case. `attack` returns its outcome and has closed what it opened.
     pub(crate) fn run(self, attack: impl FnOnce(&Scene) -> String) {
         let broker = Broker::start(&self.environment, self.files);
         let door = broker.door;
@@ -158,14 +158,14 @@ impl Case {
         let peak = scene.broker.peak();
         let noise = watch.stop(during);
         let mut after = REST;
-        // What is put off on a busy machine ends some time; a broker that spins does not.
+        // Work deferred on a busy machine ends eventually; a broker that spins does not.
         for _ in 0..3 {
             after = scene.rested(RESTED);
             if after <= REST {
                 break;
             }
         }
-        // Free memory is returned when the broker has been quiet for some seconds.
+        // Free memory is returned when the broker has been idle for some seconds.
         scene.rest(true);
         let returned = || scene.broker.resident() - start <= self.back;
         let end = wait_until(RETURNED, returned, || scene.broker.resident());
@@ -222,18 +222,18 @@ impl Case {
             format!("{after:.2?} of processor time at rest"),
         );
         let runs = scene.broker.runs();
-        scene.expect(runs, "the broker has ended");
+        scene.expect(runs, "the broker has exited");
         print(row, &scene.failures.into_inner().unwrap());
     }
 }
 
-/// Whether times are held to their goals. Otherwise they are to be far from what was wrong once, so
-/// that a slow machine does not fail.
+/// Whether times must meet their goals. Otherwise the limits only catch former defects, so that a
+/// slow machine does not fail.
 pub(crate) fn strict() -> bool {
     std::env::var("STOMPD_ADVERSARY").is_ok_and(|how| how == "strict")
 }
 
-/// Waits until something is so, but not longer than this; returns what it asks for then.
+/// Waits until a condition holds, but at most this long; then returns the result of `ask`.
 pub(crate) fn wait_until<T>(most: Duration, is_so: impl Fn() -> bool, ask: impl Fn() -> T) -> T {
     let begin = Instant::now();
     while !is_so() && begin.elapsed() < most {
@@ -242,18 +242,18 @@ pub(crate) fn wait_until<T>(most: Duration, is_so: impl Fn() -> bool, ask: impl 
     ask()
 }
 
-/// Watches what else the machine does during a case; the head of `main.rs` says how it counts.
+/// Measures what else the machine does during a case; the head of `main.rs` explains it.
 struct Watch {
     lateness: Lateness,
     begin: Instant,
-    /// What all but this process had used then, the broker included.
+    /// Time used by all but this process, the broker included.
     before: Duration,
 }
 
 /// What else the machine did.
 struct Noise {
     late: Late,
-    /// Processors that others used.
+    /// Number of processors that other processes used.
     others: f64,
 }
 
@@ -266,7 +266,7 @@ impl Watch {
         }
     }
 
-    /// `broker` is what the broker has used meanwhile.
+    /// `broker` is the time that the broker used meanwhile.
     fn stop(self, broker: Duration) -> Noise {
         let now = cpu_of_all().saturating_sub(cpu_of("self"));
         let others = now.saturating_sub(self.before).saturating_sub(broker);
@@ -282,7 +282,7 @@ impl Noise {
         strict() && self.others <= OTHERS
     }
 
-    /// What is asserted of a time that has this goal.
+    /// The limit for a time with this goal.
     fn bound(&self, goal: Duration) -> Duration {
         let base = if self.quiet() {
             goal
@@ -292,7 +292,7 @@ impl Noise {
         base + 3 * self.late.all
     }
 
-    /// What is asserted of a round trip without the waits for a processor.
+    /// The limit for a round trip without the waits for a processor.
     fn net_bound(&self) -> Duration {
         let base = match (strict(), self.quiet()) {
             (true, true) => WORST,
@@ -320,7 +320,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
-/// Prints a row, also into `adversary.txt` of the target's `tmp`, and fails if anything did.
+/// Prints a row, also into `adversary.txt` of the target's `tmp`, and fails if any check failed.
 fn print(mut row: String, failures: &[String]) {
     if !failures.is_empty() {
         write!(row, " — FAILS: {}", failures.join("; ")).unwrap();
@@ -332,12 +332,12 @@ fn print(mut row: String, failures: &[String]) {
     assert!(failures.is_empty(), "{}", failures.join("; "));
 }
 
-/// Prints a line of a table, its head before the first.
+/// Prints a line of a table, with the header before the first.
 pub(crate) fn line(head: &str, row: &str) {
     static FIRST: Once = Once::new();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary.txt");
     FIRST.call_once(|| fs::write(&path, format!("{head}\n")).unwrap());
-    // The name of the test stands before it, without an end of line.
+    // The test name precedes it, without an end of line.
     println!("\n{row}");
     let mut file = OpenOptions::new().append(true).open(path).unwrap();
     writeln!(file, "{row}").unwrap();

@@ -1,4 +1,4 @@
-//! A client that does what a case wants, well-behaved or not, on a blocking socket.
+//! A client controlled by a case, well-behaved or not, on a blocking socket.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-/// How long a client waits for what has to come.
+/// How long a client waits for what must arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The listeners of a broker.
@@ -17,19 +17,19 @@ pub(crate) struct Door {
     pub(crate) admin: SocketAddr,
 }
 
-/// STOMP over what.
+/// The transport of STOMP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Way {
     Tcp,
     WebSocket,
 }
 
-/// How much the kernel takes for a client that does not read.
+/// How much the kernel buffers for a client that does not read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Window {
     /// A few MiB on the loopback interface.
     Usual,
-    /// A few dozen KiB: small packets make the broker's kernel keep little.
+    /// A few dozen KiB: small packets make the broker's kernel buffer little.
     Small,
 }
 
@@ -46,22 +46,22 @@ const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrad
      Sec-WebSocket-Protocol: v12.stomp\r\n\r\n";
 
 impl Door {
-    /// A client over TCP that is connected, without heart-beats.
+    /// Returns a connected client over TCP, without heart-beats.
     pub(crate) fn tcp(self) -> Client {
         self.connect(Way::Tcp, "0,0", Window::Usual).unwrap()
     }
 
-    /// A client over TCP that can leave much unread.
+    /// Returns a client over TCP that can leave much unread.
     pub(crate) fn small(self) -> Client {
         self.connect(Way::Tcp, "0,0", Window::Small).unwrap()
     }
 
-    /// A client over WebSocket that is connected, without heart-beats.
+    /// Returns a connected client over WebSocket, without heart-beats.
     pub(crate) fn websocket(self) -> Client {
         self.connect(Way::WebSocket, "0,0", Window::Usual).unwrap()
     }
 
-    /// A client that is connected, or why it is not.
+    /// Returns a connected client, or why it is not connected.
     pub(crate) fn connect(self, way: Way, beat: &str, window: Window) -> Result<Client, String> {
         let stream = self.dial(way, window).map_err(|error| error.to_string())?;
         let mut client = Client {
@@ -80,7 +80,7 @@ impl Door {
         Ok(client)
     }
 
-    /// A client that has sent its CONNECT or its upgrade and has not waited for the answer.
+    /// Returns a client that has sent its CONNECT or its upgrade without waiting for the answer.
     pub(crate) fn knock(self, way: Way) -> Client {
         let mut client = Client {
             stream: self.dial(way, Window::Usual).unwrap(),
@@ -94,7 +94,7 @@ impl Door {
         if way == Way::WebSocket {
             client.seen.upgrade = Some(Vec::new());
         }
-        // Whether it was refused shows when its answer is read.
+        // The answer says whether it was refused.
         let _ = client.raw(first.as_bytes());
         client
     }
@@ -126,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Writes STOMP. An error says what the broker answered.
+    /// Writes STOMP. An error contains the broker's answer.
     pub(crate) fn write(&mut self, stomp: &[u8]) -> Result<(), String> {
         match self.way {
             Way::Tcp => self.raw(stomp),
@@ -134,7 +134,7 @@ impl Client {
         }
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), String> {
         match self.stream.write_all(bytes) {
             Ok(()) => Ok(()),
@@ -143,7 +143,7 @@ impl Client {
         }
     }
 
-    /// Writes STOMP and waits until all of it has been handled. An error says what was answered.
+    /// Writes STOMP and waits until all of it has been handled. An error contains the answer.
     pub(crate) fn sync(&mut self, stomp: &[u8]) -> Result<(), String> {
         let receipts = self.seen.receipts;
         let has = stomp.windows(9).filter(|at| at == b"\nreceipt:").count() as u64;
@@ -161,7 +161,7 @@ impl Client {
         }
     }
 
-    /// Reads until `until` is true; false if it is not in time, or the connection has ended.
+    /// Reads until `until` is true; returns false if it times out, or the connection has ended.
     pub(crate) fn wait(&mut self, time: Duration, until: impl Fn(&Seen) -> bool) -> bool {
         let deadline = Instant::now() + time;
         let mut buffer = vec![0; 64 * 1024];
@@ -176,7 +176,7 @@ impl Client {
         true
     }
 
-    /// Reads once; whether anything came.
+    /// Reads once; returns whether anything arrived.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> bool {
         match self.stream.read(buffer) {
             Ok(0) => self.seen.ended = true,
@@ -190,7 +190,7 @@ impl Client {
         false
     }
 
-    /// How the connection ended, after what still comes has been read.
+    /// Reads the remaining input and returns how the connection ended.
     fn ending(&mut self, otherwise: &str) -> String {
         self.wait(Duration::from_secs(3), |seen| seen.ended);
         self.seen.ending().unwrap_or_else(|| otherwise.to_owned())
@@ -202,7 +202,7 @@ fn again(error: &io::Error) -> bool {
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
-/// One binary message for each MiB. The key is zero, which is allowed and spares the work.
+/// One binary message for each MiB. The key is zero, which is allowed and needs no masking.
 pub(crate) fn masked(stomp: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(stomp.len() + 64);
     for part in stomp.chunks(1024 * 1024) {
@@ -227,7 +227,7 @@ pub(crate) struct Seen {
     pub(crate) close: Option<u16>,
     /// Whether the broker has closed the connection.
     pub(crate) ended: bool,
-    /// The MESSAGEs, if they are wanted.
+    /// The MESSAGEs, if they are recorded.
     pub(crate) kept: Option<Vec<Vec<u8>>>,
     /// The head of the answer to an upgrade, until it is complete and says 101.
     pub(crate) upgrade: Option<Vec<u8>>,
@@ -237,7 +237,7 @@ pub(crate) struct Seen {
     text: Vec<u8>,
 }
 
-/// What is known of the frame of WebSocket that is being read.
+/// State of the WebSocket frame that is being read.
 #[derive(Debug, Default)]
 struct Message {
     head: Vec<u8>,
@@ -246,7 +246,7 @@ struct Message {
 }
 
 impl Seen {
-    /// What the broker said at the end: an ERROR, a close code, or a status line.
+    /// The broker's last answer: an ERROR, a close code, or a status line.
     pub(crate) fn ending(&self) -> Option<String> {
         let status = self.upgrade.as_ref().filter(|head| !head.is_empty());
         let status = status.map(|head| first_line(&String::from_utf8_lossy(head)));
@@ -354,7 +354,7 @@ impl Seen {
     }
 }
 
-/// The length of the payload, if the head is complete.
+/// Returns the length of the payload, if the head is complete.
 fn length(head: &[u8]) -> Option<usize> {
     match (*head.get(1)?, head.len()) {
         (126, 4) => Some(usize::from(u16::from_be_bytes([head[2], head[3]]))),
@@ -370,7 +370,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// `accepted`, or what it was refused with.
+/// `accepted`, or the reason for the refusal.
 pub(crate) fn told(result: &Result<(), String>) -> String {
     match result {
         Ok(()) => "accepted".to_owned(),
@@ -378,7 +378,7 @@ pub(crate) fn told(result: &Result<(), String>) -> String {
     }
 }
 
-/// The value of a header in a MESSAGE.
+/// Returns the value of a header in a MESSAGE.
 pub(crate) fn header(frame: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(frame);
     let value = text
@@ -387,7 +387,7 @@ pub(crate) fn header(frame: &[u8], name: &str) -> String {
     value.unwrap().to_owned()
 }
 
-/// A request to the admin port: the answer and how long it took; nothing if it takes longer than 5 s.
+/// Sends a request to the admin port: returns the answer and its time; none after 5 s.
 pub(crate) fn ask(admin: SocketAddr, path: &str) -> Option<(String, Duration)> {
     let begin = Instant::now();
     let limit = Duration::from_secs(5);

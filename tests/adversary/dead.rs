@@ -1,4 +1,4 @@
-//! Clients that are gone, or look it.
+//! Clients that are dead, or seem to be.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const DEAD: usize = 4;
 
 /// The output is blocked for longer than the EOL interval, then the client sends one byte and
 /// closes its socket with unread input, which the kernel answers with a reset. Several of them,
-/// since it depends on the moment what the broker notices first.
+/// since timing decides what the broker notices first.
 fn dead(name: &'static str, way: Way, beat: &str) {
     let filling = frames::sends(3000, "/topic/filling", 1000);
     let jobs = frames::sends_in_turn(100 * DEAD, "/queue/jobs", DEAD, 10);
@@ -33,7 +33,7 @@ fn dead(name: &'static str, way: Way, beat: &str) {
         for _ in 0..5 {
             thread::sleep(Duration::from_millis(500));
             for client in clients.iter_mut().filter(|_| way == Way::WebSocket) {
-                // Its own heart-beats, so that it is not cut for its silence.
+                // Its own heart-beats, so that it is not cut as silent.
                 client.write(b"\n").unwrap();
             }
         }

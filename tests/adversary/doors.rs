@@ -1,4 +1,4 @@
-//! Ways in: descriptors, handshakes, connections that come and go, and the admin port.
+//! Connecting: descriptors, handshakes, connections that come and go, and the admin port.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::readers::{Readers, nice};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Whether the admin port answers all three within 1 s, and the slowest of them.
+/// Whether the admin port answers all three within 1 s, and the slowest time.
 fn health(scene: &Scene) -> Duration {
     let times = ["/healthz", "/readyz", "/metrics"].map(|path| {
         let answer = ask(scene.door.admin, path);
@@ -59,7 +59,7 @@ fn silent_connections_to_the_admin_port() {
             stream
         };
         let mut silent: Vec<_> = (0..190).map(open).collect();
-        // Half of them say something, which is not a whole request.
+        // Half of them send something, which is not a whole request.
         for stream in silent.iter_mut().step_by(2) {
             let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: ");
         }
@@ -95,14 +95,14 @@ fn half_open_handshakes() {
             let begin = Instant::now();
             let whole = scene.door.connect(Way::WebSocket, "0,0", Window::Usual);
             let time = begin.elapsed();
-            scene.expect(whole.is_ok(), "nobody else can connect");
+            scene.expect(whole.is_ok(), "other clients cannot connect");
             thread::sleep(2 * SECOND);
             drop(half);
             format!("another one connects in {time:.1?}")
         });
 }
 
-/// Clients that connect, perhaps subscribe, and go, as fast as they can.
+/// Clients that connect, perhaps subscribe, and leave, as fast as they can.
 #[test]
 fn connections_that_come_and_go() {
     let subscribes = frames::subscribes(0, 20, "/topic/hello");
@@ -113,7 +113,7 @@ fn connections_that_come_and_go() {
                 threads.spawn(move || {
                     nice();
                     let (begin, mut count) = (Instant::now(), 0);
-                    // The ports of the loopback interface are few.
+                    // The loopback interface has few ports.
                     while begin.elapsed() < 2 * SECOND && count < 5000 {
                         let Ok(mut client) = scene.door.connect(way, "0,0", Window::Usual) else {
                             break;
@@ -134,7 +134,7 @@ fn connections_that_come_and_go() {
     });
 }
 
-/// Readers of metrics in a loop while very many queues are there, each with lines of its own.
+/// Readers of metrics in a loop while there are very many queues, each with its own lines.
 #[test]
 fn scrapes_of_very_many_queues() {
     let sends = frames::many(100_000, |number| {
@@ -170,7 +170,7 @@ fn scrapes_of_very_many_queues() {
     });
 }
 
-/// One that asks for metrics and does not read the answer.
+/// A client that requests metrics and does not read the answer.
 #[test]
 fn scrapes_that_nobody_reads() {
     let sends = frames::many(50_000, |number| {

@@ -1,4 +1,4 @@
-//! Messages to very many, and what they cost those who have nothing to do with them.
+//! Messages to very many subscribers, and their effect on uninvolved clients.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -42,7 +42,7 @@ fn a_fast_reader_that_publishes() {
         let (mut wrote, mut before) = (0, 0);
         thread::scope(|threads| {
             for _ in 0..2 {
-                // 110 MB/s together.
+                // 110 MB/s in total.
                 threads.spawn(|| pour(scene.door, &others, Duration::from_millis(10), &stop));
             }
             thread::sleep(Duration::from_millis(600));
@@ -81,10 +81,10 @@ fn pour(door: Door, bytes: &[u8], every: Duration, stop: &AtomicBool) {
     }
 }
 
-/// Two bodies of 4 MiB to this many subscribers, each with an id of its own.
+/// Two bodies of 4 MiB to this many subscribers, each with its own id.
 fn bodies(name: &'static str, workers: &str, subscribers: usize, reading: bool) {
     let sends = frames::sends(2, "/topic/large", 4 * 1024 * 1024 - 100);
-    // The broker keeps what waits: a copy for each id.
+    // The broker stores queued messages: a copy for each id.
     let case = Case::new(name)
         .set("RUNTIME__WORKERS", workers)
         .leaves(48.0);
@@ -96,7 +96,7 @@ fn bodies(name: &'static str, workers: &str, subscribers: usize, reading: bool) 
             publisher.sync(&sends).unwrap();
             thread::sleep(Duration::from_millis(500));
             drop(crowd);
-            return "accepted; nobody reads".to_owned();
+            return "accepted; no client reads".to_owned();
         }
         let readers = Readers::of(crowd);
         publisher.sync(&sends).unwrap();
@@ -118,7 +118,7 @@ fn large_bodies_to_readers_with_two_workers() {
 }
 
 #[test]
-fn large_bodies_to_nobody_who_reads_with_one_worker() {
+fn large_bodies_to_clients_that_do_not_read_with_one_worker() {
     bodies(
         "2 × 4 MiB to 100 who do not read, 1 worker",
         "1",
@@ -128,7 +128,7 @@ fn large_bodies_to_nobody_who_reads_with_one_worker() {
 }
 
 #[test]
-fn large_bodies_to_nobody_who_reads_with_two_workers() {
+fn large_bodies_to_clients_that_do_not_read_with_two_workers() {
     bodies(
         "2 × 4 MiB to 100 who do not read, 2 workers",
         "2",
@@ -137,7 +137,7 @@ fn large_bodies_to_nobody_who_reads_with_two_workers() {
     );
 }
 
-/// Each publish after a change makes the list of 100,000 receivers anew.
+/// Each publish after a change rebuilds the list of 100,000 receivers.
 fn rebuild(name: &'static str, workers: &str, changes: &[u8]) {
     let send = frames::send("/topic/crowd", 10);
     Case::new(name)
@@ -166,7 +166,7 @@ const PATTERN: &[u8] =
 const MEMBER: &[u8] = b"SUBSCRIBE\nid:w\ndestination:/topic/crowd\n\n\0UNSUBSCRIBE\nid:w\n\n\0";
 
 #[test]
-fn an_unrelated_pattern_makes_an_audience_anew_with_one_worker() {
+fn an_unrelated_pattern_rebuilds_an_audience_with_one_worker() {
     rebuild(
         "100,000 receivers, a pattern comes and goes, 1 worker",
         "1",
@@ -175,7 +175,7 @@ fn an_unrelated_pattern_makes_an_audience_anew_with_one_worker() {
 }
 
 #[test]
-fn an_unrelated_pattern_makes_an_audience_anew_with_two_workers() {
+fn an_unrelated_pattern_rebuilds_an_audience_with_two_workers() {
     rebuild(
         "100,000 receivers, a pattern comes and goes, 2 workers",
         "2",
@@ -184,7 +184,7 @@ fn an_unrelated_pattern_makes_an_audience_anew_with_two_workers() {
 }
 
 #[test]
-fn a_member_makes_an_audience_anew_with_one_worker() {
+fn a_member_rebuilds_an_audience_with_one_worker() {
     rebuild(
         "100,000 receivers, a member comes and goes, 1 worker",
         "1",
@@ -193,7 +193,7 @@ fn a_member_makes_an_audience_anew_with_one_worker() {
 }
 
 #[test]
-fn a_member_makes_an_audience_anew_with_two_workers() {
+fn a_member_rebuilds_an_audience_with_two_workers() {
     rebuild(
         "100,000 receivers, a member comes and goes, 2 workers",
         "2",
@@ -201,7 +201,7 @@ fn a_member_makes_an_audience_anew_with_two_workers() {
     );
 }
 
-/// A small message stands in one write before a huge one.
+/// A small message precedes a huge one in the same write.
 #[test]
 fn a_small_message_before_a_huge_one() {
     let both = [
@@ -215,7 +215,7 @@ fn a_small_message_before_a_huge_one() {
         let lost = cut(&readers.stop());
         times.sort_unstable();
         let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-        // The small one goes first, so half of them see nothing of the huge one.
+        // The small one goes first, so half of them do not receive the huge one.
         scene.at_most(Duration::from_millis(5), median, "the small one");
         format!("small one: median {median:.1?}, worst {worst:.1?}; {lost} of 6 cut")
     });

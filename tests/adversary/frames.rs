@@ -1,4 +1,4 @@
-//! The bytes that the adversaries prepare.
+//! Prepared input for the adversaries.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use support::script::wire;
 /// A SEND with a receipt to a topic without subscribers: its RECEIPT follows all that was sent before.
 pub(crate) const SYNC: &[u8] = b"SEND\ndestination:/topic/sync\nreceipt:sync\n\n\0";
 
-/// Frames that are written as text, one for each number below `count`.
+/// Frames written as text, one for each number below `count`.
 pub(crate) fn many(count: usize, frame: impl Fn(usize) -> String) -> Vec<u8> {
     (0..count).flat_map(|number| wire(&frame(number))).collect()
 }
@@ -17,8 +17,8 @@ pub(crate) fn sends(count: usize, destination: &str, body: usize) -> Vec<u8> {
     send(destination, body).repeat(count)
 }
 
-/// The same to `<destination>.0`, `<destination>.1` and so on in turn: messages to one destination
-/// that follow each other are kept together, and these are not.
+/// The same to `<destination>.0`, `<destination>.1` and so on in turn: consecutive messages to one
+/// destination are grouped, and these are not.
 pub(crate) fn sends_in_turn(
     count: usize,
     destination: &str,
@@ -56,7 +56,7 @@ pub(crate) fn subscribes(first: usize, count: usize, destination: &str) -> Vec<u
 /// Patterns such as `/topic/*.#.*.#.….zz`, of which no two have their four `#` at the same places.
 pub(crate) fn arrangements(count: usize, segments: usize) -> Vec<String> {
     let mut places = BTreeSet::new();
-    // Knuth's MMIX generator: they look random, share little, and are the same each time.
+    // Knuth's MMIX generator: the patterns look random, share little, and are the same each time.
     let mut random = 1_u64;
     while places.len() < count {
         let mut hashes = BTreeSet::new();

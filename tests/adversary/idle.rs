@@ -1,4 +1,4 @@
-//! What a connection keeps when it has nothing to do any more.
+//! Memory that an idle connection keeps.
 
 use std::thread;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use crate::frames;
 use crate::readers::Readers;
 
 const CLIENTS: u32 = 200;
-/// What the broker may keep for itself, in KiB: room that its threads use again.
+/// Memory that the broker may keep for itself, in KiB: its threads reuse it.
 const OWN: u32 = 4096;
-/// Where each does little: what the broker keeps for all of them together counts less.
+/// Number of connections, so large that the broker's common memory matters less.
 const MANY: u32 = 1000;
 
 /// The goal is 8 KiB; resident memory is counted in pages, and the allocator keeps some.
 const KEPT: f64 = 8.0;
 
-/// What each of them holds more than before, in KiB.
+/// Memory that each of them holds in addition, in KiB.
 fn kept(scene: &Scene, before: f64, clients: u32) -> String {
     thread::sleep(Duration::from_millis(500));
     let kept = || (scene.broker.resident() - before) * 1024.0 / f64::from(clients);
@@ -47,7 +47,7 @@ fn a_burst_that_was_drained() {
             let clients: Vec<Client> = (0..CLIENTS).map(small).collect();
             let before = scene.broker.resident();
             let mut publisher = scene.door.tcp();
-            // The first one fills what the kernel takes.
+            // The first one fills the kernel's buffer.
             publisher.sync(&first).unwrap();
             publisher.sync(&tiny).unwrap();
             let full = scene.broker.resident() - before;
@@ -89,7 +89,7 @@ fn very_many_frames_in_one_write() {
         });
 }
 
-/// Flights, receipts and what a transaction held, each of which a connection may keep.
+/// Flights, receipts and held messages, whose memory a connection may keep.
 #[test]
 fn queues_and_transactions_that_were_used() {
     let jobs = frames::sends(1000, "/queue/jobs", 1);

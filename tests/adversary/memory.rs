@@ -1,4 +1,4 @@
-//! What the broker says it holds against what is resident.
+//! The memory that the broker reports against its resident memory.
 
 use std::thread;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use crate::case::line;
 use crate::client::{Client, told};
 use crate::frames;
 
-/// How far the two may be apart, as a part of what is accounted.
+/// Allowed difference between the two, as a fraction of the reported memory.
 const APART: f64 = 0.2;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// What is accounted and what is resident, in MiB.
+/// Reported and resident memory, in MiB.
 fn held(broker: &Broker) -> (f64, f64) {
     let gauges = [
         "stompd_queue_bytes",
@@ -38,7 +38,7 @@ fn weigh(
         .map(|(key, value)| (format!("STOMPD__{key}"), (*value).to_owned()))
         .collect();
     let broker = Broker::start(&environment, None);
-    // So that what every broker with clients holds is there already.
+    // So that the memory of every broker with clients is allocated already.
     broker
         .door
         .tcp()
@@ -62,7 +62,7 @@ fn sent(broker: &Broker, parts: &[Vec<u8>]) -> (Vec<Client>, String) {
     (vec![client], told(&result))
 }
 
-/// 40 clients that do not read; each message is a piece of its own, and ids make them differ.
+/// 40 clients that do not read; each message is a separate piece, and ids make them differ.
 fn waiting(broker: &Broker, id: impl Fn(usize) -> usize) -> (Vec<Client>, String) {
     let small = |number| {
         let mut client = broker.door.small();
@@ -78,7 +78,7 @@ fn waiting(broker: &Broker, id: impl Fn(usize) -> usize) -> (Vec<Client>, String
 }
 
 #[test]
-fn what_is_accounted_is_what_is_resident() {
+fn reported_memory_matches_resident_memory() {
     let empty = vec![frames::sends(50_000, "/queue/empty", 0); 20];
     let rows = [
         weigh(
@@ -127,7 +127,7 @@ fn what_is_accounted_is_what_is_resident() {
             waiting(broker, |number| number)
         }),
     ];
-    // What several clients wait for is kept once, and counted for each: more than is resident.
+    // Messages queued for several clients are stored once, and counted for each.
     let (shared, _) = weigh("the same, all with one id", &[], |broker| {
         waiting(broker, |_| 0)
     });

@@ -1,4 +1,4 @@
-//! Patterns: matching them for others, keeping them, changing them.
+//! The cost of matching, storing and changing patterns.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::case::Case;
 use crate::client::{Client, Door, told};
 use crate::frames;
 
-/// A destination of 60 segments that none of the arrangements matches.
+/// A destination of 60 segments that matches none of the arrangements.
 fn deep() -> Vec<u8> {
     let name = vec!["a"; 60].join(".");
     frames::send(&format!("/topic/{name}"), 4)
@@ -18,7 +18,7 @@ fn subscribed(door: Door, patterns: &[u8]) -> (Client, String) {
     (client, outcome)
 }
 
-/// Two clients send this at the same time; how long it takes until both have their RECEIPT.
+/// Two clients send this at the same time; returns how long until both have their RECEIPT.
 fn two_send(door: Door, bytes: &[u8]) -> Duration {
     let (mut one, mut two) = (door.tcp(), door.tcp());
     let begin = Instant::now();
@@ -50,7 +50,7 @@ fn deep_sends_behind_ten_thousand_arrangements() {
     });
 }
 
-/// What stays within the limits that a broker may have: few arrangements, and each matches far.
+/// Patterns within the limits of a broker: few arrangements, each with many matches.
 #[test]
 fn deep_sends_behind_ten_thousand_patterns_of_one_arrangement() {
     let subscribes = frames::many(10_000, |number| {
@@ -69,7 +69,7 @@ fn deep_sends_behind_ten_thousand_patterns_of_one_arrangement() {
     });
 }
 
-/// Each of 20 connections holds some: what one may not have, many may.
+/// Patterns spread over 20 connections, as one connection may not have all.
 #[test]
 fn deep_sends_behind_arrangements_of_many_connections() {
     let patterns = frames::arrangements(10_000, 57);
@@ -107,7 +107,7 @@ fn memory_of_long_patterns() {
         format!("SUBSCRIBE\nid:{number}\ndestination:/topic/*.{digits}.{rest}")
     });
     let mebibytes = f64::from(u32::try_from(subscribes.len()).unwrap()) / 1024.0 / 1024.0;
-    // Ten times what was sent, and what a broker reads and writes with.
+    // Ten times the bytes sent, and the broker's buffers for reading and writing.
     Case::new("10,000 patterns of 63 segments")
         .growth(10.0 * mebibytes + 4.0)
         .run(|scene| {
@@ -117,7 +117,7 @@ fn memory_of_long_patterns() {
         });
 }
 
-/// Each change of a pattern waits for who matches, and all who match wait for it.
+/// Each change of a pattern waits for matching tasks, and they wait for it.
 #[test]
 fn patterns_that_come_and_go() {
     let patterns = frames::arrangements(400, 57);

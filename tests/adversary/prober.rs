@@ -1,4 +1,4 @@
-//! An innocent client that does a round trip every 10 ms.
+//! A well-behaved client that does a round trip every 10 ms.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::client::{Client, Door, Way, Window};
 
 const EVERY: Duration = Duration::from_millis(10);
 
-/// A prober in a thread of its own.
+/// A prober in a separate thread.
 #[derive(Debug)]
 pub(crate) struct Prober {
     shared: Arc<Shared>,
@@ -23,24 +23,24 @@ struct Shared {
     stop: AtomicBool,
     rest: AtomicBool,
     trips: Mutex<Vec<Duration>>,
-    /// The longest one without what the machine kept it waiting.
+    /// The longest one without the delay caused by the machine.
     net: Mutex<Duration>,
-    /// Whether the kernel counts that.
+    /// Whether the kernel reports that delay.
     counted: bool,
     failure: Mutex<Option<String>>,
 }
 
-/// What a prober has noticed.
+/// Measurements of a prober.
 #[derive(Debug)]
 pub(crate) struct Noticed {
     pub(crate) worst: Duration,
     /// The longest round trip without the time in which threads of the broker or the prober were
     /// ready to run and had no processor.
-    /// Nothing if the kernel does not count it.
+    /// None if the kernel does not report it.
     pub(crate) net: Option<Duration>,
     pub(crate) p99: Duration,
     pub(crate) count: usize,
-    /// Why it could not go on.
+    /// Why it stopped.
     pub(crate) failure: Option<String>,
 }
 
@@ -62,24 +62,24 @@ impl Prober {
         Self { shared, thread }
     }
 
-    /// Forgets what was noticed so far.
+    /// Discards all measurements so far.
     pub(crate) fn forget(&self) {
         self.shared.trips.lock().unwrap().clear();
         *self.shared.net.lock().unwrap() = Duration::ZERO;
     }
 
-    /// Stops sending for a while, or goes on.
+    /// Pauses or resumes sending.
     pub(crate) fn rest(&self, rest: bool) {
         self.shared.rest.store(rest, Ordering::Relaxed);
     }
 
-    /// Ends it, after the round trip that is under way.
+    /// Stops it after the current round trip.
     pub(crate) fn stop(self) -> Noticed {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
         let mut trips = self.shared.trips.lock().unwrap().clone();
         let count = trips.len();
-        // While one took long, others would have begun every 10 ms and waited for the same end.
+        // During a long one, others would have begun every 10 ms and waited for the same end.
         for trip in 0..count {
             let mut left = trips[trip];
             while left > EVERY {
@@ -130,7 +130,7 @@ impl Shared {
     }
 }
 
-/// How long threads have been ready to run without a processor, as the kernel counts it: the second
+/// How long threads were ready to run without a processor, as the kernel counts it: the second
 /// number of their `schedstat`.
 #[derive(Debug)]
 struct Waits {
@@ -146,7 +146,7 @@ impl Waits {
         }
     }
 
-    /// Those of the broker's threads, and the last one that of the calling thread.
+    /// The counts of the broker's threads, and last that of the calling thread.
     fn now(&self) -> Vec<Duration> {
         let own = PathBuf::from("/proc/thread-self/schedstat");
         let wait = |path: &PathBuf| {
@@ -158,8 +158,8 @@ impl Waits {
         waits.collect()
     }
 
-    /// What the machine has cost a round trip at most: threads of the broker wait side by side, so
-    /// the longest wait of them counts, and the prober's own.
+    /// The maximum delay of a round trip caused by the machine: threads of the broker wait in
+    /// parallel, so their longest wait counts, and the prober's own.
     fn since(&self, before: &[Duration]) -> Duration {
         let now = self.now();
         let waited = now
@@ -179,12 +179,12 @@ pub(crate) struct Lateness {
     thread: JoinHandle<Late>,
 }
 
-/// How late it woke up at worst.
+/// The longest delay of its wake-ups.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Late {
     pub(crate) all: Duration,
-    /// The part of it in which it was not even ready to run: a timer, or a whole machine that stood
-    /// still.
+    /// The part of it in which it was not even ready to run: a timer, or a whole machine that was
+    /// suspended.
     pub(crate) machine: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Threads that read for many clients, and the priority of what belongs to an adversary.
+//! Threads that read for many clients, and the priority of an adversary's threads.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -26,7 +26,7 @@ pub(crate) fn nice() {
         .status();
 }
 
-/// Clients that read as fast as they can, or a little slower, in threads of their own.
+/// Clients that read as fast as they can, or a little slower, in separate threads.
 #[derive(Debug)]
 pub(crate) struct Readers {
     stop: Arc<AtomicBool>,
@@ -35,18 +35,18 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Lets one thread read for all of them.
+    /// Reads for all of them in one thread.
     pub(crate) fn of(clients: Vec<Client>) -> Self {
         Self::with(vec![clients], Duration::ZERO)
     }
 
-    /// Lets two threads read for them.
+    /// Reads for them in two threads.
     pub(crate) fn two(mut clients: Vec<Client>) -> Self {
         let others = clients.split_off(clients.len() / 2);
         Self::with(vec![clients, others], Duration::ZERO)
     }
 
-    /// Lets one thread read for all of them that pauses after each turn.
+    /// Reads for all of them in one thread that pauses after each pass.
     pub(crate) fn modest(clients: Vec<Client>, pause: Duration) -> Self {
         Self::with(vec![clients], pause)
     }
@@ -69,12 +69,12 @@ impl Readers {
         }
     }
 
-    /// MESSAGEs read so far.
+    /// Number of MESSAGEs read so far.
     pub(crate) fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
 
-    /// Waits until that many MESSAGEs have been read; whether it was in time.
+    /// Waits until this many MESSAGEs have been read; returns whether it was in time.
     pub(crate) fn wait(&self, messages: u64, time: Duration) -> bool {
         let begin = Instant::now();
         while self.messages() < messages && begin.elapsed() < time {
@@ -83,7 +83,7 @@ impl Readers {
         self.messages() >= messages
     }
 
-    /// Stops reading and gives the clients back.
+    /// Stops reading and returns the clients.
     pub(crate) fn stop(self) -> Vec<Client> {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self

@@ -1,4 +1,4 @@
-//! The most expensive legal uses of what clients share that no other file has.
+//! The most expensive legal uses of shared resources that no other file covers.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::readers::{Readers, nice};
 
 const BUSY: Duration = Duration::from_millis(1500);
 
-/// Repeats something for [`BUSY`]; how often, and what became of it.
+/// Repeats something for [`BUSY`]; returns how often, and the outcome.
 fn again(mut what: impl FnMut() -> Result<(), String>) -> (u64, String) {
     let (begin, mut rounds) = (Instant::now(), 0);
     let mut result = Ok(());
@@ -24,7 +24,7 @@ fn again(mut what: impl FnMut() -> Result<(), String>) -> (u64, String) {
     (rounds, told(&result))
 }
 
-/// Each is a queue of its own.
+/// Each has its own queue.
 #[test]
 fn ten_thousand_private_queues_of_one_topic() {
     let subscribes = frames::many(10_000, |number| {
@@ -66,7 +66,7 @@ fn a_commit_to_a_thousand_queues() {
             let mut client = scene.door.tcp();
             let mut rounds = 0;
             let (_, outcome) = again(|| {
-                // What the queues hold is no more than that.
+                // The memory of the queues is limited to that.
                 if rounds == 100 {
                     thread::sleep(BUSY);
                     return Ok(());
@@ -143,7 +143,7 @@ fn flood(name: &'static str, bytes: &[u8], reading: bool) {
     });
 }
 
-/// The reader's copy of the socket has made it one that does not block.
+/// The reader's copy of the socket has made it non-blocking.
 fn while_nonblocking(client: &mut Client, bytes: &[u8]) -> String {
     let (begin, mut left) = (Instant::now(), bytes);
     let mut total = 0;
@@ -170,9 +170,9 @@ fn reads_full_of_heart_beats() {
 }
 
 #[test]
-fn reads_full_of_acks_that_mean_nothing() {
+fn reads_full_of_acks_that_are_ignored() {
     flood(
-        "floods of ACKs that mean nothing",
+        "floods of ignored ACKs",
         &frames::many(50_000, |_| "ACK\nid:undefined".into()),
         false,
     );
@@ -197,7 +197,7 @@ fn reads_full_of_subscribes() {
 }
 
 #[test]
-fn reads_full_of_queues_that_come_and_go() {
+fn reads_full_of_queues_that_are_created_and_removed() {
     let bytes = frames::many(40_000, |number| {
         let command = ["SUBSCRIBE", "UNSUBSCRIBE"][number % 2];
         format!("{command}\nid:1\ndestination:/queue/churn.{}", number / 2)
@@ -206,9 +206,9 @@ fn reads_full_of_queues_that_come_and_go() {
 }
 
 #[test]
-fn reads_full_of_sends_to_nobody() {
+fn reads_full_of_sends_without_subscribers() {
     flood(
-        "floods of SENDs to nobody",
+        "floods of SENDs without subscribers",
         &frames::sends(20_000, "/topic/nobody", 1),
         false,
     );
@@ -244,7 +244,7 @@ fn headers_up_to_their_limits() {
     );
 }
 
-/// Messages of WebSocket with one byte each, and Pings whose Pongs are not read.
+/// WebSocket messages of one byte each, and Pings whose Pongs are not read.
 #[test]
 fn messages_of_websocket_with_one_byte() {
     let piece = [0x82, 0x81, 0, 0, 0, 0, b'\n'];
@@ -344,7 +344,7 @@ fn an_upgrade_byte_by_byte() {
     );
 }
 
-/// Each holds all of a body but its end, which the broker has to keep.
+/// Each sends all but the end of a body, which the broker has to keep.
 #[test]
 fn bodies_that_do_not_end() {
     let head = b"SEND\ndestination:/topic/a\ncontent-length:4194000\n\n";
@@ -422,9 +422,9 @@ fn a_message_that_matches_ten_thousand_patterns() {
         });
 }
 
-/// Each of many destinations has very many receivers: more than audiences may be remembered.
+/// Each of many destinations has very many receivers: more audiences than the cache holds.
 #[test]
-fn audiences_that_push_each_other_out() {
+fn audiences_that_evict_each_other_from_the_cache() {
     Case::new("40 topics with 8,000 receivers each in turn")
         .leaves(48.0)
         .run(|scene| {

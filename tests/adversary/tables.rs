@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::client::told;
 use crate::frames;
 
-/// `max_bytes` has to count what an empty message holds.
+/// `max_bytes` must count the memory of an empty message.
 #[test]
 fn empty_messages_up_to_max_bytes() {
     let part = frames::sends(10_000, "/queue/empty", 0);
@@ -37,7 +37,7 @@ fn a_hundred_thousand_queues() {
         format!("SEND\ndestination:/queue/q.{number}\n\nx")
     });
     Case::new("100,000 queues")
-        // They hold messages, and are within their limit: some 900 bytes each, which are counted.
+        // They hold messages within their limit: some 900 bytes each, which are counted.
         .growth(110.0)
         .leaves(90.0)
         .run(|scene| {
@@ -72,7 +72,7 @@ fn long_ids_of_subscriptions() {
         });
 }
 
-/// One client sends to very many topics that nobody subscribes to.
+/// One client sends to very many topics without subscribers.
 #[test]
 fn a_million_topics() {
     let parts: Vec<_> = (0..10)
@@ -91,9 +91,9 @@ fn a_million_topics() {
         });
 }
 
-/// The same with a pattern that matches all, so that each has an audience to remember.
+/// The same with a pattern that matches all, so that each has an audience to cache.
 #[test]
-fn a_million_topics_that_a_pattern_sees() {
+fn a_million_topics_that_a_pattern_matches() {
     let parts: Vec<_> = (0..5)
         .map(|part| {
             frames::many(100_000, |number| {
@@ -116,7 +116,7 @@ fn a_million_topics_that_a_pattern_sees() {
         });
 }
 
-/// What transactions hold is bounded for each connection; 20 of them hold what they may.
+/// What transactions hold is limited for each connection; 20 of them hold the maximum.
 #[test]
 fn open_transactions_up_to_their_limit() {
     let held = frames::many(16, |number| format!("BEGIN\ntransaction:{number}"));

@@ -1,4 +1,4 @@
-//! Frames that look at what waits, or at what is in flight, and how much of it.
+//! Frames that inspect what is queued or in flight, and their cost.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::case::{Case, Scene, strict};
 use crate::client::{header, told};
 use crate::frames;
 
-/// The broker's processor time for something, which is bounded.
+/// Limits the broker's processor time for an operation.
 fn used(scene: &Scene, bound: f64, what: impl FnOnce() -> String) -> String {
     let before = scene.broker.cpu();
     let outcome = what();
@@ -42,7 +42,7 @@ fn unsubscribes_behind_waiting_messages() {
     });
 }
 
-/// A full backlog of which each message drops the oldest one, here the only one of its topic.
+/// A full outbox in which each message drops the oldest one, here the only one of its topic.
 #[test]
 fn drop_oldest_with_a_full_backlog() {
     let subscribes = frames::subscribes_in_turn(0, 65_536 / 8, "/topic/drop");
@@ -95,11 +95,11 @@ fn transactions_over_sixty_thousand_in_flight() {
 
 #[test]
 fn transactions_of_sixty_thousand_in_flight() {
-    // Each holds and lets go 60,000 messages, some nanoseconds for each.
+    // Each holds and releases 60,000 messages, some nanoseconds for each.
     transactions("BEGIN, ACK, ABORT of 60,000 in flight", 59_999, 2.0);
 }
 
-/// Holds all up to this one, and lets them go, again and again.
+/// Holds all up to this one, and releases them, again and again.
 fn transactions(name: &'static str, last: usize, bound: f64) {
     let jobs = frames::sends(60_000, "/queue/jobs", 1);
     let subscribe =
@@ -120,7 +120,7 @@ fn transactions(name: &'static str, last: usize, bound: f64) {
     });
 }
 
-/// A consumer of a long queue comes and goes: what it was granted goes back each time.
+/// A consumer of a long queue subscribes and leaves: its granted messages return each time.
 #[test]
 fn a_consumer_of_a_long_queue_that_comes_and_goes() {
     let jobs = frames::sends(60_000, "/queue/jobs", 1);
@@ -142,7 +142,7 @@ fn a_consumer_of_a_long_queue_that_comes_and_goes() {
         });
 }
 
-/// A consumer refuses all it gets, for ever.
+/// A consumer refuses all messages, endlessly.
 #[test]
 fn a_consumer_that_refuses_all() {
     let jobs = frames::sends(20_000, "/queue/jobs", 1);

@@ -65,7 +65,7 @@ fn all(audience: Option<&Audience>) -> Vec<SubscriberId> {
     let mut all = Vec::new();
     for cohort in audience.into_iter().flat_map(Audience::cohorts) {
         let Cohort::Direct { kind, id, members } = &**cohort else {
-            panic!("nobody has a queue of its own");
+            panic!("no subscriber has a private queue");
         };
         assert!(!members.is_empty());
         for member in members {

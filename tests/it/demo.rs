@@ -58,7 +58,7 @@ async fn the_page_and_all_its_files_are_served_with_their_types() {
             "css" => "text/css; charset=utf-8",
             "js" => "text/javascript; charset=utf-8",
             "svg" => "image/svg+xml",
-            other => panic!("{name}: what type is {other}?"),
+            other => panic!("{name}: unknown type {other}"),
         };
         assert_eq!(answer.all("content-type"), [content], "{name}");
         assert_eq!(answer.all("x-content-type-options"), ["nosniff"], "{name}");

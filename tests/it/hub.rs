@@ -502,7 +502,7 @@ impl Visit {
         assert_eq!(
             self.client.wire.len(),
             self.length,
-            "nothing comes after the end"
+            "no message arrives after the end"
         );
         for (at, numbers) in by_publisher(&self.client).iter().enumerate() {
             let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
@@ -510,12 +510,12 @@ impl Visit {
                 numbers.iter().copied().eq(first..=last),
                 "in order: {numbers:?}"
             );
-            assert!(first > self.before[at], "nothing comes from before");
+            assert!(first > self.before[at], "no message is from before");
             assert!(
                 first <= self.begun[at] + 1,
-                "nothing is missed at the begin"
+                "no message is missed at the start"
             );
-            assert!(last >= self.done[at], "nothing is missed at the end");
+            assert!(last >= self.done[at], "no message is missed at the end");
         }
     }
 }

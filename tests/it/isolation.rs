@@ -171,7 +171,7 @@ fn a_busy_client_is_not_cut_for_what_its_socket_would_take() {
         assert_eq!((pushed.accepted, pushed.dropped), (1, 0));
     }
     assert!(!outbox.has_signals());
-    assert!(wire.len() > 9 << 20, "others have written for it");
+    assert!(wire.len() > 9 << 20, "other tasks have written for it");
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
 }
 

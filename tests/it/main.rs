@@ -1,5 +1,5 @@
 //! Black-box tests of stompd: frames in, expected frames out, over real sockets.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod acks;
 mod admin;

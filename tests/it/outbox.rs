@@ -674,7 +674,10 @@ impl Pair {
             std::mem::take(&mut self.signals),
             std::mem::take(&mut self.model.signals)
         );
-        assert!(self.wire.written() == self.model.stream, "byte for byte");
+        assert!(
+            self.wire.written() == self.model.stream,
+            "the bytes are equal"
+        );
     }
 
     /// The peer reads to the end: whole frames in a legal order, and every loss is reported.
@@ -721,7 +724,7 @@ impl Pair {
             let before = last.insert(line, number);
             assert!(before.is_none_or(|before| before < number), "in order");
         }
-        assert_eq!(self.offered, messages + self.lost, "nothing is lost unsaid");
+        assert_eq!(self.offered, messages + self.lost, "every loss is reported");
         assert_eq!(deliveries, self.model.written.iter().sum::<u64>());
     }
 }
@@ -785,7 +788,7 @@ fn a_ping_goes_before_all_frames_that_are_not_begun() {
     wire.allow(usize::MAX);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
     assert_eq!(shown(&wire), ["Ping", "m-1", "m-2", "3-"]);
-    assert_eq!(outbox.link().ping_progress, None, "nothing moved before it");
+    assert_eq!(outbox.link().ping_progress, None, "no progress before it");
 }
 
 #[test]
@@ -811,7 +814,11 @@ fn a_ping_behind_a_begun_frame_sees_its_progress() {
     assert_eq!(outbox.link().ping_progress, Some(now + 3 * second));
     assert_eq!(shown(&wire), ["m-1", "Ping", "m-2"]);
     outbox.ping(KIND.framing.ping());
-    assert_eq!(outbox.link().ping_progress, None, "that was another Ping");
+    assert_eq!(
+        outbox.link().ping_progress,
+        None,
+        "it belongs to another Ping"
+    );
 }
 
 #[test]
@@ -834,7 +841,11 @@ fn drop_oldest_drops_from_the_same_destination_only() {
     assert_eq!(push("/topic/b", 2), (1, 0));
     assert_eq!(push("/topic/a", 3), (1, 0));
     assert_eq!(push("/topic/a", 4), (1, 1));
-    assert_eq!(push("/topic/c", 5), (0, 1), "none of its own: the new one");
+    assert_eq!(
+        push("/topic/c", 5),
+        (0, 1),
+        "none to its destination: the new one"
+    );
     assert_eq!(push("/topic/b", 6), (1, 1));
     wire.allow(usize::MAX);
     outbox.flush(now).unwrap();
@@ -857,12 +868,12 @@ fn drop_oldest_drops_nothing_for_a_message_that_does_not_fit_anyway() {
     assert_eq!(
         push("/topic/a", 3, 1 << 20),
         (0, 1),
-        "/topic/b is in the way"
+        "/topic/b takes the room"
     );
     assert_eq!(
         push("/topic/b", 4, 1 << 20),
         (0, 1),
-        "/topic/a is in the way"
+        "/topic/a takes the room"
     );
     wire.allow(usize::MAX);
     while outbox.flush(now).unwrap() == Flushed::Some {}
@@ -902,7 +913,10 @@ fn the_owner_is_woken_when_it_has_to_write() {
     let push = |write| outbox.push(&piece("/topic/a", 1, 1, &[1]), 1, &never, write, now);
     push(Write::Now);
     assert!(!is_ready(outbox.woken()), "all is written");
-    assert!(push(Write::Later).flush, "whoever pushed it writes it");
+    assert!(
+        push(Write::Later).flush,
+        "the task that pushed it writes it"
+    );
     assert!(!is_ready(outbox.woken()));
     outbox.flush_for_owner(now);
     assert!(!is_ready(outbox.woken()));
@@ -910,7 +924,7 @@ fn the_owner_is_woken_when_it_has_to_write() {
     push(Write::Now);
     assert!(is_ready(outbox.woken()), "the socket takes nothing");
     push(Write::Now);
-    assert!(!is_ready(outbox.woken()), "it knows already");
+    assert!(!is_ready(outbox.woken()), "it was woken already");
     outbox.flush_for_owner(now);
     assert!(is_ready(outbox.woken()), "the attempt failed");
     wire.break_off();
@@ -1107,7 +1121,7 @@ fn deliveries_are_taken_until_the_outbox_is_full_which_is_reported() {
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), TAKEN);
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), FULL);
     assert_eq!(Consumer::new(2, true).deliver(&outbox, &[1], now), REFUSED);
-    assert_eq!(outbox.take_signal(), None, "nobody is cut");
+    assert_eq!(outbox.take_signal(), None, "no client is cut");
     assert!(!outbox.wait_for_room(1));
     assert!(outbox.take_news().room.is_empty());
     // There is room when half of the limit is written, not before.
@@ -1133,7 +1147,7 @@ fn one_large_delivery_fills_the_outbox_and_is_taken() {
     assert!(!outbox.wait_for_room(1));
     wire.allow(1 << 20);
     outbox.flush(now).unwrap();
-    assert!(outbox.take_news().room.is_empty(), "it is still there");
+    assert!(outbox.take_news().room.is_empty(), "it is still queued");
     wire.allow(usize::MAX);
     while outbox.flush(now).unwrap() == Flushed::Some {}
     assert_eq!(outbox.take_news().room, [1]);
@@ -1203,7 +1217,7 @@ fn an_ended_consumer_takes_nothing_and_its_begun_delivery_is_completed() {
     assert_eq!(outbox.take_news().written, [1, 2]);
     assert_eq!(outbox.end().0, 0);
     assert_eq!(two.deliver(&outbox, &[1], now), Delivered::default());
-    assert!(outbox.wait_for_room(2), "nothing is to be waited for");
+    assert!(outbox.wait_for_room(2), "there is room");
 }
 
 #[test]
@@ -1215,7 +1229,7 @@ fn deliveries_keep_their_order_among_replies() {
     outbox.reply_and_hold(receipt(8, 0), now);
     assert_eq!(consumer.deliver(&outbox, &[1], now), TAKEN);
     outbox.flush_for_owner(now);
-    assert!(wire.is_empty(), "nobody but the owner writes");
+    assert!(wire.is_empty(), "only the owner writes");
     outbox.release();
     outbox.reply(receipt(9, 0), now);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);

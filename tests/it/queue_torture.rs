@@ -61,9 +61,12 @@ impl Ledger {
 
     fn delivered(&self, number: usize, redelivered: bool) {
         let known = &mut self.messages.lock().unwrap()[number];
-        assert!(!known.sure, "{number} was acknowledged and comes again");
+        assert!(!known.sure, "{number} was acknowledged and is redelivered");
         // The first reader may also get it marked: another one was cut before it read it.
-        assert!(redelivered || !known.seen, "{number} comes again unmarked");
+        assert!(
+            redelivered || !known.seen,
+            "{number} is redelivered unmarked"
+        );
         known.seen = true;
         if std::mem::take(&mut known.unsure) {
             self.acknowledged.fetch_sub(1, Ordering::SeqCst);
@@ -87,7 +90,7 @@ impl Ledger {
         self.acknowledged.load(Ordering::SeqCst) >= all
     }
 
-    #[expect(clippy::print_stdout, reason = "the sums are what is asked for")]
+    #[expect(clippy::print_stdout, reason = "the totals are the output")]
     fn check(&self, all: usize) {
         let messages = self.messages.lock().unwrap();
         let sure = messages.iter().filter(|known| known.sure).count();
@@ -152,7 +155,7 @@ impl Line {
                 None => {
                     let mut bytes = BytesMut::with_capacity(64 * 1024);
                     let count = self.stream.read_buf(&mut bytes).await.unwrap();
-                    assert!(count > 0, "the broker hung up");
+                    assert!(count > 0, "the broker closed the connection");
                     self.decoder.push(bytes.freeze());
                 }
             }

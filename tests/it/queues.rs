@@ -234,7 +234,7 @@ async fn an_empty_queue_without_consumers_is_removed() {
     consumer.subscribe_with("s", "/queue/a", ONE).await;
     let frames = consumer.expect_messages(&["1"]).await;
     consumer.unsubscribe("s").await;
-    assert!(named().await, "the message may come back");
+    assert!(named().await, "the message may return");
     consumer.settle("ACK", &frames[0], "").await;
     consumer.sync().await;
     assert!(!named().await);
@@ -805,7 +805,7 @@ async fn many_messages_reach_many_consumers_once_each() {
     let mut numbers = HashSet::new();
     for consumer in consumers {
         let seen = consumer.await.unwrap();
-        assert!(!seen.is_empty(), "each has its turns");
+        assert!(!seen.is_empty(), "each consumer gets some");
         assert!(seen.is_sorted(), "each in order");
         for number in seen {
             assert!(numbers.insert(number), "none twice");

@@ -122,7 +122,7 @@ async fn replies_are_never_dropped_and_a_client_that_does_not_read_them_is_not_r
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
         !writer.is_finished(),
-        "the broker has taken in all, though nobody reads its replies"
+        "the broker read everything, although its replies are not read"
     );
     let mut decoder = stomp_codec::Decoder::new(stomp_codec::Limits::default());
     let mut next = 0;

@@ -8,7 +8,7 @@ use stompd::server::Broker;
 
 use crate::peer::{PATIENCE, Peer};
 
-/// A broker that ends with the test.
+/// A broker that stops with the test.
 #[derive(Debug)]
 pub struct TestBroker {
     /// The broker itself.
@@ -21,7 +21,7 @@ impl TestBroker {
         Self::with(|_| ()).await
     }
 
-    /// Starts a broker whose settings are changed first.
+    /// Starts a broker with modified settings.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         let anywhere = Some("127.0.0.1:0".to_owned());
@@ -34,17 +34,17 @@ impl TestBroker {
         }
     }
 
-    /// Where STOMP over WebSocket is listened for.
+    /// Returns the address of STOMP over WebSocket.
     pub fn websocket(&self) -> SocketAddr {
         self.broker.websocket().unwrap()
     }
 
-    /// A peer over TCP that has not said anything.
+    /// Connects over TCP without sending anything.
     pub async fn tcp(&self) -> Peer {
         Peer::tcp(self.broker.tcp().unwrap()).await
     }
 
-    /// A peer over WebSocket that has not said anything, with the subprotocol `v12.stomp`.
+    /// Opens a WebSocket with the subprotocol `v12.stomp` without sending anything.
     pub async fn ws(&self) -> Peer {
         Peer::websocket(self.websocket(), Some("v12.stomp")).await
     }
@@ -63,7 +63,7 @@ impl TestBroker {
         peer
     }
 
-    /// What a path of the admin port answers: the status line and the body.
+    /// Returns the answer to a path of the admin port: the status line and the body.
     pub async fn admin(&self, path: &str) -> (String, String) {
         let mut stream = tokio::net::TcpStream::connect(self.broker.admin().unwrap())
             .await
@@ -93,7 +93,7 @@ impl TestBroker {
         );
     }
 
-    /// How often this reason to refuse was counted.
+    /// Number of refusals counted for this reason.
     pub async fn refusals(&self, reason: &str) -> u32 {
         let (_, text) = self.admin("/metrics").await;
         let name = format!("stompd_refusals_total{{reason=\"{reason}\"}} ");
@@ -101,8 +101,8 @@ impl TestBroker {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
-    /// Waits until this reason to refuse was counted so often: a handshake that was refused is
-    /// counted when the client is gone.
+    /// Waits until this reason was counted this often: a refused handshake is counted when its client
+    /// has disconnected.
     pub async fn await_refusals(&self, reason: &str, count: u32) {
         let name = format!("stompd_refusals_total{{reason=\"{reason}\"}}");
         self.wait_for(&name, count.into()).await;

@@ -1,4 +1,4 @@
-//! Requests in plain text, and what they are answered.
+//! Plain-text HTTP requests and their answers.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ impl Answer {
     }
 }
 
-/// The request for a WebSocket of RFC 6455, section 1.2, with more header lines.
+/// The request for a WebSocket of RFC 6455, section 1.2, with additional header lines.
 pub fn upgrade(path: &str, more: &[&str]) -> String {
     let lines = [
         "Connection: Upgrade",
@@ -51,14 +51,14 @@ pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
     text + "\r\n"
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a new connection.
 pub async fn ask(address: SocketAddr, request: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     answer(&mut stream).await
 }
 
-/// Reads an answer: if it opens a WebSocket the head, else until the server ends the stream.
+/// Reads an answer: if it opens a WebSocket only the head, else until the server ends the stream.
 pub async fn answer(stream: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

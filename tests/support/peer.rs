@@ -1,4 +1,4 @@
-//! A scripted STOMP peer over TCP or WebSocket: a test reads as a dialogue.
+//! A scripted STOMP peer over TCP or WebSocket, so that a test reads as a dialogue.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use crate::script;
 use crate::websocket::{self, Reader};
 
-/// How long a test waits for what it expects before it fails.
+/// How long a test waits for an expected event before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One end of a connection, in the hands of a test.
+/// One end of a connection, controlled by a test.
 #[derive(Debug)]
 pub struct Peer {
-    /// The socket, for tests that speak bytes.
+    /// The socket, for tests that send raw bytes.
     pub stream: TcpStream,
     websocket: Option<Reader>,
     decoder: Decoder,
@@ -26,7 +26,7 @@ pub struct Peer {
     pub binary: bool,
 }
 
-/// What a peer sees next.
+/// What a peer receives.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
     /// A frame, as [`script::show`] writes it; over WebSocket whether its message was text.
@@ -49,7 +49,7 @@ impl Peer {
         Self::new(TcpStream::connect(address).await.unwrap(), None)
     }
 
-    /// Connects over WebSocket and shakes hands.
+    /// Connects over WebSocket and performs the handshake.
     pub async fn websocket(address: SocketAddr, subprotocol: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = websocket::handshake(&mut stream, "/ws", subprotocol).await;
@@ -57,7 +57,7 @@ impl Peer {
         Self::opened(stream)
     }
 
-    /// A peer on a WebSocket that is open already.
+    /// A peer on an open WebSocket.
     pub fn opened(stream: TcpStream) -> Self {
         Self::new(stream, Some(Reader::default()))
     }
@@ -76,13 +76,13 @@ impl Peer {
         }
     }
 
-    /// Says CONNECT in this version without heart-beats and waits for CONNECTED.
+    /// Sends CONNECT in this version without heart-beats and waits for CONNECTED.
     pub async fn connect(&mut self, version: &str) -> String {
         self.connect_with(&format!("accept-version:{version}"))
             .await
     }
 
-    /// Says CONNECT with these header lines and waits for CONNECTED.
+    /// Sends CONNECT with these header lines and waits for CONNECTED.
     pub async fn connect_with(&mut self, headers: &str) -> String {
         self.send(&format!("CONNECT\n{headers}")).await;
         let connected = self.frame().await;
@@ -113,19 +113,19 @@ impl Peer {
             .await;
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// The next thing that arrives.
+    /// Returns what arrives next.
     pub async fn seen(&mut self) -> Seen {
         timeout(PATIENCE, self.next())
             .await
-            .unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}"))
+            .unwrap_or_else(|_| panic!("nothing arrived for {PATIENCE:?}"))
     }
 
-    /// The next frame; Pings and heart-beats before it are passed over.
+    /// Returns the next frame; skips Pings and heart-beats before it.
     pub async fn frame(&mut self) -> String {
         loop {
             match self.seen().await {
@@ -136,7 +136,7 @@ impl Peer {
         }
     }
 
-    /// Expects the next frame to be this one, in which each `*` stands for anything.
+    /// Expects the next frame to be this one, in which each `*` matches anything.
     pub async fn expect(&mut self, expected: &str) {
         let actual = self.frame().await;
         script::check(&actual, expected);
@@ -157,7 +157,7 @@ impl Peer {
             match self.seen().await {
                 Seen::Close(actual, reason) => {
                     assert_eq!(actual, code, "{reason}");
-                    assert!(!reason.is_empty(), "a close that we start carries a reason");
+                    assert!(!reason.is_empty(), "a close by the broker has a reason");
                 }
                 other => panic!("expected a Close, got {other:?}"),
             }
@@ -232,7 +232,7 @@ impl Peer {
         self.sync().await;
     }
 
-    /// Waits until all that was sent before is done.
+    /// Waits until all earlier frames have been processed.
     pub async fn sync(&mut self) {
         self.send("UNSUBSCRIBE\nid:no-such-subscription\nreceipt:sync")
             .await;

@@ -1,10 +1,10 @@
-//! Frames as text: what a test sends, and what it expects.
+//! Frames as text: what a test sends and expects.
 
 use std::fmt::Write;
 
 use stomp_codec::Frame;
 
-/// The bytes of a frame written as text: a blank line and the NUL are added where they lack.
+/// Returns the bytes of a frame written as text; adds a missing blank line and NUL.
 pub fn wire(frame: &str) -> Vec<u8> {
     let mut bytes = frame.as_bytes().to_vec();
     if !frame.contains("\n\n") {
@@ -14,8 +14,8 @@ pub fn wire(frame: &str) -> Vec<u8> {
     bytes
 }
 
-/// A frame as text: command and headers in order, then the body behind a blank line if there is
-/// one. `content-length` is left out, as it follows from the body.
+/// Returns a frame as text: command and headers in order, then the body, if any, after a blank
+/// line. `content-length` is left out, as it follows from the body.
 pub fn show(frame: &Frame) -> String {
     let mut text = frame.command.as_str().to_owned();
     for (name, value) in frame
@@ -31,19 +31,19 @@ pub fn show(frame: &Frame) -> String {
     text
 }
 
-/// The value of a header of a frame that [`show`] wrote.
+/// Returns the value of a header of a frame that [`show`] wrote.
 pub fn header<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
     let head = frame.split("\n\n").next().unwrap_or_default();
     head.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// The body of a frame that [`show`] wrote.
+/// Returns the body of a frame that [`show`] wrote.
 pub fn body(frame: &str) -> &str {
     frame.split_once("\n\n").map_or("", |(_, body)| body)
 }
 
-/// Compares a frame with what is expected of it, in which each `*` stands for anything.
+/// Compares a frame with the expected one, in which each `*` matches anything.
 #[track_caller]
 pub fn check(actual: &str, expected: &str) {
     assert!(
@@ -52,7 +52,7 @@ pub fn check(actual: &str, expected: &str) {
     );
 }
 
-/// Whether `actual` is `expected`, in which each `*` stands for anything.
+/// Whether `actual` matches `expected`, in which each `*` matches anything.
 pub fn matches(actual: &str, expected: &str) -> bool {
     let mut parts = expected.split('*');
     let first = parts.next().unwrap_or_default();

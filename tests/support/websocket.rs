@@ -1,4 +1,4 @@
-//! The client's side of WebSocket in plain bytes, so that a test can break each rule of it.
+//! The client side of WebSocket in raw bytes, so that a test can break each of its rules.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,7 @@ pub const FIN: u8 = 0x80;
 pub const CONTINUATION: u8 = 0x0;
 /// The opcode of text.
 pub const TEXT: u8 = 0x1;
-/// The opcode of anything.
+/// The opcode of a binary message.
 pub const BINARY: u8 = 0x2;
 /// The opcode of a Close.
 pub const CLOSE: u8 = 0x8;
@@ -22,7 +22,7 @@ pub const PING: u8 = 0x9;
 /// The opcode of a Pong.
 pub const PONG: u8 = 0xa;
 
-/// A frame as a client sends it; `first` is its first byte (FIN, reserved bits, opcode).
+/// Returns a client's frame; `first` is its first byte (FIN, reserved bits, opcode).
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
     let mut bytes = vec![first];
@@ -37,7 +37,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A frame as no client may send it: not masked.
+/// Returns an invalid client frame: not masked.
 pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     length(&mut bytes, payload.len(), 0);
@@ -59,19 +59,19 @@ fn length(bytes: &mut Vec<u8>, length: usize, mask: u8) {
     }
 }
 
-/// Cuts what a server sends into frames.
+/// Splits a server's bytes into frames.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: BytesMut,
 }
 
 impl Reader {
-    /// Takes what was read.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next frame: opcode and payload. A server's frames here are final and not masked.
+    /// Returns the next frame: opcode and payload. A server's frames here are final and not masked.
     pub fn take(&mut self) -> Option<(u8, Bytes)> {
         let (first, second) = (*self.bytes.first()?, *self.bytes.get(1)?);
         assert_eq!(first & 0xf0, FIN, "final, no reserved bit");
@@ -98,7 +98,7 @@ impl Reader {
     }
 }
 
-/// Asks for a WebSocket as browsers do and returns the head of the answer.
+/// Requests a WebSocket as browsers do and returns the head of the answer.
 pub async fn handshake(stream: &mut TcpStream, path: &str, subprotocol: Option<&str>) -> String {
     let offer = subprotocol.map_or_else(String::new, |name| {
         format!("Sec-WebSocket-Protocol: {name}\r\n")

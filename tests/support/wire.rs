@@ -1,4 +1,4 @@
-//! A socket in memory that takes as much as a test lets it, and what a peer reads off it.
+//! An in-memory socket that takes as much as a test allows, and a parser of what it took.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,12 +28,12 @@ struct State {
 }
 
 impl MemoryWire {
-    /// A socket that takes everything.
+    /// Returns a socket that takes everything.
     pub fn open() -> Arc<Self> {
         Self::taking(usize::MAX)
     }
 
-    /// A socket that takes so many bytes, until [`MemoryWire::allow`] says otherwise.
+    /// Returns a socket that takes this many bytes, until [`MemoryWire::allow`] changes that.
     pub fn taking(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -45,27 +45,27 @@ impl MemoryWire {
         })
     }
 
-    /// From now on it takes so many bytes and then no more.
+    /// Takes this many more bytes from now on.
     pub fn allow(&self, bytes: usize) {
         self.lock().budget = bytes;
     }
 
-    /// From now on one write takes no more than so many bytes, at least one.
+    /// Limits each later write to this many bytes, at least one.
     pub fn allow_at_once(&self, bytes: usize) {
         self.lock().at_once = bytes.max(1);
     }
 
-    /// From now on each write fails.
+    /// Makes each later write fail.
     pub fn break_off(&self) {
         self.lock().broken = true;
     }
 
-    /// What it took.
+    /// Returns the bytes it took.
     pub fn written(&self) -> Vec<u8> {
         self.lock().written.clone()
     }
 
-    /// How much it took.
+    /// Number of bytes it took.
     pub fn len(&self) -> usize {
         self.lock().written.len()
     }
@@ -96,8 +96,8 @@ impl Wire for MemoryWire {
     }
 }
 
-/// What a peer of this kind sees in `bytes`, and how many bytes are left of a last, unfinished
-/// frame. Over WebSocket each message has to be one whole frame.
+/// Returns what a peer of this kind sees in `bytes`, and the number of bytes of a last, unfinished
+/// frame. Over WebSocket each message must be one whole frame.
 pub fn read(kind: Kind, bytes: &[u8]) -> (Vec<Seen>, usize) {
     let mut decoder = Decoder::new(Limits::default());
     decoder.set_version(kind.version);

@@ -1,14 +1,14 @@
-//! One session on a virtual clock, held against a script.
+//! One session on a virtual clock, checked against a script.
 //!
 //! | line | meaning |
 //! |---|---|
 //! | `> SEND\|destination:/topic/a\|\|body` | the client sends this frame; `\|` is an end of line |
-//! | `< RECEIPT\|receipt-id:1` | the client is sent this frame; `*` is anything |
-//! | `! PUBLISH /topic/a body` | the session wants this done |
+//! | `< RECEIPT\|receipt-id:1` | the client receives this frame; `*` matches anything |
+//! | `! PUBLISH /topic/a body` | the session requests this |
 //! | `@ 15s` | time passes |
 //! | `~ pong` | something else happens, see [`World::happens`] |
 //!
-//! Each `<` and `!` has to come where it stands, and nothing else may come.
+//! Each `<` and `!` must occur in this order, and nothing else may occur.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -33,7 +33,7 @@ use stompd::outbox::{Bounds, Outbox, PIECE, Policy};
 use crate::script;
 use crate::wire::MemoryWire;
 
-/// A session, its client's bytes, and the way out.
+/// A session, its client's bytes, and the output.
 #[derive(Debug)]
 pub struct World {
     /// The session itself.
@@ -44,7 +44,7 @@ pub struct World {
     decoder: Decoder,
     wire: Arc<MemoryWire>,
     outbox: Outbox,
-    /// Credentials wait for a verdict of the script, and are not welcomed at once.
+    /// Credentials wait for a verdict of the script instead of being accepted at once.
     slow_login: bool,
     /// How long the client takes to answer a Ping; `None` if it does not.
     pong_after: Option<Duration>,
@@ -63,7 +63,7 @@ impl World {
         Self::with(Framing::Tcp, |_| ())
     }
 
-    /// A client of a broker whose settings are changed first.
+    /// A client of a broker with modified settings.
     pub fn with(framing: Framing, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             server: "stompd/test".into(),
@@ -144,7 +144,7 @@ impl World {
         self
     }
 
-    /// Holds the session against a script.
+    /// Checks the session against a script.
     #[track_caller]
     pub fn check(&mut self, script: &str) {
         for line in script
@@ -160,7 +160,7 @@ impl World {
                         script::matches(&actual, &expected),
                         "expected:\n{expected}\n\ngot, after {at:?}:\n{actual}\n"
                     ),
-                    None => panic!("nothing came where this was expected:\n{expected}\n"),
+                    None => panic!("nothing arrived where this was expected:\n{expected}\n"),
                 }
                 continue;
             }
@@ -175,7 +175,7 @@ impl World {
         self.expect_nothing("the end");
     }
 
-    /// What the session wanted done since this was asked last, and when.
+    /// Returns what the session requested since the last call, and when.
     pub fn log(&mut self) -> Vec<(Duration, String)> {
         self.log.drain(..).collect()
     }
@@ -187,7 +187,7 @@ impl World {
         self.process();
     }
 
-    /// Lets time pass; whatever is due meanwhile is done.
+    /// Advances the clock and processes what is due.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0;
@@ -200,7 +200,7 @@ impl World {
                 break;
             }
             turns = if next > self.now { 0 } else { turns + 1 };
-            assert!(turns < 10, "a deadline that stays due: {:?}", self.log);
+            assert!(turns < 10, "a deadline remains due: {:?}", self.log);
             self.now = self.now.max(next);
             if self.pong_at.is_some_and(|at| at <= self.now) {
                 self.pong_at = None;
@@ -212,7 +212,7 @@ impl World {
         self.now = end;
     }
 
-    /// Anything that is neither a frame nor time.
+    /// Processes anything that is neither a frame nor time.
     pub fn happens(&mut self, what: &str) {
         let user = |name: &str| (!name.is_empty()).then(|| name.trim().to_owned());
         match what.split_once(' ').unwrap_or((what, "")) {
@@ -234,7 +234,7 @@ impl World {
                 let verdict = Verdict::Refused(Refusal::SecondConnect);
                 self.session.on_verdict(verdict, self.now);
             }
-            _ => panic!("nobody knows how this happens: {what:?}"),
+            _ => panic!("unknown event: {what:?}"),
         }
         self.perform();
         self.process();
@@ -245,7 +245,7 @@ impl World {
         assert!(self.log.is_empty(), "before {before}: {:#?}", self.log);
     }
 
-    /// From now on the client's side takes so many bytes.
+    /// The client's side takes this many more bytes from now on.
     fn takes(&mut self, bytes: usize) {
         self.wire.allow(bytes);
         self.outbox.flush(self.now).unwrap();

@@ -177,7 +177,10 @@ impl Account {
     pub(super) fn heard(&mut self, id: ConsumerId, message: &Message, whole: bool) {
         let consumer = self.consumers.get_mut(&id).unwrap();
         if let Some(last) = consumer.given.last_mut().filter(|last| !last.whole) {
-            assert_eq!(last.number, message.number, "a frame ends as it begins");
+            assert_eq!(
+                last.number, message.number,
+                "the rest belongs to the same message"
+            );
             last.whole = whole;
         } else {
             self.begin(id, message, whole);
@@ -207,12 +210,12 @@ impl Account {
         let store = self.stores.get_mut(&consumer.home).unwrap();
         let mut items = store.items.iter_mut();
         let found = items.find(|(_, item)| item.number == message.number);
-        let (&order, item) = found.unwrap_or_else(|| panic!("it is done: {message:?}"));
-        assert!(!item.seen, "somebody has it: {message:?}");
+        let (&order, item) = found.unwrap_or_else(|| panic!("it is not held: {message:?}"));
+        assert!(!item.seen, "a consumer has it: {message:?}");
         assert_eq!(item.marked, message.redelivered, "{message:?}");
         item.seen = true;
         let in_order = order > consumer.newest || item.marked || order <= store.slipped;
-        assert!(in_order, "a newer one came before: {message:?}");
+        assert!(in_order, "a newer one was delivered before: {message:?}");
         store.newest = store.newest.max(order);
         consumer.newest = consumer.newest.max(order);
         consumer.given.push(Given {

@@ -150,7 +150,7 @@ impl Client {
             .with_header("x-refusals", &lives_with_refusals.to_string());
         session.on_frame(connect);
         let Some(Action::Authenticate(credentials)) = session.next_action() else {
-            panic!("nobody is asked who comes");
+            panic!("CONNECT did not request a verdict");
         };
         session.on_verdict(Authenticator::Open.verdict(credentials), now);
         // CONNECTED is not checked here.
@@ -380,7 +380,7 @@ impl Client {
             match signal {
                 Signal::Overflow => return true,
                 Signal::Lost => drop(self.outbox.close()),
-                Signal::Stop => panic!("nobody stops the broker"),
+                Signal::Stop => panic!("the broker is never stopped"),
             }
         }
         let flushed = self.outbox.flush(now);
