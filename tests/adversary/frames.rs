@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use support::script::wire;
 
-/// A SEND with a receipt to a topic without subscribers: its RECEIPT follows all that was sent before.
+/// A SEND with a receipt to a topic without subscribers: its RECEIPT follows all earlier frames.
 pub(crate) const SYNC: &[u8] = b"SEND\ndestination:/topic/sync\nreceipt:sync\n\n\0";
 
 /// Frames written as text, one for each number below `count`.
@@ -32,7 +32,7 @@ pub(crate) fn sends_in_turn(
     })
 }
 
-/// SUBSCRIBEs to `<destination>.0`, `<destination>.1` and so on, with the ids `<first>.0` and so on.
+/// SUBSCRIBEs to `<destination>.0`, `<destination>.1` and so on, with ids `<first>.0` and so on.
 pub(crate) fn subscribes_in_turn(first: usize, count: usize, destination: &str) -> Vec<u8> {
     many(count, |number| {
         format!("SUBSCRIBE\nid:{first}.{number}\ndestination:{destination}.{number}")

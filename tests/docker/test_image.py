@@ -1,4 +1,4 @@
-"""The image as people run it. STOMPD_IMAGE names it; the client of STOMP is that of tests/monitoring."""
+"""The image as people run it. STOMPD_IMAGE names it; the STOMP client is that of tests/monitoring."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def inspect(what):
 
 
 class Image(unittest.TestCase):
-    def test_what_it_declares(self):
+    def test_its_metadata(self):
         image = inspect(IMAGE)
         config = image["Config"]
         self.assertEqual(config["User"], "65532:65532")
@@ -50,7 +50,7 @@ class Image(unittest.TestCase):
         self.assertRegex(settings, r"headers = 17\b")
         self.assertIn("0.0.0.0:15674", settings)
 
-    def test_a_wrong_setting_ends_it_with_2(self):
+    def test_a_wrong_setting_exits_with_2(self):
         self.assertIn("LIMITS__BODY", docker("run", "--rm", "-e", "STOMPD__LIMITS__BODY=large", IMAGE, status=2))
 
 
@@ -61,7 +61,7 @@ class Container(unittest.TestCase):
         self.addCleanup(docker, "rm", "-f", "-v", self.id)
 
     def test_life(self):
-        """Healthy, not root, of use to clients, and ended politely in time."""
+        """Checks that it becomes healthy, is not root, serves clients, and stops gracefully in time."""
         wait_for("ready", self._is_ready)
         wait_for("healthy", lambda: inspect(self.id)["State"]["Health"]["Status"] == "healthy", patience=60)
         self.assertEqual(docker("top", self.id, "-eo", "pid,uid,comm").split()[-2:], ["65532", "stompd"])

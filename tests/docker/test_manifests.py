@@ -1,4 +1,4 @@
-"""compose.yaml and kubernetes.yaml by their schemas, and whether they fit what they refer to."""
+"""Checks compose.yaml and kubernetes.yaml against their schemas, and their references."""
 
 import os
 import shutil
@@ -33,20 +33,20 @@ class Compose(unittest.TestCase):
             for port in service["ports"]:
                 self.assertTrue(port.startswith("127.0.0.1:"), f"{name}: {port}")
 
-    def test_all_have_a_health_check_and_wait_for_it(self):
+    def test_all_have_a_health_check_and_depend_on_it(self):
         for name, service in self.services.items():
             self.assertEqual(service["healthcheck"]["test"][0], "CMD", name)
             for condition in service.get("depends_on", {}).values():
                 self.assertEqual(condition, {"condition": "service_healthy"})
 
-    def test_what_is_mounted_exists(self):
+    def test_mounted_files_exist(self):
         mounts = [mount for service in self.services.values() for mount in service["volumes"]]
         for path in (mount.split(":")[0] for mount in mounts if mount.startswith(".")):
             self.assertTrue((DOCKER / path).exists(), path)
         build = self.services["stompd"]["build"]
         self.assertTrue((DOCKER / build["context"] / build["dockerfile"]).exists())
 
-    def test_the_parts_find_each_other(self):
+    def test_the_services_find_each_other(self):
         scrape = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())["scrape_configs"][0]
         self.assertEqual(scrape["static_configs"], [{"targets": ["stompd:15692"]}])
         self.assertIn("127.0.0.1:15692:15692", self.services["stompd"]["ports"])
@@ -56,7 +56,7 @@ class Compose(unittest.TestCase):
         folder = provider["providers"][0]["options"]["path"]
         self.assertIn(f"./grafana/dashboards:{folder}:ro", self.services["grafana"]["volumes"])
 
-    def test_compose_reads_it(self):
+    def test_compose_accepts_it(self):
         compose = next((words for words in (["docker", "compose"], ["docker-compose"]) if works(words)), None)
         if compose is None:
             self.skipTest("neither docker compose nor docker-compose is installed")
@@ -89,7 +89,7 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual(self.container[probe]["httpGet"]["port"], "admin")
 
     def test_it_is_restricted(self):
-        """What the Pod Security Standard of that name asks for."""
+        """Checks the requirements of the Pod Security Standard of that name."""
         pod, container = self.pod["spec"]["securityContext"], self.container["securityContext"]
         self.assertIs(pod["runAsNonRoot"], True)
         self.assertEqual(pod["seccompProfile"], {"type": "RuntimeDefault"})
@@ -97,7 +97,7 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(container["capabilities"], {"drop": ["ALL"]})
         self.assertIs(container["readOnlyRootFilesystem"], True)
 
-    def test_the_broker_takes_its_configuration(self):
+    def test_the_broker_accepts_its_configuration(self):
         mounted = {volume["name"]: volume for volume in self.pod["spec"]["volumes"]}["config"]["configMap"]["name"]
         self.assertEqual(mounted, self.objects["ConfigMap"]["metadata"]["name"])
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-// Go with go-stomp: a module of its own, with the releases that go/go.mod pins.
+// Go with go-stomp: a separate module, with the releases that go/go.mod pins.
 
 import { cpSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

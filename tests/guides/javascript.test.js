@@ -1,4 +1,4 @@
-// JavaScript, TypeScript and pages: each as a program of its own, against a broker of its own.
+// JavaScript, TypeScript and pages: each as a separate program, against its own broker.
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -71,7 +71,7 @@ async function javascript(source, loader) {
   return (await transform(source, { loader, jsx: 'automatic', tsconfigRaw: { compilerOptions } })).code;
 }
 
-/** By TypeScript itself; what makes JavaScript of it does not look. */
+/** Checked by TypeScript itself; the tool that strips types does not check them. */
 async function checkTypes(code, work) {
   writeFileSync(path.join(work, 'snippet.ts'), code);
   const tsc = path.resolve(import.meta.dirname, 'node_modules/typescript/bin/tsc');
@@ -91,7 +91,7 @@ function page({ shows }) {
       url: pathToFileURL(stompjs).href,
       resources: 'usable',
       runScripts: 'dangerously',
-      // Browsers have these, jsdom has not.
+      // Provided by browsers and not by jsdom.
       beforeParse: (window) => Object.assign(window, { TextEncoder, TextDecoder }),
       virtualConsole,
     });
@@ -102,7 +102,7 @@ function page({ shows }) {
   };
 }
 
-/** A program of somebody else who publishes again and again. */
+/** A program of another client that publishes again and again. */
 function publishing(destination, body) {
   return `
     import { Client as Publisher } from '@stomp/stompjs';
@@ -112,7 +112,7 @@ function publishing(destination, body) {
     publisher.activate();`;
 }
 
-/** What Node has by itself from release 22 on, for snippets that are for browsers. */
+/** Globals that Node has since release 22, for browser snippets. */
 const WEBSOCKET = `
   import { WebSocket as Socket } from 'ws';
   Object.assign(globalThis, { WebSocket: Socket });

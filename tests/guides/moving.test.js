@@ -1,4 +1,4 @@
-// What docs/moving.md says of stompd, tried: what is the same, what has no effect, what is refused.
+// Checks the claims of docs/moving.md: what is the same, what has no effect, what is refused.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -75,7 +75,7 @@ for (const destination of REFUSED) {
   });
 }
 
-test('what is no queue is a topic: each subscriber has a copy', async (t) => {
+test('any other destination is a topic: each subscriber gets a copy', async (t) => {
   const peer = await connect(t);
   const inboxes = [await peer.subscribe('orders'), await peer.subscribe('orders')];
   peer.client.publish({ destination: 'orders', body: 'two pizzas', headers: { 'destination-type': 'ANYCAST' } });
@@ -111,7 +111,7 @@ for (const [header, value] of [['selector', "colour = 'red'"], ['browser', 'true
   });
 }
 
-test('headers of a CONNECT and a SUBSCRIBE without effect do no harm, also where they should', async (t) => {
+test('headers of a CONNECT and a SUBSCRIBE without effect are ignored, even where they matter elsewhere', async (t) => {
   const connectHeaders = { login: 'anna', passcode: 'wrong', host: 'any', 'client-id': 'c' };
   const peer = await connect(t, { connectHeaders });
   assert.equal(peer.connected.headers['user-name'], 'anna');
@@ -127,7 +127,7 @@ test('headers of a CONNECT and a SUBSCRIBE without effect do no harm, also where
   await broker.reaches('stompd_each_queue_messages_ready{queue="/queue/browsed"}', 0);
 });
 
-test('NACK brings a message again, and gives it up with requeue:false', async (t) => {
+test('NACK returns a message, and discards it with requeue:false', async (t) => {
   const peer = await connect(t);
   const messages = await peer.subscribe('/queue/nacked', { ack: 'client-individual' });
   peer.client.publish({ destination: '/queue/nacked', body: 'not now' });

@@ -1,4 +1,4 @@
-// nginx with the configuration of docs/proxies.md in front of a broker: real TLS, and its read timeout, shortened.
+// nginx with the configuration of docs/proxies.md in front of a broker: real TLS, and a shortened read timeout.
 
 import assert from 'node:assert/strict';
 

@@ -12,7 +12,7 @@ const PYTHON = `${ROOT}tests/clients/python/.venv/bin/python`;
 testBlocks('python', {
   'From Python: stomp.py': async (block, t) => {
     const broker = await Broker.forTest(t);
-    // As at a prompt (-i): as a program it would end before the message comes.
+    // Run as at a prompt (-i): as a program it would exit before the message arrives.
     await start(block, broker, t, '-i').prints('/topic/chat.hello Hello!');
   },
   'stomp.py': async (block, t) => {

@@ -1,5 +1,5 @@
-// Shell commands, in a folder of their own and with a broker at hand; settings, checked by the broker itself. Also
-// that no block of the guides is left without anybody who runs it, and that no link leads nowhere.
+// Shell commands, in a separate folder with a broker; settings, checked by the broker itself. Also checks that
+// each block of the guides has a test that runs it, and that no link is broken.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -24,7 +24,7 @@ testBlocks(
     'Measure it yourself': shell({ prints: [/lost +0/] }),
   },
   {
-    // A file in which everything is known and of use to the broker.
+    // A file in which every key is known and valid.
     toml: async ({ code }, t) => {
       const file = path.join(folder(t), 'broker.toml');
       writeFileSync(file, code);
@@ -34,13 +34,13 @@ testBlocks(
   },
 );
 
-test('each block has somebody who runs it', () => {
+test('each block has a test that runs it', () => {
   const orphans = allBlocks().filter((block) => !homeOf(block) && !block.excuse);
   const named = orphans.map(({ file, line, language }) => `${file}:${line} ${language || '(no language)'}`);
   assert.deepEqual(named, [], 'give it a language that tests/guides runs, or <!-- not run: reason -->');
 });
 
-test('no two blocks have one name', () => {
+test('no two blocks have the same name', () => {
   const names = allBlocks().filter(({ excuse, language }) => !excuse && language !== 'toml').map(({ name }) => name);
   assert.deepEqual(names.filter((name, index) => names.indexOf(name) !== index), []);
 });
@@ -74,7 +74,7 @@ function leadsSomewhere(file, link) {
   return existsSync(there) && (!heading || headings(readFileSync(there, 'utf8')).includes(heading));
 }
 
-/** As GitHub makes anchors of them. */
+/** Makes anchors as GitHub does. */
 function headings(text) {
   const titles = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) => title.toLowerCase());
   return titles.map((title) => title.replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'));
@@ -87,7 +87,7 @@ function shell({ prints, acknowledges = 0 }) {
     const env = {
       ...cleanEnvironment(),
       PATH: `${path.dirname(BINARY)}:${process.env.PATH}`,
-      // Where a command looks that is not told.
+      // Where a command looks by default.
       STOMPD_URL: broker.url,
       STOMPD__LISTEN__WEBSOCKET: `127.0.0.1:${broker.websocket}`,
     };

@@ -1,4 +1,4 @@
-// Spring Boot with the broker relay: the snippets together are an application, of which two instances run.
+// Spring Boot with the broker relay: the snippets form an application, of which two instances run.
 
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { folder, Program, run } from './support/programs.js';
 
 const PATIENCE = 60_000;
 const cleanups = [];
-/** What a test's context is for one test, for all of them. */
+/** The equivalent of a test's context for all tests. */
 const file = { after: (cleanup) => cleanups.unshift(cleanup) };
 let broker, instances;
 
@@ -32,7 +32,7 @@ after(async () => {
 
 testBlocks('spring', {
   'Spring: pom.xml': async () => {
-    // One connection of each instance, while no client is there.
+    // One connection of each instance, while there is no client.
     await broker.reaches('stompd_connections{transport="tcp"}', 2);
   },
 
@@ -44,7 +44,7 @@ testBlocks('spring', {
       assert.equal((await messages.next(PATIENCE)).body, 'from anna');
     }
 
-    // Spring takes it for a failure if the broker closes before it does.
+    // Spring treats it as a failure if the broker closes first.
     for (let round = 0; round < 10; round++) {
       const guest = await connect(t, 0, 'guest');
       await guest.client.deactivate();
@@ -74,7 +74,7 @@ testBlocks('spring', {
     anna.client.publish({ destination: '/app/hello', body: 'Anna' });
     assert.equal((await replies.next(PATIENCE)).body, 'Hello, Anna!', 'by @SendToUser');
 
-    // An empty queue is gone with its session; what is not acknowledged stays behind.
+    // An empty queue is removed with its session; unacknowledged messages stay.
     const forgetful = await connect(t, 1, 'carl');
     const carls = await forgetful.subscribe('/user/queue/replies', { ack: 'client-individual' });
     anna.client.publish({ destination: '/user/carl/queue/replies', body: 'for nobody' });
@@ -92,7 +92,7 @@ testBlocks('spring', {
   },
 });
 
-/** Builds the application of tests/guides/spring with the snippets in it; gives the path of its jar. */
+/** Builds the application of tests/guides/spring with the snippets in it; returns the path of its jar. */
 async function application() {
   const project = folder(file);
   cpSync(path.join(import.meta.dirname, 'spring'), project, { recursive: true });
@@ -109,13 +109,13 @@ function complete(pom, dependencies) {
   writeFileSync(pom, readFileSync(pom, 'utf8').replace('<!-- SNIPPET -->', dependencies));
 }
 
-/** Each instance has made its subscriptions to the two topics of WebSocketConfig.java. */
+/** Waits until each instance has subscribed to the two topics of WebSocketConfig.java. */
 async function relaysAreReady() {
   await broker.reaches('stompd_subscriptions', 4);
 }
 
 async function instance(jar) {
-  // For a quick start, not for a long life.
+  // Tuned for a quick start.
   const options = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto'];
   const program = new Program(file, 'java', [...options, '-jar', jar, '--server.port=0']);
   const [, port] = await program.prints(/"System" session connected/, /Tomcat started on port (\d+)/);
@@ -138,7 +138,7 @@ async function connect(t, number, user) {
   return { client, closes, subscribe: (...what) => subscribe(client, ...what) };
 }
 
-/** Returns once stompd has said that it has the subscription. */
+/** Returns once stompd has confirmed the subscription. */
 async function subscribe(client, destination, headers = {}) {
   const messages = new Inbox(`a MESSAGE on ${destination} through the relay`);
   const receipt = `subscribe-${destination}`;

@@ -1,4 +1,4 @@
-// Which rules hold, and where the code runs. The parts of tests/run give it the root of the repository as its folder.
+// The rules, and where the code runs. The parts of tests/run pass the root of the repository as its folder.
 
 import js from '@eslint/js';
 import globals from 'globals';
@@ -7,6 +7,6 @@ export default [
   { ignores: ['**/vendor/', 'tests/.cache/', 'tests/guides/.work/', 'target/'] },
   js.configs.recommended,
   { files: ['tests/**'], languageOptions: { globals: globals.node } },
-  // What a test says with `tab.run` runs in the page.
+  // Functions passed to `tab.run` run in the page.
   { files: ['broker/src/admin/demo/**', 'tests/clients/{browser,demo}/**'], languageOptions: { globals: globals.browser } },
 ];

@@ -1,4 +1,4 @@
-"""The dashboard as Grafana would read it."""
+"""The dashboard as Grafana reads it."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ def load():
 
 
 def panels(dashboard):
-    """Those that show something, which rows do not."""
+    """Returns the panels that show data, which rows do not."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def expressions(dashboard):
-    """All that is asked of Prometheus, with where it stands."""
+    """Returns all Prometheus queries, with their location."""
     for panel in panels(dashboard):
         for target in panel["targets"]:
             yield f"{panel['title']}, {target['refId']}", target["expr"]
@@ -25,5 +25,5 @@ def expressions(dashboard):
 
 
 def filled_in(expression, instance=".*", interval="1m"):
-    """The expression with the variables of Grafana replaced by what it would put there."""
+    """Returns the expression with Grafana's variables replaced as Grafana does."""
     return expression.replace("$instance", instance).replace("$__rate_interval", interval)

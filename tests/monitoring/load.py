@@ -1,4 +1,4 @@
-"""What is worth seeing on a dashboard, provoked: it goes on until it is told to stop."""
+"""Load that makes every panel and alert show something; it runs until it is stopped."""
 
 import threading
 import traceback
@@ -6,14 +6,14 @@ import traceback
 from processes import Broker
 from stomp import Tcp, WebSocket
 
-# Little makes a client slow.
+# Small limits that make a client slow.
 SMALL = {
     "STOMPD__LIMITS__BODY": "64KiB",
     "STOMPD__LIMITS__HEADER_BYTES": "16KiB",
     "STOMPD__LIMITS__OUTBOX_BYTES": "80KiB",
 }
-# The first broker cuts slow consumers and is nearly full of clients; the second one drops what they do not read, its
-# queues are short, and it is nearly out of files.
+# The first broker cuts slow consumers and is near its connection limit; the second one drops what they do not read,
+# its queues are short, and it is nearly out of files.
 CUTTING = {
     "STOMPD__STOP__SPREAD": "200ms",
     "STOMPD__LIMITS__CONNECTIONS": "80",
@@ -31,7 +31,7 @@ DROPPING = {
     "STOMPD__QUEUE__METRICS": "true",
     "STOMPD__ADMIN__CONNECTIONS": "4",
 }
-# How many do nothing at the first and at the second broker. The first one needs room for slow consumers that
+# Number of idle clients of the first and of the second broker. The first one needs room for slow consumers that
 # are being cut, which takes 2 s. The second one keeps files in reserve, so it needs many
 # to be nearly out of them.
 IDLE_CLIENTS = (62, 140)
@@ -40,7 +40,7 @@ BIG = "x" * 65_000
 
 
 class Load:
-    """Two brokers and all that happens to them."""
+    """Two brokers and their clients."""
 
     def __init__(self):
         self.cutting = Broker(CUTTING)
@@ -55,14 +55,14 @@ class Load:
         self._thread.start()
 
     def stop(self):
-        """Ends the clients, not the brokers."""
+        """Stops the clients, not the brokers."""
         self._over.set()
         self._thread.join(timeout=30)
         for client in self._clients:
             client.close()
 
     def check(self):
-        """Fails if a client met something that it should not."""
+        """Fails if a client saw an unexpected error."""
         assert self.failure is None, self.failure
 
     def _run(self):
@@ -81,7 +81,7 @@ class Load:
         self._drop_for_a_slow_consumer()
         self._fill_a_queue_that_nobody_consumes()
         self._fall_silent()
-        # Nothing moves on this one, so that it gets Pings.
+        # This one is idle, so that it gets Pings.
         self._websocket(self.cutting).read_on()
         # And this one gets heart-beats.
         self._keep(Tcp(self.dropping.tcp).connect(**{"heart-beat": "0,100"})).read_on()
@@ -91,7 +91,7 @@ class Load:
         self._worker.receipt(
             "SUBSCRIBE", {"destination": "/queue/work", "id": "1", "ack": "client-individual"}
         )
-        # What it has and does not settle.
+        # Messages that it holds and does not settle.
         lazy = self._tcp(self.dropping)
         lazy.receipt("SUBSCRIBE", {"destination": "/queue/lazy", "id": "1", "ack": "client"})
         self._publisher = self._tcp(self.dropping)
@@ -105,7 +105,7 @@ class Load:
         self._work()
         self._be_refused()
         self._flood.send("SEND", {"destination": "/topic/flood"}, BIG, times=4)
-        # That the CPU has something to do: its time is counted in whole seconds.
+        # To use CPU time, which is counted in whole seconds.
         self._flood.send("SEND", {"destination": "/topic/nobody"}, times=100_000)
         self._long.send("SEND", {"destination": "/queue/long"}, times=50)
 
@@ -114,7 +114,7 @@ class Load:
         self._reader.until(b"MESSAGE\n")
 
     def _work(self):
-        """One message that comes back and is acknowledged then, one that is given up, an ACK in vain."""
+        """One message that returns and is then acknowledged, one that is discarded, an ACK that is ignored."""
         self._publisher.send("SEND", {"destination": "/queue/work"})
         self._worker.send("NACK", {"id": self._delivery()})
         self._worker.send("ACK", {"id": self._delivery()})

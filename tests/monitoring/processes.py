@@ -1,4 +1,4 @@
-"""The processes under test: brokers and a Prometheus that reads them, each on free ports of loopback."""
+"""The processes under test: brokers and a Prometheus that scrapes them, each on free ports of loopback."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 
 
 def wait_for(what, ask, patience=PATIENCE):
-    """Asks until the answer is true; gives it back."""
+    """Polls until the answer is true, and returns it."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if answer := ask():
@@ -32,7 +32,7 @@ def wait_for(what, ask, patience=PATIENCE):
 
 
 def free_port():
-    """A free port below the range from which the kernel takes those of outgoing connections."""
+    """A free port below the kernel's range for outgoing connections."""
     for _ in range(100):
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe:
@@ -45,7 +45,7 @@ def free_port():
 
 
 class Process:
-    """A program with its log in a file, that is up as soon as its page says so."""
+    """A program with its log in a file, that is ready as soon as its page says so."""
 
     def __init__(self, page, files=None):
         self._page, self._files = page, files
@@ -118,7 +118,7 @@ class Broker(Process):
 
 
 class Prometheus(Process):
-    """Prometheus with a configuration file, in a folder of its own."""
+    """Prometheus with a configuration file, in its own folder."""
 
     def __init__(self, config, folder):
         self._address = "127.0.0.1:{}".format(free_port())
@@ -126,12 +126,12 @@ class Prometheus(Process):
         super().__init__(f"http://{self._address}/-/ready")
 
     def query(self, expression):
-        """The samples of an expression now, each with its labels and its number."""
+        """Returns the current samples of an expression, each with its labels and its value."""
         samples = self._get("query", query=expression)["result"]
         return [(sample["metric"], float(sample["value"][1])) for sample in samples]
 
     def firing(self):
-        """The names of the alerts that fire, each with its instances."""
+        """Returns the names of the firing alerts, each with its instances."""
         alerts = [alert for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"]
         return {(alert["labels"]["alertname"], alert["labels"].get("instance")) for alert in alerts}
 

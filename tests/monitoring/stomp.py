@@ -1,4 +1,4 @@
-"""STOMP by hand: clients that do exactly what they are told, also what no library does."""
+"""STOMP without a library: clients that can also send what no library does."""
 
 import base64
 import os
@@ -14,7 +14,7 @@ def frame(command, headers=None, body=""):
 
 
 class Tcp:
-    """A client of STOMP over TCP. It reads only when it is asked to."""
+    """A STOMP client over TCP. It reads only when asked to."""
 
     def __init__(self, address, buffer=None):
         self._socket = socket.socket()
@@ -34,12 +34,12 @@ class Tcp:
         self._write(frame(command, headers, body) * times)
 
     def receipt(self, command, headers=None, body=""):
-        """Sends a frame and waits until it has had its effect."""
+        """Sends a frame and waits until it has been processed."""
         self.send(command, {**(headers or {}), "receipt": "r"}, body)
         return self.until(b"RECEIPT\n")
 
     def receive(self):
-        """The next frame, without its NUL and the EOLs before it."""
+        """Returns the next frame, without its NUL and the EOLs before it."""
         while b"\0" not in self._read.lstrip(b"\n"):
             self._read += self._more()
         taken, self._read = self._read.lstrip(b"\n").split(b"\0", 1)
@@ -62,7 +62,7 @@ class Tcp:
         self._socket.close()
 
     def read_on(self):
-        """Reads and forgets all that comes, in a thread of its own, until the connection ends."""
+        """Reads and discards all input, in a separate thread, until the connection ends."""
         threading.Thread(target=self._forget, daemon=True).start()
         return self
 
@@ -102,7 +102,7 @@ class WebSocket(Tcp):
         self._frames = head.partition(b"\r\n\r\n")[2]
 
     def _write(self, data, opcode=1):
-        # Masked, as a client has to, with zeros.
+        # Masked with zeros, as clients must mask.
         length = len(data)
         if length < 126:
             size = bytes([0x80 | length])
@@ -113,7 +113,7 @@ class WebSocket(Tcp):
         self._socket.sendall(bytes([0x80 | opcode]) + size + bytes(4) + data)
 
     def _more(self):
-        """The bytes of the next message; what is not data is dealt with on the way."""
+        """Returns the bytes of the next message; handles control frames on the way."""
         while True:
             opcode, payload = self._frame()
             if opcode in (0, 1, 2):

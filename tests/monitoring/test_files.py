@@ -1,4 +1,4 @@
-"""What can be said about the files without a broker."""
+"""Checks of the files that need no broker."""
 
 import itertools
 import re
@@ -17,11 +17,11 @@ class Dashboard(unittest.TestCase):
         self.dashboard = dashboard.load()
         self.panels = dashboard.panels(self.dashboard)
 
-    def test_it_is_one_that_grafana_takes(self):
+    def test_grafana_accepts_it(self):
         self.assertEqual(self.dashboard["uid"], "stompd")
         self.assertTrue(self.dashboard["title"])
         self.assertGreaterEqual(self.dashboard["schemaVersion"], 36, "data sources are objects since then")
-        # Grafana gives these itself.
+        # Grafana adds these itself.
         self.assertFalse({"id", "iteration", "__inputs"} & self.dashboard.keys())
         for panel in self.dashboard["panels"]:
             self.assertIn(panel["type"], GRAPHS | {"row"}, panel["title"])
@@ -35,7 +35,7 @@ class Dashboard(unittest.TestCase):
             references = [target["refId"] for target in panel["targets"]]
             self.assertEqual(len(references), len(set(references)), panel["title"])
 
-    def test_each_panel_says_what_it_is(self):
+    def test_each_panel_has_a_description(self):
         titles = [panel["title"] for panel in self.panels]
         self.assertEqual(len(titles), len(set(titles)))
         for panel in self.panels:
@@ -58,7 +58,7 @@ class Dashboard(unittest.TestCase):
             )
             self.assertTrue(apart, f"{one} and {other} overlap")
 
-    def test_data_comes_from_the_variable(self):
+    def test_data_sources_use_the_variable(self):
         variables = {variable["name"]: variable for variable in self.dashboard["templating"]["list"]}
         self.assertEqual(variables["datasource"]["type"], "datasource")
         self.assertEqual(variables["datasource"]["query"], "prometheus")
@@ -68,7 +68,7 @@ class Dashboard(unittest.TestCase):
         for asker in askers:
             self.assertEqual(asker["datasource"], source, asker)
 
-    def test_expressions_look_at_the_chosen_brokers(self):
+    def test_expressions_select_the_chosen_brokers(self):
         for where, expression in dashboard.expressions(self.dashboard):
             with self.subTest(where):
                 metrics = re.findall(r"\b(?:stompd_|process_|up\b)\w*", re.sub(r"\{[^}]*\}", "", expression))
@@ -77,7 +77,7 @@ class Dashboard(unittest.TestCase):
 
 
 class Alerts(unittest.TestCase):
-    def test_prometheus_takes_its_configuration(self):
+    def test_prometheus_accepts_its_configuration(self):
         self._promtool("check", "config", "prometheus.yml")
 
     def test_the_unit_tests_of_the_rules(self):
@@ -90,7 +90,7 @@ class Alerts(unittest.TestCase):
                 self.assertRegex(rule, r'summary: ".{20,}"\n')
                 self.assertRegex(rule, r'action: ".{40,}"')
 
-    def test_each_alert_has_a_unit_test_that_it_fires_and_one_that_it_does_not(self):
+    def test_each_alert_has_a_unit_test_that_fires_and_one_that_does_not(self):
         tests = (PROMETHEUS / "alerts_test.yml").read_text()
         cases = re.split(r"\n  - name: ", tests)[1:]
         for name in self._rules():

@@ -13,10 +13,10 @@ from processes import ROOT, Prometheus, wait_for
 
 RULES = ROOT / "docker/prometheus/alerts.yml"
 
-# What needs more than a minute, or a machine that is out of memory or CPU. The unit tests of the rules have these.
+# Alerts that need more than a minute, or a machine out of memory or CPU. The unit tests of the rules cover these.
 NOT_PROVOKED = {"StompdAcceptErrors", "StompdConsumersStarved", "StompdMemoryNearLimit", "StompdPublishToWriteSlow"}
 AT_THE_END = {"StompdDown", "StompdRestartLoop"}
-# What gives nothing but zeros here, and when something restarts.
+# Queries that return only zeros here, or data only after a restart.
 ZERO = {"Starved consumers, A"}
 LATER = {"annotation Restarts"}
 
@@ -33,12 +33,12 @@ scrape_configs:
 
 
 def impatient(rules):
-    """The rules with nothing to wait for, and rates of what happens now."""
+    """The rules without waiting times, and with rates over a short time."""
     return re.sub(r"for: \w+", "for: 0s", rules).replace("[5m]", "[10s]")
 
 
 class Live(unittest.TestCase):
-    """In this order, which is that of the names: the last test ends the brokers."""
+    """Runs in the order of the names: the last test stops the brokers."""
 
     @classmethod
     def setUpClass(cls):
@@ -95,7 +95,7 @@ class Live(unittest.TestCase):
         self.assertNotIn(("StompdDown", dropping.instance), self.prometheus.firing())
 
     def _restart(self, broker):
-        """Kills the broker and starts it in another second: the metric has whole ones."""
+        """Kills the broker and starts it in a different second: the metric has whole seconds."""
         question = f'process_start_time_seconds{{instance="{broker.instance}"}}'
         before = wait_for("the broker is read", lambda: self.prometheus.query(question))
         broker.kill()

@@ -101,8 +101,8 @@ impl TestBroker {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
-    /// Waits until this reason was counted this often: a refused handshake is counted when its client
-    /// has disconnected.
+    /// Waits until this reason was counted this often: a refused handshake is counted when its
+    /// client has disconnected.
     pub async fn await_refusals(&self, reason: &str, count: u32) {
         let name = format!("stompd_refusals_total{{reason=\"{reason}\"}}");
         self.wait_for(&name, count.into()).await;

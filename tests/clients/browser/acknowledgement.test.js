@@ -11,7 +11,7 @@ const broker = await Broker.start();
 after(() => broker.stop());
 const stage = await browse();
 
-/** What somebody else finds in a queue, and the first that is new; all that is there comes before it. */
+/** The messages another client finds in a queue, and the first new one; the older ones come before it. */
 async function left(tab, queue, count) {
   return tab.run(
     async (peer, { queue, count }) => {
@@ -45,7 +45,7 @@ for (const [ack, rest] of [
   });
 }
 
-testEach('client: a NACK brings all up to it back', stage, broker, {}, async ({ connect }) => {
+testEach('client: a NACK returns all messages up to it', stage, broker, {}, async ({ connect }) => {
   const tab = await connect();
   const seen = await tab.run(async (peer, queue) => {
     for (const body of ['1', '2', '3']) await peer.publish({ destination: queue, body });
@@ -59,7 +59,7 @@ testEach('client: a NACK brings all up to it back', stage, broker, {}, async ({ 
   assert.deepEqual(seen, { back: ['1 again', '2 again'], more: 0 });
 });
 
-testEach('client-individual: a NACK brings one back, until it is acknowledged', stage, broker, {}, async ({ connect }) => {
+testEach('client-individual: a NACK returns a message until it is settled', stage, broker, {}, async ({ connect }) => {
   const queue = unique('/queue/');
   const [consumer, other] = [await connect(), await connect()];
   const back = await consumer.run(async (peer, queue) => {
@@ -102,7 +102,7 @@ for (const kind of ['/queue/', '/topic/']) {
   });
 }
 
-testEach('an ACK of an aborted transaction never was', stage, broker, {}, async ({ connect }) => {
+testEach('an ACK of an aborted transaction has no effect', stage, broker, {}, async ({ connect }) => {
   const queue = unique('/queue/');
   const [consumer, other] = [await connect(), await connect()];
   await consumer.run(async (peer, queue) => {

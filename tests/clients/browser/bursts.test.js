@@ -1,4 +1,4 @@
-// More at once than an outgoing queue holds: it reaches a page that reads, and one that does not learns why it was cut.
+// Bursts larger than an outbox: a page that reads gets them, and one that does not learns why it was cut.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';

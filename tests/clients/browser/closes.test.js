@@ -1,4 +1,4 @@
-// What a page learns of a connection that the broker ends, and how it comes back.
+// What a page learns when the broker closes its connection, and how it reconnects.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -11,7 +11,7 @@ const broker = await Broker.start();
 after(() => broker.stop());
 const stage = await browse();
 
-// What the page does wrong, what it is told, and the close code.
+// What the page does wrong, the ERROR, and the close code.
 const REFUSED = [
   ['a SEND to a wildcard', /wildcard/, 1002, ({ client }) => client.publish({ destination: '/topic/*' })],
   ['an unknown kind of destination', /\/durable\//, 1002, ({ client }) => client.subscribe('/durable/x', () => {})],
@@ -34,12 +34,12 @@ for (const [what, message, code, misbehave] of REFUSED) {
     const { error, close, more } = await tab.run(async (peer) => {
       return { error: await peer.errors.next(), close: await peer.closes.next(), more: peer.errors.length };
     });
-    // At 1.1 stomp.js leaves headers as they were on the wire.
+    // At 1.1 stomp.js does not unescape headers.
     const text = combination.version === '1.1' ? error.headers.message.replaceAll('\\c', ':') : error.headers.message;
     assert.match(text, message);
     assert.equal(close.code, code);
     assert.ok(text.startsWith(close.reason) && close.reason, `the reason is ${close.reason}`);
-    // It is not clean if the page had more to say.
+    // The close is not clean if the page had unsent data.
     assert.ok(close.wasClean || code === 1009);
     assert.equal(more, 0, 'it says so once');
   });
@@ -49,12 +49,12 @@ for (const [what, end, code, wasClean] of [
   ['is killed', () => broker.kill(), 1006, false],
   ['is stopped', () => broker.stop(), 1001, true],
 ]) {
-  testEach(`the page is back after the broker ${what}`, stage, broker, {}, async ({ connect }) => {
+  testEach(`the page reconnects after the broker ${what}`, stage, broker, {}, async ({ connect }) => {
     const destination = unique();
     const tab = await connect({ reconnectDelay: 100 });
     await tab.run(async (peer, destination) => {
       await peer.subscribe(destination);
-      // As users are told to do it: subscribe at each CONNECTED.
+      // As the guides advise: subscribe at each CONNECTED.
       peer.client.onConnect = async () => peer.connects.push(await peer.subscribe(destination));
     }, destination);
 

@@ -14,7 +14,7 @@ const EVERY = ['7.1', '7.5'].flatMap((release) =>
   ['umd', 'esm'].flatMap((form) => ['1.2', '1.1', '1.0'].map((version) => ({ release, form, version }))),
 );
 
-testEach('the version asked for is spoken, in both layers', stage, broker, { combinations: EVERY }, async ({ connect, combination }) => {
+testEach('both layers use the requested version', stage, broker, { combinations: EVERY }, async ({ connect, combination }) => {
   const tab = await connect();
   const { version, protocol, connected } = await tab.run(({ client, connected }) => {
     return { version: client.connectedVersion, protocol: client.webSocket.protocol, connected };
@@ -25,12 +25,12 @@ testEach('the version asked for is spoken, in both layers', stage, broker, { com
   assert.ok(connected.session);
 });
 
-testEach('of all versions offered the highest is taken', stage, broker, {}, async ({ connect }) => {
+testEach('the highest offered version is chosen', stage, broker, {}, async ({ connect }) => {
   const tab = await connect({ version: ['1.0', '1.1', '1.2'] });
   assert.equal(await tab.run(({ client }) => client.webSocket.protocol), 'v12.stomp');
 });
 
-testEach('the name given is taken as it is', stage, broker, {}, async ({ connect }) => {
+testEach('the given login is accepted unchanged', stage, broker, {}, async ({ connect }) => {
   const tab = await connect({ connectHeaders: { login: 'Žofie: 🐎', passcode: 'any\\thing' } });
   assert.equal((await tab.run((peer) => peer.connected))['user-name'], 'Žofie: 🐎');
 });

@@ -18,7 +18,7 @@ async function subscriptions(count) {
   await retry(`${count} subscriptions`, async () => (await broker.metric('stompd_subscriptions')) === count, 30_000);
 }
 
-/** Two subscriptions, and that they are all the broker has. */
+/** Makes two subscriptions and checks that the broker has no others. */
 async function subscribe(tab, destination) {
   await tab.run(async (peer, destination) => {
     peer.inbox = (await peer.subscribe(destination)).messages;
@@ -39,12 +39,12 @@ for (const [how, leave] of [
   });
 }
 
-// A page that one goes away from is kept, with its WebSocket, to be shown again by "back", unless it ends this itself.
+// A page that is navigated away from is kept, with its WebSocket, for "back", unless it closes the WebSocket itself.
 for (const [event, leave] of [
   ['beforeunload', (page) => page.close({ runBeforeUnload: true })],
   ['pagehide', (page) => page.goto('about:blank')],
 ]) {
-  testEach(`a page that disconnects in ${event} is heard`, stage, broker, {}, async ({ connect }) => {
+  testEach(`a page that disconnects in ${event} reaches the broker`, stage, broker, {}, async ({ connect }) => {
     const tab = await connect();
     await subscribe(tab, unique());
     await tab.run(({ client }, event) => addEventListener(event, () => void client.deactivate()), event);
@@ -55,7 +55,7 @@ for (const [event, leave] of [
   });
 }
 
-testEach('a page that is reloaded has its new subscriptions only', stage, broker, {}, async ({ connect }) => {
+testEach('a reloaded page has only its new subscriptions', stage, broker, {}, async ({ connect }) => {
   const destination = unique();
   const tab = await connect();
   await subscribe(tab, destination);

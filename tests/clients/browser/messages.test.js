@@ -1,4 +1,4 @@
-// What pages publish arrives, unchanged and in its order.
+// Messages published by pages arrive, unchanged and in order.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -33,7 +33,7 @@ testEach('text arrives', stage, broker, {}, async ({ connect }) => {
   }
 });
 
-testEach('bytes arrive both ways, NULs and what is no UTF-8 too', stage, broker, {}, async ({ connect }) => {
+testEach('bytes arrive both ways, including NULs and invalid UTF-8', stage, broker, {}, async ({ connect }) => {
   const [here, there] = [unique(), unique()];
   const [asks, answers] = [await connect(), await connect()];
   await answers.run(
@@ -89,7 +89,7 @@ testEach('a mebibyte arrives, as text and as bytes', stage, broker, {}, async ({
   assert.deepEqual(equal, { text: true, bytes: true });
 });
 
-testEach('a thousand at once arrive in their order', stage, broker, {}, async ({ connect }) => {
+testEach('a thousand messages at once arrive in order', stage, broker, {}, async ({ connect }) => {
   const destination = unique();
   const [reader, writer] = [await connect(), await connect()];
   await reader.run(async (peer, destination) => {
@@ -122,7 +122,7 @@ testEach('receipts come in the order of their frames', stage, broker, {}, async 
   assert.deepEqual(arrived, asked);
 });
 
-testEach('wildcards see what they match', stage, broker, {}, async ({ connect }) => {
+testEach('wildcards get what they match', stage, broker, {}, async ({ connect }) => {
   const topic = unique();
   const tab = await connect();
   const seen = await tab.run(async (peer, topic) => {

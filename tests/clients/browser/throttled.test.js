@@ -17,10 +17,10 @@ const beating = { heartbeatOutgoing: INTERVAL, reconnectDelay: 100 };
 
 const broker = await ObservedBroker.start();
 after(() => broker.stop());
-// What comes to a tab after 5 minutes in the background comes after a second: its timers run once a minute.
+// The throttling of a tab after 5 minutes in the background comes after a second: its timers run once a minute.
 const stage = await browse(['--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1']);
 
-/** The page keeps itself busy. Gives back how to wait for its end. */
+/** Keeps the page busy. Returns a function that waits for the end. */
 function compute(tab) {
   const done = tab.run((_, time) => {
     for (const end = performance.now() + time; performance.now() < end; );
@@ -28,7 +28,7 @@ function compute(tab) {
   return () => done;
 }
 
-/** The page stands still in the debugger until it is woken. */
+/** Suspends the page in the debugger until it is woken. */
 async function pause(tab) {
   const session = await tab.page.context().newCDPSession(tab.page);
   await session.send('Debugger.enable');
@@ -38,7 +38,7 @@ async function pause(tab) {
   return () => session.send('Debugger.resume');
 }
 
-/** The page is behind another, until it has been silent for long. */
+/** Keeps the page behind another, until it has been silent for long. */
 async function hide(tab, browser) {
   const front = await browser.tab();
   await front.bringToFront();
@@ -47,7 +47,7 @@ async function hide(tab, browser) {
   return front;
 }
 
-/** How the page's connections fared. */
+/** The state of the page's connections. */
 const fate = (tab) =>
   tab.run(({ closes, connects, errors }) => ({ closes: closes.length, connects: connects.length, errors: errors.length }));
 const UNTOUCHED = { closes: 0, connects: 0, errors: 0 };
@@ -60,7 +60,7 @@ for (const [what, stop] of [
 ]) {
   testEach(`a page that ${what} for ${INTERVALS} intervals stays`, stage, broker, ONCE, async ({ connect }) => {
     const destination = unique();
-    // A page of another site is in another process, and goes on.
+    // A page of another site is in another process, and continues.
     const publisher = await connect({ host: 'localhost' });
     const tab = await connect(beating);
     await tab.run(async (peer, destination) => {
@@ -84,7 +84,7 @@ for (const [what, stop] of [
   });
 }
 
-testEach('a page in the background stays, and gets its messages', stage, broker, ONCE, async ({ connect, browser, t }) => {
+testEach('a page in the background gets its messages', stage, broker, ONCE, async ({ connect, browser, t }) => {
   const destination = unique();
   const tab = await connect(beating);
   const front = await hide(tab, browser);
@@ -112,7 +112,7 @@ testEach('a page in the background whose Pongs are lost is cut', stage, broker, 
   assert.equal(close.code, 4000);
 });
 
-testEach('a page that is frozen is kept, and comes back when it wakes', stage, broker, ONCE, async ({ connect }) => {
+testEach('a frozen page stays connected, and reconnects when it wakes', stage, broker, ONCE, async ({ connect }) => {
   const destination = unique();
   const tab = await connect(beating);
   await tab.run((peer, destination) => peer.subscribe(destination), destination);
@@ -123,7 +123,7 @@ testEach('a page that is frozen is kept, and comes back when it wakes', stage, b
   assert.equal(await broker.metric('stompd_subscriptions'), 1);
   assert.equal(await broker.metric('stompd_heart_beat_timeouts_total'), timeouts);
 
-  // It is Chromium that fails the WebSocket of a page when it wakes it.
+  // Chromium itself closes the WebSocket of a page when it wakes it.
   await session.send('Page.setWebLifecycleState', { state: 'active' });
   await tab.page.bringToFront();
   const seen = await tab.run(async (peer, destination) => {

@@ -1,4 +1,4 @@
-// The demo page as a reader uses it.
+// The demo page as a visitor uses it.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -20,7 +20,7 @@ const commands = (tab, selector) =>
     rows.map((row) => `${row.classList.contains('out') ? '↑' : '↓'} ${row.querySelector('.command').textContent}`),
   );
 
-demo('what one tab says, both show, and the sender that stompd has it', browser, broker, async ({ open }) => {
+demo('both tabs show a message, and the sender its receipt', browser, broker, async ({ open }) => {
   const [one, other] = [await open(), await open()];
   await one.say('Hello <b>there</b>');
   for (const tab of [one, other]) assert.equal(await tab.shows('.said', 'Hello'), 'Hello <b>there</b>');
@@ -30,7 +30,7 @@ demo('what one tab says, both show, and the sender that stompd has it', browser,
   assert.deepEqual(await other.texts('.said'), ['Hello <b>there</b>', 'Good day']);
 });
 
-demo('a message that is pressed shows its frames', browser, broker, async ({ open }) => {
+demo('a clicked message shows its frames', browser, broker, async ({ open }) => {
   const [one, other] = [await open(), await open()];
   await one.say('look: at\\me');
   await one.shows('.mine .tick', '✓');
@@ -146,7 +146,7 @@ demo('a job goes to one tab, and to another when that one is closed', browser, b
   await eventually('it was acknowledged', async () => (await commands(next, '#frames .frame')).includes('↑ ACK'));
 });
 
-demo('a job that is given back comes again, marked', browser, broker, async ({ open }) => {
+demo('a returned job is redelivered, marked', browser, broker, async ({ open }) => {
   const tab = await open();
   await tab.page.locator('#auto').uncheck();
   await tab.click('#add');
@@ -157,7 +157,7 @@ demo('a job that is given back comes again, marked', browser, broker, async ({ o
   await tab.shows('#workers .count', '1');
 });
 
-/** Somebody else, who knows nothing of the page's headers. */
+/** Another client, which does not use the page's headers. */
 function publish(tab, destination, body) {
   return tab.page.evaluate(async ({ destination, body }) => {
     const { port, path } = await (await fetch('settings.json')).json();
@@ -171,7 +171,7 @@ function publish(tab, destination, body) {
   }, { destination, body });
 }
 
-demo('jobs and results of somebody else are taken too', browser, broker, async ({ open }) => {
+demo('jobs and results of other clients are accepted too', browser, broker, async ({ open }) => {
   const tab = await open();
   await publish(tab, '/topic/demo.results', 'Feed the cat');
   await tab.shows('#workers .worker', 'somebody');
@@ -179,14 +179,14 @@ demo('jobs and results of somebody else are taken too', browser, broker, async (
   await eventually('this tab has done it', async () => (await tab.count('#workers .worker')) === 2);
 });
 
-demo('any text makes a room', browser, broker, async ({ open }) => {
+demo('any text can be a room', browser, broker, async ({ open }) => {
   const tab = await open();
   await tab.page.locator('#room').fill('Room 50%');
   await tab.page.locator('#room').press('Enter');
   await tab.shows('.topic', '/topic/demo.chat.room50');
 });
 
-demo('on a narrow screen each part has the screen to itself', browser, broker, async ({ open }) => {
+demo('on a narrow screen each part fills the screen', browser, broker, async ({ open }) => {
   const tab = await open({ width: 390, height: 844 });
   for (const part of ['prices', 'jobs', 'wire', 'chat']) {
     await tab.click(`[data-view=${part}]:not(body)`);
@@ -201,7 +201,7 @@ demo('on a narrow screen each part has the screen to itself', browser, broker, a
   assert.deepEqual(await commands(tab, '#frames .lit:visible'), ['↑ SEND', '↓ MESSAGE', '↓ RECEIPT']);
 });
 
-demo('it says so when STOMP over WebSocket is off', browser, deaf, async ({ open }) => {
+demo('it reports when STOMP over WebSocket is off', browser, deaf, async ({ open }) => {
   const tab = await open({ connected: false });
   await tab.page.locator('#off').waitFor();
   assert.deepEqual(await tab.texts('#state'), ['Off']);

@@ -1,4 +1,4 @@
-// Takes the pictures of the demo page in docs/pictures, from the running thing: `tests/run picture`.
+// Takes the screenshots of the demo page in docs/pictures: `tests/run picture`.
 
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { Browser } from '../browser/support/browser.js';
 import { DemoBroker } from './support/broker.js';
 
 const PICTURES = new URL('../../../docs/pictures/', import.meta.url);
-// A machine that takes pictures may have no fonts worth seeing; the page itself brings none.
+// The machine that takes the screenshots may lack good fonts; the page itself brings none.
 const FONTS = {
   sans: 'inter/files/inter-latin-wght-normal.woff2',
   mono: 'jetbrains-mono/files/jetbrains-mono-latin-wght-normal.woff2',
@@ -90,7 +90,7 @@ async function rate(page, value) {
   await page.locator('#rate').dispatchEvent('change');
 }
 
-/** Both do some; then Ada has one in hand. */
+/** Both do some jobs; then Ada has one in hand. */
 async function work(ada) {
   await ada.bringToFront();
   await ada.locator('#add-many').click();
@@ -115,7 +115,7 @@ async function say(page, text) {
   await page.locator('.mine .said', { hasText: text }).waitFor();
 }
 
-/** Flashes and bars have come to rest. */
+/** Waits until animations of flashes and bars have ended. */
 function settle(page) {
   return page.waitForTimeout(1200);
 }

@@ -1,4 +1,4 @@
-// What the page says when the broker leaves.
+// What the page shows when the broker stops.
 
 import { test } from 'node:test';
 
@@ -8,7 +8,7 @@ import { browse, Tab } from './support/stage.js';
 const broker = await DemoBroker.start();
 const browser = await browse();
 
-test('it says that it reconnects, and in the end that nobody answers', { timeout: 180_000 }, async () => {
+test('it reports reconnecting, and finally that nothing answers', { timeout: 180_000 }, async () => {
   const tab = new Tab(await browser.tab());
   await tab.page.goto(broker.page('leaving'));
   await tab.shows('#state', 'Connected');

@@ -1,4 +1,4 @@
-// ACK, NACK and what comes back.
+// ACK, NACK and returned messages.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -10,14 +10,14 @@ import { ACK_MODES, holding, left, WITH_NACK } from './support/queues.js';
 const broker = await Broker.start();
 after(() => broker.stop());
 
-testEach('client: an ACK is for all up to it', broker, {}, async ({ connect }) => {
+testEach('client: an ACK covers all messages up to it', broker, {}, async ({ connect }) => {
   const { queue, consumer, held } = await holding(connect, ['1', '2', '3', '4', '5'], { ack: 'client' });
   await consumer.ack(held[2]);
   await consumer.cut();
   assert.deepEqual(await left(connect, queue, 2), ['4 again', '5 again']);
 });
 
-testEach('client-individual: an ACK is for one', broker, {}, async ({ connect }) => {
+testEach('client-individual: an ACK covers one message', broker, {}, async ({ connect }) => {
   const { queue, consumer, held } = await holding(connect, ['1', '2', '3', '4'], { ack: 'client-individual' });
   await consumer.ack(held[2]);
   await consumer.ack(held[0]);
@@ -25,7 +25,7 @@ testEach('client-individual: an ACK is for one', broker, {}, async ({ connect })
   assert.deepEqual(await left(connect, queue, 2), ['2 again', '4 again']);
 });
 
-testEach('client: subscriptions are apart', broker, {}, async ({ connect }) => {
+testEach('client: subscriptions are separate', broker, {}, async ({ connect }) => {
   const { queue, consumer } = await holding(connect, ['1', '2'], { ack: 'client' });
   const other = unique('/queue/');
   await consumer.publish({ destination: other, body: 'x' });
@@ -35,7 +35,7 @@ testEach('client: subscriptions are apart', broker, {}, async ({ connect }) => {
 });
 
 for (const kind of ['/queue/', '/topic/']) {
-  testEach(`auto on ${kind}: ack() does no harm`, broker, {}, async ({ connect }) => {
+  testEach(`auto on ${kind}: ack() is ignored`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
     const [consumer, publisher] = [await connect(), await connect()];
     const { messages } = await consumer.subscribe(destination);
@@ -51,7 +51,7 @@ for (const kind of ['/queue/', '/topic/']) {
   });
 }
 
-testEach('auto: what was written does not come back', broker, {}, async ({ connect }) => {
+testEach('auto: written messages do not return', broker, {}, async ({ connect }) => {
   const queue = unique('/queue/');
   const consumer = await connect();
   const holder = await consumer.subscribe(queue, { ack: 'client', 'prefetch-count': '1' });
@@ -60,12 +60,12 @@ testEach('auto: what was written does not come back', broker, {}, async ({ conne
   await holder.messages.next();
   await auto.messages.take(2);
   await consumer.cut();
-  // The one that was held shows that the broker has noticed.
+  // The returned message proves that the broker has noticed.
   assert.deepEqual(await left(connect, queue, 1), ['1 again']);
 });
 
 for (const ack of ACK_MODES) {
-  testEach(`${ack}: what a lost connection held goes to others, in its order`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: messages of a lost connection go to others in order`, broker, {}, async ({ connect }) => {
     const { queue, consumer } = await holding(connect, ['1', '2', '3'], { ack });
     const other = await connect();
     const { messages } = await other.subscribe(queue, { ack });
@@ -75,13 +75,13 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await left(connect, queue, 3), ['1 again', '2 again', '3 again']);
   });
 
-  testEach(`${ack}: what is not acknowledged comes back after DISCONNECT`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: unacknowledged messages return after DISCONNECT`, broker, {}, async ({ connect }) => {
     const { queue, consumer } = await holding(connect, ['1', '2'], { ack });
     await consumer.client.deactivate();
     assert.deepEqual(await left(connect, queue, 2), ['1 again', '2 again']);
   });
 
-  testEach(`${ack}: to acknowledge twice does no harm`, broker, {}, async ({ connect, version }) => {
+  testEach(`${ack}: a repeated ACK is ignored`, broker, {}, async ({ connect, version }) => {
     const { queue, consumer, held } = await holding(connect, ['1', '2'], { ack });
     await consumer.ack(held[0]);
     await consumer.ack(held[0]);
@@ -90,7 +90,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await left(connect, queue, 1), ['2 again']);
   });
 
-  testEach(`${ack}: an ACK of another's message does nothing`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: an ACK of another's message has no effect`, broker, {}, async ({ connect }) => {
     const { queue, consumer, held } = await holding(connect, ['1'], { ack });
     const [{ headers }] = held;
     const stranger = await connect();
@@ -100,7 +100,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await left(connect, queue, 1), ['1 again']);
   });
 
-  testEach(`${ack}: after UNSUBSCRIBE one may still acknowledge`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: messages can be acknowledged after UNSUBSCRIBE`, broker, {}, async ({ connect }) => {
     const { queue, consumer, subscription, held } = await holding(connect, ['1', '2', '3'], { ack });
     await subscription.unsubscribe();
     await consumer.ack(held[0]);
@@ -122,7 +122,7 @@ for (const ack of ACK_MODES) {
   });
 }
 
-testEach('client-individual: a NACK brings one back to its place', broker, WITH_NACK, async ({ connect }) => {
+testEach('client-individual: a NACK returns one message to its place', broker, WITH_NACK, async ({ connect }) => {
   const queue = unique('/queue/');
   const consumer = await connect();
   await consumer.publishAll(queue, ['1', '2', '3', '4', '5']);
@@ -140,7 +140,7 @@ testEach('client-individual: a NACK brings one back to its place', broker, WITH_
   assert.deepEqual(await left(connect, queue, 3), ['1 again', '4 again', '5 again']);
 });
 
-testEach('client: a NACK brings all up to it back', broker, WITH_NACK, async ({ connect }) => {
+testEach('client: a NACK returns all messages up to it', broker, WITH_NACK, async ({ connect }) => {
   const { consumer, subscription, held } = await holding(connect, ['1', '2', '3'], { ack: 'client' });
   await consumer.nack(held[1]);
   assert.deepEqual(await bodies(subscription.messages, 2), ['1 again', '2 again']);
@@ -148,7 +148,7 @@ testEach('client: a NACK brings all up to it back', broker, WITH_NACK, async ({ 
   assert.equal(subscription.messages.length, 0, '3 is still held');
 });
 
-testEach('a NACK offers the message to the next in turn', broker, WITH_NACK, async ({ connect }) => {
+testEach('a NACK gives the message to the next consumer', broker, WITH_NACK, async ({ connect }) => {
   const queue = unique('/queue/');
   const [one, two] = [await connect(), await connect()];
   const ones = await one.subscribe(queue, { ack: 'client' });
@@ -160,14 +160,14 @@ testEach('a NACK offers the message to the next in turn', broker, WITH_NACK, asy
   assert.equal(ones.messages.length, 0);
 });
 
-testEach('a NACK with requeue:false gives the message up', broker, WITH_NACK, async ({ connect }) => {
+testEach('a NACK with requeue:false discards the message', broker, WITH_NACK, async ({ connect }) => {
   const { queue, consumer, held } = await holding(connect, ['1', '2', '3'], { ack: 'client-individual' });
   await consumer.nack(held[1], { requeue: 'false' });
   await consumer.cut();
   assert.deepEqual(await left(connect, queue, 2), ['1 again', '3 again']);
 });
 
-testEach('client: a NACK with requeue:false gives all up to it up', broker, WITH_NACK, async ({ connect }) => {
+testEach('client: a NACK with requeue:false discards all messages up to it', broker, WITH_NACK, async ({ connect }) => {
   const { queue, consumer, held } = await holding(connect, ['1', '2', '3'], { ack: 'client' });
   await consumer.nack(held[1], { requeue: 'false' });
   await consumer.cut();
@@ -207,7 +207,7 @@ for (const prefetch of ['prefetch-count', 'activemq.prefetchSize']) {
 }
 
 for (const ack of ACK_MODES) {
-  testEach(`${ack}: a consumer without credit is passed by`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: a consumer without credit is skipped`, broker, {}, async ({ connect }) => {
     const queue = unique('/queue/');
     const [lazy, keen] = [await connect(), await connect()];
     const headers = { ack, 'prefetch-count': '1' };
@@ -223,7 +223,7 @@ for (const ack of ACK_MODES) {
     assert.equal(lazys.messages.length, 0);
   });
 
-  testEach(`${ack} on a topic: each has its copy and its place`, broker, {}, async ({ connect }) => {
+  testEach(`${ack} on a topic: each subscription has its own copy and order`, broker, {}, async ({ connect }) => {
     const topic = unique();
     const [one, two] = [await connect(), await connect()];
     const headers = { ack, 'prefetch-count': '1' };
@@ -242,7 +242,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await bodies(wide.messages, 1), ['2']);
   });
 
-  testEach(`${ack} on a topic: a NACK returns the message to the same one`, broker, WITH_NACK, async ({ connect }) => {
+  testEach(`${ack} on a topic: a NACK returns it to its subscription`, broker, WITH_NACK, async ({ connect }) => {
     const topic = unique();
     const [one, two] = [await connect(), await connect()];
     const [ones, twos] = [await one.subscribe(topic, { ack }), await two.subscribe(topic, { ack })];

@@ -1,4 +1,4 @@
-// More at once than an outgoing queue holds: it reaches who reads, and who does not learns why it was cut.
+// Bursts larger than an outbox: a client that reads gets them, and one that does not learns why it was cut.
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -30,13 +30,13 @@ for (const { count, size } of BURSTS) {
   });
 }
 
-testEach('a client that stops reading and goes on is told 4007', broker, { versions: ['1.2'] }, async ({ connect }) => {
+testEach('a client that pauses reading is closed with 4007', broker, { versions: ['1.2'] }, async ({ connect }) => {
   const destination = unique();
   const peer = await connect();
   await peer.subscribe(destination);
   peer.socket._socket.pause();
   await burst(broker, destination, 30_000, 1000);
-  // The broker has given up on the client by now, or is about to.
+  // The broker has cut the client by now, or is about to.
   await sleep(300);
   peer.socket._socket.resume();
   const error = await peer.errors.next();

@@ -9,7 +9,7 @@ import { testEach, VERSIONS } from './support/client.js';
 const broker = await Broker.start();
 after(() => broker.stop());
 
-testEach('the version asked for is spoken, in both layers', broker, {}, async ({ connect, version }) => {
+testEach('the requested version is used in both layers', broker, {}, async ({ connect, version }) => {
   const peer = await connect();
   assert.equal(peer.client.connectedVersion, version);
   assert.equal(peer.socket.protocol, `v${version.replace('.', '')}.stomp`);
@@ -17,18 +17,18 @@ testEach('the version asked for is spoken, in both layers', broker, {}, async ({
   assert.ok(peer.connected.headers.session);
 });
 
-testEach('sessions have names of their own', broker, { versions: ['1.2'] }, async ({ connect }) => {
+testEach('each session has its own id', broker, { versions: ['1.2'] }, async ({ connect }) => {
   const [one, other] = [await connect(), await connect()];
   assert.notEqual(one.connected.headers.session, other.connected.headers.session);
 });
 
-testEach('of all versions offered the highest is taken', broker, { versions: ['1.2'] }, async ({ connect }) => {
+testEach('the highest offered version is chosen', broker, { versions: ['1.2'] }, async ({ connect }) => {
   const peer = await connect({ version: VERSIONS });
   assert.equal(peer.socket.protocol, 'v12.stomp');
   assert.equal(peer.client.connectedVersion, '1.2');
 });
 
-testEach('without a login the name given is taken as it is', broker, {}, async ({ connect }) => {
+testEach('without authentication any login is accepted unchanged', broker, {}, async ({ connect }) => {
   const peer = await connect({ connectHeaders: { login: 'C:\\ada:1', passcode: 'any\\thing' } });
   assert.equal(peer.connected.headers['user-name'], 'C:\\ada:1');
 });

@@ -1,4 +1,4 @@
-// What is refused: an ERROR that says why, then the end of the connection with a code.
+// Refusals: an ERROR with the reason, then the end of the connection with a code.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -10,7 +10,7 @@ const broker = await Broker.start();
 after(() => broker.stop());
 
 const nothing = () => {};
-const NOTHING = 'undefined'; // as id of an ACK; stomp.js 7.1 says so of a message that needs none
+const NOTHING = 'undefined'; // the id in an ACK by stomp.js 7.1 for a message that needs none
 
 // What a client does wrong, the close code, and the versions in which it is wrong.
 const REFUSED = [
@@ -90,13 +90,13 @@ for (const [what, code, versions, misbehave] of REFUSED) {
   });
 }
 
-testEach('ERROR names the receipt of the frame that it answers', broker, {}, async ({ connect }) => {
+testEach('ERROR has the receipt-id of the refused frame', broker, {}, async ({ connect }) => {
   const peer = await connect();
   peer.client.publish({ destination: `${unique()}.*`, body: 'x', headers: { receipt: 'mine' } });
   assert.equal((await peer.errors.next()).headers['receipt-id'], 'mine');
 });
 
-testEach('what came before the error counts, what comes after does not', broker, {}, async ({ connect }) => {
+testEach('frames before the error count, later ones do not', broker, {}, async ({ connect }) => {
   const destination = unique();
   const [witness, culprit] = [await connect(), await connect()];
   const { messages } = await witness.subscribe(destination);

@@ -1,4 +1,4 @@
-// Heart-beats in both directions, and who is cut for the lack of them.
+// Heart-beats in both directions, and which clients are cut without them.
 
 import assert from 'node:assert/strict';
 import { after, describe } from 'node:test';
@@ -9,7 +9,7 @@ import { pass } from './support/time.js';
 
 const broker = await Broker.start();
 after(() => broker.stop());
-/** As a broker without a configuration. */
+/** The settings of a broker without a configuration. */
 const plain = await Broker.start({ STOMPD__HEART_BEAT__SEND: '1s', STOMPD__HEART_BEAT__WANT: '10s' });
 after(() => plain.stop());
 
@@ -17,17 +17,17 @@ const INTERVAL = 1_000;
 const SHORT = 500;
 const BEATING = ['1.2', '1.1'];
 
-/** Keeps a client's own heart-beats from leaving, as a throttled browser tab does. */
+/** Suppresses a client's own heart-beats, as a throttled browser tab does. */
 const mute = (socket) => {
   const send = socket.send.bind(socket);
   socket.send = (data, ...rest) => data === '\n' || send(data, ...rest);
 };
 
-// These tests wait most of their time, so they wait together.
+// These tests mostly wait, so they run concurrently.
 describe('heart-beats', { concurrency: true }, () => {
   const beating = { heartbeatOutgoing: INTERVAL, heartbeatIncoming: INTERVAL };
 
-  testEach('arrive, and both sides stay', broker, { versions: BEATING }, async ({ connect }) => {
+  testEach('arrive, and both sides stay connected', broker, { versions: BEATING }, async ({ connect }) => {
     const peer = await connect(beating);
     await pass(5 * INTERVAL);
     assert.ok(peer.beats.length >= 4, `${peer.beats.length} heart-beats in 5 intervals`);
@@ -44,7 +44,7 @@ describe('heart-beats', { concurrency: true }, () => {
     assert.equal(slow.connected.headers['heart-beat'], '1000,10000');
   });
 
-  testEach('there are none at 1.0, and the client stays', broker, { versions: ['1.0'] }, async ({ connect }) => {
+  testEach('are absent at 1.0, and the client stays', broker, { versions: ['1.0'] }, async ({ connect }) => {
     const peer = await connect(beating);
     assert.equal(peer.connected.headers['heart-beat'], undefined);
     await pass(5 * INTERVAL);

@@ -1,4 +1,4 @@
-// What is published arrives, unchanged.
+// Published messages arrive, unchanged.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -34,7 +34,7 @@ testEach('text arrives', broker, {}, async ({ connect, version }) => {
   }
 });
 
-testEach('bytes arrive, NULs and what is no UTF-8 too', broker, {}, async ({ connect }) => {
+testEach('bytes arrive, including NULs and invalid UTF-8', broker, {}, async ({ connect }) => {
   const destination = unique();
   const peer = await connect();
   const { messages } = await peer.subscribe(destination);
@@ -106,7 +106,7 @@ testEach("users' headers arrive unchanged", broker, {}, async ({ connect, versio
   const destination = unique();
   const peer = await connect();
   const { messages } = await peer.subscribe(destination);
-  // stomp.js escapes at 1.2 only; before it such values cannot be sent.
+  // stomp.js escapes at 1.2 only; with older versions such values cannot be sent.
   const headers = version === '1.2' ? { ...HEADERS, ...ESCAPED } : HEADERS;
   await peer.publish({ destination, body: 'x', headers });
   const got = (await messages.next()).headers;

@@ -1,4 +1,4 @@
-// Queues: each message goes to one consumer, and waits until there is one.
+// Queues: each message goes to one consumer, and is kept until there is one.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -32,7 +32,7 @@ for (const ack of ['auto', ...ACK_MODES]) {
     }
   });
 
-  testEach(`consumers share in turn, in ${ack}`, broker, {}, async ({ connect }) => {
+  testEach(`consumers alternate, in ${ack}`, broker, {}, async ({ connect }) => {
     const queue = unique('/queue/');
     const [one, two, publisher] = [await connect(), await connect(), await connect()];
     const inboxes = [
@@ -51,7 +51,7 @@ for (const ack of ['auto', ...ACK_MODES]) {
   });
 }
 
-testEach('a queue and a topic of one name know nothing of each other', broker, {}, async ({ connect }) => {
+testEach('a queue and a topic of the same name are independent', broker, {}, async ({ connect }) => {
   const name = unique('');
   const peer = await connect();
   const { messages } = await peer.subscribe(`/queue/${name}`);
@@ -62,7 +62,7 @@ testEach('a queue and a topic of one name know nothing of each other', broker, {
   assert.equal(message.headers.destination, `/queue/${name}`);
 });
 
-testEach('after UNSUBSCRIBE the others get it all', broker, {}, async ({ connect }) => {
+testEach('after UNSUBSCRIBE the others get all messages', broker, {}, async ({ connect }) => {
   const queue = unique('/queue/');
   const peer = await connect();
   const [ended, kept] = [await peer.subscribe(queue, { id: 'one' }), await peer.subscribe(queue)];
@@ -83,7 +83,7 @@ const BODIES = {
 };
 
 for (const [what, sent] of Object.entries(BODIES)) {
-  testEach(`${what} comes out of a queue as it went in, also again`, broker, {}, async ({ connect }) => {
+  testEach(`${what} leaves a queue unchanged, also when redelivered`, broker, {}, async ({ connect }) => {
     const queue = unique('/queue/');
     const [first, second] = [await connect(), await connect()];
     await first.publish({ destination: queue, ...sent });
@@ -100,7 +100,7 @@ for (const [what, sent] of Object.entries(BODIES)) {
   });
 }
 
-testEach('what one version puts in another takes out', broker, {}, async ({ connect }) => {
+testEach('messages of one version reach clients of another', broker, {}, async ({ connect }) => {
   const queue = unique('/queue/');
   const sender = await connect();
   const headers = { 'x-colon': 'a:b', 'x-words': 'žluťoučký 🐎', 'content-type': 'text/plain' };
@@ -129,7 +129,7 @@ testEach('a thousand messages keep their order', broker, {}, async ({ connect })
 });
 
 for (const ack of ACK_MODES) {
-  testEach(`workers that acknowledge each message work all off, in ${ack}`, broker, {}, async ({ connect }) => {
+  testEach(`workers that acknowledge each message finish all, in ${ack}`, broker, {}, async ({ connect }) => {
     const queue = unique('/queue/');
     const workers = [await connect(), await connect()];
     const sent = Array.from({ length: 200 }, (_, n) => `${n}`);
@@ -154,7 +154,7 @@ for (const ack of ACK_MODES) {
 }
 
 for (const [what, end] of [['is killed', () => broker.kill()], ['is stopped', () => broker.stop()]]) {
-  testEach(`a worker goes on after the broker ${what}`, broker, {}, async ({ connect }) => {
+  testEach(`a worker continues after the broker ${what}`, broker, {}, async ({ connect }) => {
     const queue = unique('/queue/');
     const worker = await connect({ reconnectDelay: 50 });
     await worker.publish({ destination: queue, body: 'before' });

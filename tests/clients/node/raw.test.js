@@ -1,4 +1,4 @@
-// The WebSocket by hand: what stomp.js never sends but others do.
+// The WebSocket without a library: input that stomp.js never sends but others do.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -26,7 +26,7 @@ async function open(t, protocols = ['v12.stomp']) {
   return socket;
 }
 
-/** Returns when the broker has read all that was sent: Pong answers Ping in order. */
+/** Returns when the broker has read everything that was sent: Pong answers Ping in order. */
 async function settled(socket) {
   const pong = once(socket, 'pong');
   socket.ping();
@@ -39,7 +39,7 @@ for (const [offered, chosen] of [
   [['v10.stomp'], 'v10.stomp'],
   [[], ''],
 ]) {
-  test(`of the subprotocols [${offered}] it takes "${chosen}"`, async (t) => {
+  test(`of the subprotocols [${offered}] the broker chooses "${chosen}"`, async (t) => {
     assert.equal((await open(t, offered)).protocol, chosen);
   });
 }
@@ -49,14 +49,14 @@ for (const [versions, chosen] of [
   ['1.2,1.0', '1.2'],
   [undefined, '1.0'],
 ]) {
-  test(`accept-version ${versions} makes ${chosen}, whatever the subprotocol`, async (t) => {
+  test(`accept-version ${versions} selects ${chosen} for any subprotocol`, async (t) => {
     const socket = await open(t, []);
     socket.send(versions ? `CONNECT\naccept-version:${versions}\n\n\0` : 'CONNECT\n\n\0');
     assert.match(await socket.frames.next(), new RegExp(`^CONNECTED\n(.*\n)*version:${chosen}\n`));
   });
 }
 
-test('no common version is an ERROR that lists ours', async (t) => {
+test('no common version is an ERROR that lists the supported ones', async (t) => {
   const socket = await open(t);
   socket.send('CONNECT\naccept-version:2.0\n\n\0');
   const error = await socket.frames.next();
@@ -65,7 +65,7 @@ test('no common version is an ERROR that lists ours', async (t) => {
   assert.equal(await socket.closes.next(), 1002);
 });
 
-test('STOMP is CONNECT', async (t) => {
+test('STOMP works like CONNECT', async (t) => {
   const socket = await open(t);
   socket.send('STOMP\naccept-version:1.2\nhost:any\n\n\0');
   assert.match(await socket.frames.next(), /^CONNECTED\n/);
@@ -90,7 +90,7 @@ test('a frame in single bytes, and three frames in one message', async (t) => {
   assert.deepEqual(commands, ['RECEIPT', 'MESSAGE', 'MESSAGE']);
 });
 
-test('line ends and NULs between frames are nothing', async (t) => {
+test('line ends and NULs between frames are ignored', async (t) => {
   const socket = await open(t);
   for (const nothing of ['\n', '\r\n', '\n\n\n', '']) socket.send(nothing);
   socket.send(`\n${CONNECT}`);

@@ -1,4 +1,4 @@
-// A broker that goes away and comes back, as stomp.js lives through it.
+// How stomp.js handles a broker that stops and restarts.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -13,7 +13,7 @@ for (const [what, end, code] of [
   ['is killed', () => broker.kill(), 1006],
   ['is stopped', () => broker.stop(), 1001],
 ]) {
-  testEach(`the client is back after the broker ${what}`, broker, {}, async ({ connect }) => {
+  testEach(`the client reconnects after the broker ${what}`, broker, {}, async ({ connect }) => {
     const destination = unique();
     const peer = await connect({ reconnectDelay: 100 });
     await peer.subscribe(destination);

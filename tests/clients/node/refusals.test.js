@@ -1,4 +1,4 @@
-// A queue that is full: an ERROR, unless the publisher lives with refusals.
+// A full queue: an ERROR, unless the publisher accepts refusals.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -15,7 +15,7 @@ after(() => broker.stop());
 
 const FULL = Array.from({ length: LENGTH }, (_, n) => `${n}`);
 
-/** A publisher that lives with refusals, told to `refusals`. */
+/** A publisher that accepts refusals and passes them to `refusals`. */
 async function resilient(connect) {
   const refusals = new Inbox('a refusal');
   const publisher = await connect({
@@ -38,7 +38,7 @@ testEach('a SEND to a full queue is an ERROR and closes with 1013', broker, {}, 
   assert.deepEqual(await left(connect, destination, LENGTH), FULL);
 });
 
-testEach('x-refusals: a SEND to a full queue is told, and the connection stays', broker, {}, async ({ connect }) => {
+testEach('x-refusals: a SEND to a full queue is reported, the connection stays', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const { publisher, refusals } = await resilient(connect);
   await publisher.publishAll(destination, FULL);
@@ -74,7 +74,7 @@ testEach('x-refusals: a SEND to a full queue is told, and the connection stays',
   assert.equal(refusals.length, 0);
 });
 
-testEach('x-refusals: a refusal stands in the place of the RECEIPT', broker, {}, async ({ connect }) => {
+testEach('x-refusals: a refusal replaces the RECEIPT', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const { publisher, refusals } = await resilient(connect);
   const sent = Array.from({ length: 10 }, (_, n) => `${n}`);
@@ -90,7 +90,7 @@ testEach('x-refusals: a refusal stands in the place of the RECEIPT', broker, {},
   );
 });
 
-testEach('x-refusals: a SEND that can go nowhere is refused', broker, {}, async ({ connect }) => {
+testEach('x-refusals: a SEND to an invalid destination is refused', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const { publisher, refusals } = await resilient(connect);
   publisher.client.publish({ destination: '/queue/*', body: 'x' });
@@ -161,7 +161,7 @@ testEach('a COMMIT to a full queue is an ERROR and closes with 1013', broker, {}
   assert.deepEqual(await left(connect, destination, 1), ['there']);
 });
 
-testEach('x-refusals: a mistake is an ERROR as ever', broker, {}, async ({ connect }) => {
+testEach('x-refusals: other faults are still an ERROR', broker, {}, async ({ connect }) => {
   const { publisher, refusals } = await resilient(connect);
   publisher.client.subscribe('/queue/*', () => {});
   assert.ok((await publisher.errors.next()).headers.message);
@@ -169,7 +169,7 @@ testEach('x-refusals: a mistake is an ERROR as ever', broker, {}, async ({ conne
   assert.equal(refusals.length, 0);
 });
 
-testEach('what comes back has its place even in a full queue', broker, {}, async ({ connect }) => {
+testEach('returned messages have room even in a full queue', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const [consumer, publisher] = [await connect(), await connect()];
   const { messages } = await consumer.subscribe(destination, { ack: 'client', 'prefetch-count': '2' });

@@ -1,4 +1,4 @@
-// Who gets what.
+// Which subscriptions get which messages.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -10,7 +10,7 @@ import { retry } from './support/time.js';
 const broker = await Broker.start();
 after(() => broker.stop());
 
-// Pattern, what it sees, what it does not; `T` stands for a first segment of the test's own.
+// Pattern, what it matches, what it does not; `T` stands for the test's own first segment.
 const PATTERNS = [
   ['T', ['T'], ['T.x', 'T/x']],
   ['T.prices.*', ['T.prices.eur', 'T.prices.'], ['T.prices', 'T.prices.eur.usd', 'T.prices/eur']],
@@ -23,12 +23,12 @@ const PATTERNS = [
 ];
 
 for (const [pattern, seen, unseen] of PATTERNS) {
-  testEach(`${pattern} sees ${seen.join(' ')}`, broker, {}, async ({ connect }) => {
+  testEach(`${pattern} matches ${seen.join(' ')}`, broker, {}, async ({ connect }) => {
     const own = unique();
     const named = (names) => names.map((name) => name.replace(/^T/, own));
     const peer = await connect();
     const { messages } = await peer.subscribe(pattern.replace(/^T/, own));
-    // What is not to be seen goes first: it would arrive first.
+    // Messages that must not match are sent first: they would arrive first.
     for (const destination of named([...unseen, ...seen])) peer.client.publish({ destination, body: 'x' });
     const got = (await messages.take(seen.length)).map((message) => message.headers.destination);
     assert.deepEqual(got, named(seen));
@@ -46,7 +46,7 @@ testEach('each of two overlapping subscriptions gets a copy', broker, {}, async 
   assert.equal(exact.messages.length + wide.messages.length, 0);
 });
 
-testEach('after UNSUBSCRIBE nothing arrives, and its id can be used again', broker, {}, async ({ connect }) => {
+testEach('after UNSUBSCRIBE nothing arrives, and its id can be reused', broker, {}, async ({ connect }) => {
   const destination = unique();
   const peer = await connect();
   const [ended, kept] = [await peer.subscribe(destination, { id: 'one' }), await peer.subscribe(destination)];
@@ -59,7 +59,7 @@ testEach('after UNSUBSCRIBE nothing arrives, and its id can be used again', brok
   assert.equal(ended.messages.length, 0);
 });
 
-testEach('the publisher hears itself, unless it said no-local', broker, {}, async ({ connect }) => {
+testEach('the publisher gets its own messages, unless it set no-local', broker, {}, async ({ connect }) => {
   const destination = unique();
   const [peer, other] = [await connect(), await connect()];
   const [plain, deaf] = [await peer.subscribe(destination), await peer.subscribe(destination, { 'no-local': 'true' })];

@@ -1,4 +1,4 @@
-// Transactions: all or nothing, and nothing before COMMIT.
+// Transactions: all or nothing, and no effect before COMMIT.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -14,7 +14,7 @@ const broker = await Broker.start();
 after(() => broker.stop());
 
 for (const kind of KINDS) {
-  testEach(`what a transaction sends to ${kind} comes with its COMMIT`, broker, {}, async ({ connect }) => {
+  testEach(`messages of a transaction to ${kind} are sent by COMMIT`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
     const [peer, other] = [await connect(), await connect()];
     const { messages } = await other.subscribe(destination);
@@ -32,7 +32,7 @@ for (const kind of KINDS) {
     assert.equal(messages.length, 0);
   });
 
-  testEach(`what an aborted transaction sent to ${kind} never comes`, broker, {}, async ({ connect }) => {
+  testEach(`messages of an aborted transaction to ${kind} are never sent`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
     const peer = await connect();
     const { messages } = await peer.subscribe(destination);
@@ -43,7 +43,7 @@ for (const kind of KINDS) {
     assert.deepEqual(await bodies(messages, 1), ['later']);
   });
 
-  testEach(`bytes to ${kind} are held as they are`, broker, {}, async ({ connect }) => {
+  testEach(`bytes to ${kind} are held unchanged`, broker, {}, async ({ connect }) => {
     const destination = unique(kind);
     const peer = await connect();
     const { messages } = await peer.subscribe(destination);
@@ -100,13 +100,13 @@ async function working(connect, sent, ack = 'client-individual') {
   return { queue, peer, messages: subscription.messages, held, tx, transaction: { transaction: tx.id } };
 }
 
-/** What comes back from its queue once it is cut. */
+/** Returns the messages that return to its queue once it is cut. */
 async function returned(connect, { queue, peer }, count) {
   await peer.cut();
   return left(connect, queue, count);
 }
 
-testEach('take and send: both are done with COMMIT', broker, {}, async ({ connect }) => {
+testEach('ACK and SEND: COMMIT applies both', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2', '3']);
   const results = unique('/queue/');
   const other = await connect();
@@ -120,7 +120,7 @@ testEach('take and send: both are done with COMMIT', broker, {}, async ({ connec
   assert.deepEqual(await returned(connect, work, 2), ['1 again', '3 again']);
 });
 
-testEach('take and send: neither is done with ABORT', broker, {}, async ({ connect }) => {
+testEach('ACK and SEND: ABORT applies neither', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2']);
   const results = unique('/queue/');
   await work.peer.ack(work.held[0], work.transaction);
@@ -134,7 +134,7 @@ testEach('take and send: neither is done with ABORT', broker, {}, async ({ conne
 });
 
 for (const ack of ACK_MODES) {
-  testEach(`${ack}: after ABORT it can be acknowledged again`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: after ABORT a message can be acknowledged again`, broker, {}, async ({ connect }) => {
     const work = await working(connect, ['1', '2'], ack);
     await work.peer.ack(work.held[0], work.transaction);
     work.tx.abort();
@@ -148,7 +148,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await returned(connect, work, 2), ['1 again', '2 again']);
   });
 
-  testEach(`${ack}: an ACK for what a transaction holds is ignored`, broker, {}, async ({ connect }) => {
+  testEach(`${ack}: an ACK for a message held by a transaction is ignored`, broker, {}, async ({ connect }) => {
     const work = await working(connect, ['1'], ack);
     await work.peer.ack(work.held[0], work.transaction);
     await work.peer.ack(work.held[0]);
@@ -157,7 +157,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await returned(connect, work, 1), ['1 again']);
   });
 
-  testEach(`${ack}: a NACK in an aborted transaction never was`, broker, WITH_NACK, async ({ connect }) => {
+  testEach(`${ack}: a NACK in an aborted transaction has no effect`, broker, WITH_NACK, async ({ connect }) => {
     const work = await working(connect, ['1', '2'], ack);
     await work.peer.nack(work.held[1], { ...work.transaction, requeue: 'false' });
     work.tx.abort();
@@ -167,7 +167,7 @@ for (const ack of ACK_MODES) {
   });
 }
 
-testEach('client: an ACK in a transaction is for all up to it', broker, {}, async ({ connect }) => {
+testEach('client: an ACK in a transaction covers all messages up to it', broker, {}, async ({ connect }) => {
   const work = await working(connect, ['1', '2', '3'], 'client');
   await work.peer.ack(work.held[1], work.transaction);
   work.tx.commit();
@@ -186,7 +186,7 @@ testEach('a NACK in a transaction waits for COMMIT', broker, WITH_NACK, async ({
   assert.deepEqual(await returned(connect, work, 2), ['1 again', '3 again']);
 });
 
-testEach('transactions of one client are apart, and their ids free afterwards', broker, {}, async ({ connect }) => {
+testEach('transactions of one client are separate, and their ids free afterwards', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const peer = await connect();
   const { messages } = await peer.subscribe(destination);
@@ -204,7 +204,7 @@ testEach('transactions of one client are apart, and their ids free afterwards', 
   assert.equal(messages.length, 0);
 });
 
-testEach('transactions of two clients may have one name', broker, {}, async ({ connect }) => {
+testEach('transactions of two clients may have the same name', broker, {}, async ({ connect }) => {
   const destination = unique('/queue/');
   const [one, two] = [await connect(), await connect()];
   const { messages } = await one.subscribe(destination);

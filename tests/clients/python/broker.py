@@ -1,4 +1,4 @@
-"""The broker under test: a process of its own, on a port of its own."""
+"""The broker under test: a separate process on its own port."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ PATIENCE = 10.0
 
 
 def wait_for(what, ask, patience=PATIENCE):
-    """Asks until the answer is true; gives it back."""
+    """Polls until the answer is true, and returns it."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if answer := ask():
@@ -27,7 +27,7 @@ def wait_for(what, ask, patience=PATIENCE):
 
 
 def _free_port():
-    """A free port below the range from which the kernel takes those of outgoing connections."""
+    """A free port below the kernel's range for outgoing connections."""
     for _ in range(100):
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe:
@@ -64,18 +64,18 @@ class Broker:
         wait_for(f"the broker listens on {tcp}", self._accepts)
 
     def stop(self):
-        """SIGTERM, as an init system would; the broker must end by itself and well."""
+        """Sends SIGTERM, as an init system would; the broker must exit by itself with success."""
         self._end(signal.SIGTERM)
         assert self._process.returncode == 0, f"the broker did not stop cleanly:\n{self.log()}"
         assert "panicked" not in self.log(), self.log()
 
     def kill(self):
-        """SIGKILL: what clients see of a crash."""
+        """Sends SIGKILL, which clients see as a crash."""
         self._end(signal.SIGKILL)
 
     @contextlib.contextmanager
     def paused(self):
-        """SIGSTOP, then SIGCONT: a laptop's lid, a debugger, a machine that swaps."""
+        """Sends SIGSTOP, then SIGCONT: like a laptop's lid, a debugger, a machine that swaps."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield

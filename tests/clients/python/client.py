@@ -24,7 +24,7 @@ def unique(prefix="/topic/"):
 
 
 class Inbox(stomp.ConnectionListener):
-    """What arrived, each kind in its order."""
+    """What arrived, each kind in order."""
 
     def __init__(self):
         self.connects = queue.Queue()
@@ -54,7 +54,7 @@ class Inbox(stomp.ConnectionListener):
 
 
 class Client:
-    """A connection of one version with its inbox; what it sends asks for a receipt and waits for it."""
+    """A connection of one version with its inbox; what it sends requests a receipt and waits for it."""
 
     def __init__(self, address, version, **options):
         self.version = version
@@ -77,7 +77,7 @@ class Client:
         self._receipted(self.connection.send, destination=destination, body=body, headers=headers)
 
     def send_all(self, destination, bodies, **headers):
-        """Sends these bodies in their order."""
+        """Sends these bodies in order."""
         *others, last = bodies
         for body in others:
             self.connection.send(destination, body, headers=headers)
@@ -90,7 +90,7 @@ class Client:
         self._receipted(self.connection.nack, **self.names(message), transaction=transaction, **headers)
 
     def names(self, message):
-        """What names a message in stomp.py's `ack` and `nack`, which differ from version to version."""
+        """Returns the arguments that name a message in stomp.py's `ack` and `nack`, which depend on the version."""
         headers = message.headers
         if self.version == "1.2":
             return {"id": headers.get("ack", headers["message-id"])}
@@ -114,12 +114,12 @@ class Client:
         return [self.message() for _ in range(count)]
 
     def bodies(self, count):
-        """The bodies of the next messages; "again" marks what the broker says was delivered before."""
+        """The bodies of the next messages; "again" marks redelivered ones."""
         again = {None: "", "true": " again"}
         return [message.body + again[message.headers.get("redelivered")] for message in self.messages(count)]
 
     def has_more(self):
-        """Whether the broker has given this client another message until now."""
+        """Whether the broker has sent this client another message by now."""
         self.send(unique(), "nobody listens")
         return not self.inbox.messages.empty()
 
@@ -130,7 +130,7 @@ class Client:
         self.inbox.ends.get(timeout=PATIENCE)
 
     def disconnect(self):
-        """Ends the session with a receipt; stomp.py closes the socket when it comes."""
+        """Ends the session with a receipt; stomp.py closes the socket when it arrives."""
         self.connection.disconnect(receipt="bye")
         assert self.inbox.receipts.get(timeout=PATIENCE) == "bye"
 

@@ -39,7 +39,7 @@ def ack(request):
 
 @pytest.fixture
 def connect(broker, version):
-    """Gives connected clients, of the test's version unless it says another, that end with the test."""
+    """Returns connected clients, of the test's version unless it names another, that end with the test."""
     clients = []
 
     def connect(version=version, headers=None, **options):
@@ -55,7 +55,7 @@ def connect(broker, version):
 
 @pytest.fixture
 def left(connect):
-    """Gives what somebody else finds in a queue, then checks that this was all."""
+    """Returns what another client finds in a queue, then checks that there is nothing else."""
 
     def left(queue, count):
         peer = connect()
@@ -70,7 +70,7 @@ def left(connect):
 
 @pytest.fixture
 def holding(connect):
-    """Gives a consumer that has all of these bodies from a queue, and the messages."""
+    """Returns a consumer that holds all of these bodies from a queue, and the messages."""
 
     def holding(queue, sent, **headers):
         consumer = connect()

@@ -1,4 +1,4 @@
-"""ACK, NACK and what comes back."""
+"""ACK, NACK and returned messages."""
 
 import pytest
 from stomp.constants import CMD_NACK
@@ -9,14 +9,14 @@ WITH_NACK = pytest.mark.parametrize("version", ["1.1", "1.2"], indirect=True)
 PREFETCH = pytest.mark.parametrize("prefetch", ["prefetch-count", "activemq.prefetchSize"])
 
 
-def test_client_an_ack_is_for_all_up_to_it(holding, left, queue):
+def test_client_an_ack_covers_all_messages_up_to_it(holding, left, queue):
     consumer, held = holding(queue, "12345", ack="client")
     consumer.ack(held[2])
     consumer.drop()
     assert left(queue, 2) == ["4 again", "5 again"]
 
 
-def test_client_individual_an_ack_is_for_one(holding, left, queue):
+def test_client_individual_an_ack_covers_one_message(holding, left, queue):
     consumer, held = holding(queue, "1234", ack="client-individual")
     consumer.ack(held[2])
     consumer.ack(held[0])
@@ -24,7 +24,7 @@ def test_client_individual_an_ack_is_for_one(holding, left, queue):
     assert left(queue, 2) == ["2 again", "4 again"]
 
 
-def test_client_subscriptions_are_apart(holding, left, queue):
+def test_client_subscriptions_are_separate(holding, left, queue):
     consumer, _ = holding(queue, "12", ack="client")
     other = unique("/queue/")
     consumer.send(other, "x")
@@ -46,7 +46,7 @@ def test_a_subscription_without_id_can_be_acknowledged(connect, left, queue):
     assert left(queue, 1) == ["3 again"]
 
 
-def test_auto_an_ack_does_no_harm(connect, either):
+def test_auto_an_ack_is_ignored(connect, either):
     consumer, sender = connect(), connect()
     consumer.subscribe(either, id="1")
     for body in "123":
@@ -58,18 +58,18 @@ def test_auto_an_ack_does_no_harm(connect, either):
     assert consumer.inbox.errors.empty()
 
 
-def test_auto_what_was_written_does_not_come_back(connect, left, queue):
+def test_auto_written_messages_do_not_return(connect, left, queue):
     consumer = connect()
     consumer.subscribe(queue, id="held", ack="client", **{"prefetch-count": "1"})
     consumer.subscribe(queue, id="auto")
     consumer.send_all(queue, "123")
     assert [message.headers["subscription"] for message in consumer.messages(3)] == ["held", "auto", "auto"]
     consumer.drop()
-    # The one that was held shows that the broker has noticed.
+    # The returned message proves that the broker has noticed.
     assert left(queue, 1) == ["1 again"]
 
 
-def test_what_a_lost_connection_held_goes_to_others_in_its_order(connect, holding, left, queue, ack):
+def test_messages_of_a_lost_connection_go_to_others_in_order(connect, holding, left, queue, ack):
     consumer, _ = holding(queue, "123", ack=ack)
     other = connect()
     other.subscribe(queue, id="1", ack=ack)
@@ -79,13 +79,13 @@ def test_what_a_lost_connection_held_goes_to_others_in_its_order(connect, holdin
     assert left(queue, 3) == ["1 again", "2 again", "3 again"]
 
 
-def test_what_is_not_acknowledged_comes_back_after_disconnect(holding, left, queue, ack):
+def test_unacknowledged_messages_return_after_disconnect(holding, left, queue, ack):
     consumer, _ = holding(queue, "12", ack=ack)
     consumer.disconnect()
     assert left(queue, 2) == ["1 again", "2 again"]
 
 
-def test_to_acknowledge_twice_does_no_harm(holding, left, queue, version, ack):
+def test_a_repeated_ack_is_ignored(holding, left, queue, version, ack):
     consumer, held = holding(queue, "12", ack=ack)
     consumer.ack(held[0])
     consumer.ack(held[0])
@@ -95,14 +95,14 @@ def test_to_acknowledge_twice_does_no_harm(holding, left, queue, version, ack):
     assert left(queue, 1) == ["2 again"]
 
 
-def test_an_ack_of_anothers_message_does_nothing(connect, holding, left, queue, ack):
+def test_an_ack_of_anothers_message_has_no_effect(connect, holding, left, queue, ack):
     consumer, held = holding(queue, "1", ack=ack)
     connect().ack(held[0])
     consumer.drop()
     assert left(queue, 1) == ["1 again"]
 
 
-def test_after_unsubscribe_one_may_still_acknowledge(connect, holding, queue, ack):
+def test_messages_can_be_acknowledged_after_unsubscribe(connect, holding, queue, ack):
     consumer, held = holding(queue, "123", ack=ack)
     consumer.unsubscribe(id="holding")
     consumer.ack(held[0])
@@ -114,9 +114,9 @@ def test_after_unsubscribe_one_may_still_acknowledge(connect, holding, queue, ac
 
 
 @pytest.mark.parametrize("version", ["1.0"], indirect=True)
-def test_nack_in_1_0_is_an_error_and_the_message_comes_back(holding, left, queue, ack):
+def test_nack_in_1_0_is_an_error_and_the_message_returns(holding, left, queue, ack):
     consumer, held = holding(queue, "1", ack=ack)
-    # By hand: stomp.py's connection of 1.0 has no nack.
+    # A raw frame: stomp.py's connection of 1.0 has no nack.
     consumer.connection.send_frame(CMD_NACK, {"message-id": held[0].headers["message-id"]})
     assert "NACK" in consumer.error().headers["message"]
     consumer.ended()
@@ -124,7 +124,7 @@ def test_nack_in_1_0_is_an_error_and_the_message_comes_back(holding, left, queue
 
 
 @WITH_NACK
-def test_client_individual_a_nack_brings_one_back_to_its_place(connect, left, queue):
+def test_client_individual_a_nack_returns_one_message_to_its_place(connect, left, queue):
     consumer = connect()
     consumer.send_all(queue, "12345")
     consumer.subscribe(queue, id="1", ack="client-individual", **{"prefetch-count": "3"})
@@ -142,7 +142,7 @@ def test_client_individual_a_nack_brings_one_back_to_its_place(connect, left, qu
 
 
 @WITH_NACK
-def test_client_a_nack_brings_all_up_to_it_back(holding, queue):
+def test_client_a_nack_returns_all_messages_up_to_it(holding, queue):
     consumer, held = holding(queue, "123", ack="client")
     consumer.nack(held[1])
     assert consumer.bodies(2) == ["1 again", "2 again"]
@@ -150,7 +150,7 @@ def test_client_a_nack_brings_all_up_to_it_back(holding, queue):
 
 
 @WITH_NACK
-def test_a_nack_offers_the_message_to_the_next_in_turn(connect, queue):
+def test_a_nack_gives_the_message_to_the_next_consumer(connect, queue):
     one, two = connect(), connect()
     for consumer in (one, two):
         consumer.subscribe(queue, id="1", ack="client")
@@ -161,7 +161,7 @@ def test_a_nack_offers_the_message_to_the_next_in_turn(connect, queue):
 
 
 @WITH_NACK
-def test_client_individual_a_nack_with_requeue_false_gives_one_up(holding, left, queue):
+def test_client_individual_a_nack_with_requeue_false_discards_one_message(holding, left, queue):
     consumer, held = holding(queue, "123", ack="client-individual")
     consumer.nack(held[1], requeue="false")
     consumer.drop()
@@ -169,7 +169,7 @@ def test_client_individual_a_nack_with_requeue_false_gives_one_up(holding, left,
 
 
 @WITH_NACK
-def test_client_a_nack_with_requeue_false_gives_all_up_to_it_up(holding, left, queue):
+def test_client_a_nack_with_requeue_false_discards_all_messages_up_to_it(holding, left, queue):
     consumer, held = holding(queue, "123", ack="client")
     consumer.nack(held[1], requeue="false")
     consumer.drop()
@@ -177,7 +177,7 @@ def test_client_a_nack_with_requeue_false_gives_all_up_to_it_up(holding, left, q
 
 
 @PREFETCH
-def test_prefetch_limits_what_comes_before_an_ack(connect, either, prefetch):
+def test_prefetch_limits_unacknowledged_messages(connect, either, prefetch):
     client = connect()
     client.subscribe(either, id="1", ack="client-individual", **{prefetch: "2"})
     client.send_all(either, "12345")
@@ -200,7 +200,7 @@ def test_client_a_cumulative_ack_gives_credit_for_all(connect, either, prefetch)
     assert not client.has_more()
 
 
-def test_a_consumer_without_credit_is_passed_by(connect, queue, ack):
+def test_a_consumer_without_credit_is_skipped(connect, queue, ack):
     lazy, keen = connect(), connect()
     for consumer in (lazy, keen):
         consumer.subscribe(queue, id="1", ack=ack, **{"prefetch-count": "1"})
@@ -213,7 +213,7 @@ def test_a_consumer_without_credit_is_passed_by(connect, queue, ack):
     assert not lazy.has_more()
 
 
-def test_on_a_topic_each_has_its_copy_and_its_place(connect, destination, ack):
+def test_on_a_topic_each_subscription_has_its_own_copy_and_order(connect, destination, ack):
     exact, wide = connect(), connect()
     exact.subscribe(destination, id="1", ack=ack, **{"prefetch-count": "1"})
     wide.subscribe(f"{destination}.#", id="1", ack=ack, **{"prefetch-count": "1"})
@@ -228,7 +228,7 @@ def test_on_a_topic_each_has_its_copy_and_its_place(connect, destination, ack):
     assert wide.bodies(1) == ["2"]
 
 
-def test_on_a_topic_what_is_held_ends_with_the_connection(connect, destination, ack):
+def test_on_a_topic_held_messages_end_with_the_connection(connect, destination, ack):
     one, two = connect(), connect()
     for client in (one, two):
         client.subscribe(destination, id="1", ack=ack)
@@ -242,7 +242,7 @@ def test_on_a_topic_what_is_held_ends_with_the_connection(connect, destination, 
 
 
 @WITH_NACK
-def test_on_a_topic_a_nack_brings_the_message_back_to_the_same_one(connect, destination, ack):
+def test_on_a_topic_a_nack_returns_the_message_to_the_same_subscription(connect, destination, ack):
     one, two = connect(), connect()
     for client in (one, two):
         client.subscribe(destination, id="1", ack=ack)

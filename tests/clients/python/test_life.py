@@ -1,4 +1,4 @@
-"""Heart-beats, silence and restarts: here time is what is tested."""
+"""Heart-beats, silence and restarts: tests that depend on time."""
 
 import signal
 import socket
@@ -26,7 +26,7 @@ def test_heart_beats_keep_both_sides(connect, destination):
 
 
 @BEATING
-def test_a_silent_client_is_told_and_cut(broker, version):
+def test_a_silent_client_gets_an_error_and_is_cut(broker, version):
     with socket.create_connection(broker.address, timeout=PATIENCE) as silent:
         silent.sendall(f"CONNECT\naccept-version:{version}\nheart-beat:{INTERVAL * 1000:.0f},0\n\n\0".encode())
         start = time.monotonic()
@@ -40,7 +40,7 @@ def test_a_silent_client_is_told_and_cut(broker, version):
     assert 2 < intervals < 3.2
 
 
-# Takes a message of the queue; prints its body, then whether the broker has told it that it was silent for too long.
+# Takes a message of the queue; prints its body, then whether the broker has reported that it was silent for too long.
 CHILD = """
 import sys
 from client import Client
@@ -53,7 +53,7 @@ print(client.inbox.errors.get(timeout=30).headers["message"], flush=True)
 
 
 @BEATING
-def test_a_stopped_process_is_cut_and_learns_why_and_another_gets_its_message(broker, connect, version, queue):
+def test_a_stopped_process_is_cut_with_a_reason_and_another_gets_its_message(broker, connect, version, queue):
     other = connect()
     other.send(queue, "work")
     command = [sys.executable, "-c", CHILD, str(broker.address[1]), version, queue]
@@ -64,7 +64,7 @@ def test_a_stopped_process_is_cut_and_learns_why_and_another_gets_its_message(br
             time.sleep(2 * INTERVAL)
             assert child.poll() is None
             assert not other.has_more()
-            child.send_signal(signal.SIGSTOP)  # its kernel goes on acknowledging
+            child.send_signal(signal.SIGSTOP)  # its kernel continues to send TCP acknowledgements
             assert other.bodies(1) == ["work again"]
             child.send_signal(signal.SIGCONT)
             assert child.stdout.readline().strip()
@@ -73,7 +73,7 @@ def test_a_stopped_process_is_cut_and_learns_why_and_another_gets_its_message(br
 
 
 @BEATING
-def test_a_broker_that_was_stopped_cuts_nobody_who_went_on_beating(broker, version):
+def test_a_broker_that_was_stopped_cuts_no_client_that_sent_heart_beats(broker, version):
     with socket.create_connection(broker.address, timeout=PATIENCE) as client:
         client.sendall(f"CONNECT\naccept-version:{version}\nheart-beat:{INTERVAL * 1000:.0f},0\n\n\0".encode())
         assert client.recv(4096).startswith(b"CONNECTED\n")
@@ -89,7 +89,7 @@ def test_a_broker_that_was_stopped_cuts_nobody_who_went_on_beating(broker, versi
 
 
 @pytest.mark.parametrize("end", [Broker.kill, Broker.stop], ids=["killed", "stopped"])
-def test_a_client_comes_back_after_a_restart(broker, connect, destination, end):
+def test_a_client_reconnects_after_a_restart(broker, connect, destination, end):
     client = connect(reconnect_attempts_max=20, reconnect_sleep_max=0.5)
     client.subscribe(destination, id="1")
     end(broker)

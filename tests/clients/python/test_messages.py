@@ -10,14 +10,14 @@ TEXTS = ["hello", "Žluťoučký kůň, 日本語", "🐎 👩‍👩‍👧 �
 BYTES = [bytes(range(256)) * 2, b"\0", b"\0A\0\0", b"ends with\0"]
 
 
-def test_the_version_asked_for_is_spoken(connect, version):
+def test_the_requested_version_is_used(connect, version):
     connected = connect().connected.headers
     assert connected["version"] == version
     assert connected["server"].startswith("stompd/")
     assert connected["session"]
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.2"], indirect=True)  # 1.0 has no STOMP
+@pytest.mark.parametrize("version", ["1.1", "1.2"], indirect=True)  # 1.0 has no STOMP command
 def test_connect_and_stomp_are_the_same(broker, version):
     for with_connect_command in (True, False):
         client = Client(broker.address, version, vhost="any.host")
@@ -82,7 +82,7 @@ def test_users_headers_arrive(connect, destination, version):
     client = connect()
     client.subscribe(destination, id="1")
     headers = {"correlation-id": "42", "X-Case": "Kept", "x-words": "žluťoučký 🐎"}
-    if version != "1.0":  # which cannot write them
+    if version != "1.0":  # 1.0 cannot encode them
         headers |= {"x-colon": "a:b::c", "x-line": "one\ntwo", "x-path": "C:\\new\\temp"}
     if version == "1.2":
         headers |= {"x-return": "one\rtwo"}
@@ -92,7 +92,7 @@ def test_users_headers_arrive(connect, destination, version):
     assert "receipt" not in got
 
 
-def test_all_versions_hear_each_other(connect, destination, version):
+def test_all_versions_exchange_messages(connect, destination, version):
     receivers = [connect(version=other) for other in ("1.0", "1.1", "1.2")]
     for receiver in receivers:
         receiver.subscribe(destination, id="1")
@@ -114,7 +114,7 @@ def test_unsubscribe_ends_delivery(connect, destination):
 
 
 @pytest.mark.parametrize("version", ["1.0"], indirect=True)
-def test_a_subscription_without_id_is_known_by_its_destination(connect, destination):
+def test_a_subscription_without_id_is_identified_by_its_destination(connect, destination):
     client = connect()
     client.subscribe(destination)
     client.send(destination, "first")
@@ -134,7 +134,7 @@ def test_a_thousand_messages_keep_their_order(connect, destination):
     assert [receiver.message().body for _ in range(1000)] == [str(n) for n in range(1000)]
 
 
-def test_disconnect_is_receipted_and_ends(connect):
+def test_disconnect_has_a_receipt_and_ends(connect):
     client = connect()
     client.disconnect()
     client.ended()
@@ -151,7 +151,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_frame_is_an_error_and_the_end(connect, what):
+def test_a_bad_frame_is_an_error_and_ends_the_connection(connect, what):
     client = connect()
     BAD[what](client.connection)
     assert client.error().headers["message"]

@@ -1,4 +1,4 @@
-"""Queues: each message goes to one consumer, and waits until there is one."""
+"""Queues: each message goes to one consumer, and is kept until there is one."""
 
 from queue import Queue
 
@@ -31,7 +31,7 @@ def test_messages_wait_for_their_consumer(connect, queue, version, ack):
 
 
 @ALL_MODES
-def test_consumers_share_in_turn(connect, queue, ack):
+def test_consumers_alternate(connect, queue, ack):
     consumers = [connect() for _ in range(3)]
     for consumer in consumers:
         consumer.subscribe(queue, id="1", ack=ack)
@@ -40,7 +40,7 @@ def test_consumers_share_in_turn(connect, queue, ack):
     assert not any(consumer.has_more() for consumer in consumers)
 
 
-def test_two_subscriptions_of_one_client_share_as_well(connect, queue):
+def test_two_subscriptions_of_one_client_alternate_as_well(connect, queue):
     client = connect()
     for id in "ab":
         client.subscribe(queue, id=id)
@@ -49,7 +49,7 @@ def test_two_subscriptions_of_one_client_share_as_well(connect, queue):
     assert got == [("a", "1"), ("b", "2"), ("a", "3")]
 
 
-def test_a_queue_and_a_topic_of_one_name_know_nothing_of_each_other(connect):
+def test_a_queue_and_a_topic_of_the_same_name_are_independent(connect):
     name = unique("")
     client = connect()
     client.subscribe(f"/queue/{name}", id="1")
@@ -60,7 +60,7 @@ def test_a_queue_and_a_topic_of_one_name_know_nothing_of_each_other(connect):
     assert message.headers["destination"] == f"/queue/{name}"
 
 
-def test_after_unsubscribe_the_others_get_it_all(connect, queue):
+def test_after_unsubscribe_the_others_get_all_messages(connect, queue):
     client = connect()
     client.subscribe(queue, id="ended")
     client.subscribe(queue, id="kept")
@@ -80,7 +80,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_bytes_come_out_as_they_went_in_also_again(connect, queue, what):
+def test_bytes_are_unchanged_also_when_redelivered(connect, queue, what):
     first, second = connect(auto_decode=False), connect(auto_decode=False)
     first.send(queue, BODIES[what])
     first.subscribe(queue, id="1", ack="client")
@@ -92,7 +92,7 @@ def test_bytes_come_out_as_they_went_in_also_again(connect, queue, what):
     assert again.body == BODIES[what]
 
 
-def test_what_one_version_puts_in_another_takes_out(connect, queue):
+def test_messages_of_one_version_reach_clients_of_another(connect, queue):
     sender = connect()
     for receiver in ("1.0", "1.1", "1.2"):
         sender.send(queue, f"for {receiver}", **{"x-words": "žluťoučký 🐎"})
@@ -112,7 +112,7 @@ def test_a_thousand_messages_keep_their_order(connect, queue):
 
 
 class Worker(stomp.ConnectionListener):
-    """Acknowledges each message as it comes, in the thread that reads, as most programs do."""
+    """Acknowledges each message as it arrives, in the reader thread, as most programs do."""
 
     def __init__(self, client, done):
         self._client = client
@@ -123,7 +123,7 @@ class Worker(stomp.ConnectionListener):
         self._done.put(message.body)
 
 
-def test_workers_that_acknowledge_each_message_work_all_off(connect, queue, ack):
+def test_workers_that_acknowledge_each_message_finish_all(connect, queue, ack):
     sent = [str(n) for n in range(200)]
     done = Queue()
     workers = [connect() for _ in range(2)]
@@ -139,7 +139,7 @@ def test_workers_that_acknowledge_each_message_work_all_off(connect, queue, ack)
 
 
 @pytest.mark.parametrize("end", [Broker.kill, Broker.stop], ids=["killed", "stopped"])
-def test_a_worker_goes_on_after_a_restart(broker, connect, queue, end):
+def test_a_worker_continues_after_a_restart(broker, connect, queue, end):
     worker = connect(reconnect_attempts_max=20, reconnect_sleep_max=0.5)
     worker.send(queue, "before")
     worker.subscribe(queue, id="1", ack="client")
@@ -149,7 +149,7 @@ def test_a_worker_goes_on_after_a_restart(broker, connect, queue, end):
     broker.up()
     worker.connect()
     worker.subscribe(queue, id="1", ack="client")
-    worker.ack(held)  # a past session's, so it names nothing
+    worker.ack(held)  # of a past session, so it is ignored
     worker.send(queue, "after")
     assert worker.bodies(1) == ["after"]
     assert worker.inbox.errors.empty()

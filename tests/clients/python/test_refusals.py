@@ -1,4 +1,4 @@
-"""A queue that is full: an ERROR, unless the publisher lives with refusals."""
+"""A full queue: an ERROR, unless the publisher accepts refusals."""
 
 import pytest
 
@@ -18,11 +18,11 @@ def broker():
 
 @pytest.fixture
 def resilient(connect):
-    """A publisher that lives with refusals; stomp.py gives them to `on_message`."""
+    """A publisher that accepts refusals; stomp.py passes them to `on_message`."""
     return connect(headers={"x-refusals": "true"})
 
 
-def test_a_send_to_a_full_queue_is_an_error_and_the_end(connect, left, queue):
+def test_a_send_to_a_full_queue_is_an_error_and_ends_the_connection(connect, left, queue):
     publisher = connect()
     publisher.send_all(queue, FULL)
     publisher.connection.send(queue, "too much", receipt="mine")
@@ -35,7 +35,7 @@ def test_a_send_to_a_full_queue_is_an_error_and_the_end(connect, left, queue):
     assert left(queue, LENGTH) == FULL
 
 
-def test_a_refused_send_is_told_and_the_connection_stays(connect, resilient, queue):
+def test_a_refused_send_is_reported_and_the_connection_stays_open(connect, resilient, queue):
     resilient.send_all(queue, FULL)
     send = resilient.connection.send
     send(unique(), "x", receipt="before")
@@ -63,7 +63,7 @@ def test_a_refused_send_is_told_and_the_connection_stays(connect, resilient, que
     assert resilient.inbox.errors.empty()
 
 
-def test_a_refusal_can_be_acknowledged_without_harm(resilient, queue):
+def test_an_ack_of_a_refusal_is_ignored(resilient, queue):
     resilient.send_all(queue, FULL)
     resilient.connection.send(queue, "too much")
     resilient.ack(resilient.message())
@@ -103,7 +103,7 @@ def test_an_ack_in_a_refused_commit_is_undone(resilient, left, queue):
     assert left(work, 1) == ["1 again"]
 
 
-def test_a_commit_to_a_full_queue_is_an_error_and_the_end(connect, left, queue):
+def test_a_commit_to_a_full_queue_is_an_error_and_ends_the_connection(connect, left, queue):
     publisher = connect()
     publisher.send(queue, "there")
     transaction = publisher.begin()
@@ -114,7 +114,7 @@ def test_a_commit_to_a_full_queue_is_an_error_and_the_end(connect, left, queue):
     assert left(queue, 1) == ["there"]
 
 
-def test_a_send_that_can_go_nowhere_is_refused(connect, resilient, queue):
+def test_a_send_to_an_invalid_destination_is_refused(connect, resilient, queue):
     resilient.connection.send("/queue/*", "x", receipt="mine")
     resilient.connection.send(queue, "x", headers={"reply-to": "/temp-queue/x"})
     wildcard, reply_to = resilient.messages(2)
@@ -127,14 +127,14 @@ def test_a_send_that_can_go_nowhere_is_refused(connect, resilient, queue):
     assert resilient.inbox.errors.empty()
 
 
-def test_a_mistake_is_an_error_as_ever(resilient):
+def test_other_faults_are_still_an_error(resilient):
     resilient.connection.subscribe("/queue/*", id="1")
     assert resilient.error().headers["message"]
     resilient.ended()
     assert resilient.inbox.messages.empty()
 
 
-def test_what_comes_back_has_its_place_even_in_a_full_queue(connect, queue):
+def test_returned_messages_have_room_even_in_a_full_queue(connect, queue):
     consumer, publisher = connect(), connect()
     consumer.subscribe(queue, id="1", ack="client", **{"prefetch-count": "2"})
     publisher.send_all(queue, ["a", "b", *FULL])

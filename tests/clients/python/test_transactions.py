@@ -1,4 +1,4 @@
-"""Transactions: all or nothing, and nothing before COMMIT."""
+"""Transactions: all or nothing, and no effect before COMMIT."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from client import unique
 WITH_NACK = pytest.mark.parametrize("version", ["1.1", "1.2"], indirect=True)
 
 
-def test_what_a_transaction_sends_comes_with_its_commit(connect, either):
+def test_messages_of_a_transaction_are_sent_by_commit(connect, either):
     client, other = connect(), connect()
     other.subscribe(either, id="1")
     transaction = client.begin()
@@ -21,7 +21,7 @@ def test_what_a_transaction_sends_comes_with_its_commit(connect, either):
     assert not other.has_more()
 
 
-def test_what_an_aborted_transaction_sent_never_comes(connect, either):
+def test_messages_of_an_aborted_transaction_are_never_sent(connect, either):
     client = connect()
     client.subscribe(either, id="1")
     transaction = client.begin()
@@ -31,7 +31,7 @@ def test_what_an_aborted_transaction_sent_never_comes(connect, either):
     assert client.bodies(1) == ["later"]
 
 
-def test_bytes_are_held_as_they_are(connect, either):
+def test_bytes_are_held_unchanged(connect, either):
     client = connect(auto_decode=False)
     client.subscribe(either, id="1")
     data = bytes(range(256)) * 256
@@ -63,7 +63,7 @@ def test_disconnect_aborts(connect, either):
     assert other.bodies(1) == ["later"]
 
 
-def test_take_and_send_both_are_done_with_commit(connect, holding, left, queue):
+def test_ack_and_send_are_both_applied_by_commit(connect, holding, left, queue):
     client, held = holding(queue, "123", ack="client-individual")
     results = unique("/queue/")
     other = connect()
@@ -78,7 +78,7 @@ def test_take_and_send_both_are_done_with_commit(connect, holding, left, queue):
     assert left(queue, 2) == ["1 again", "3 again"]
 
 
-def test_take_and_send_neither_is_done_with_abort(holding, left, queue):
+def test_ack_and_send_are_both_discarded_by_abort(holding, left, queue):
     client, held = holding(queue, "12", ack="client-individual")
     results = unique("/queue/")
     transaction = client.begin()
@@ -92,7 +92,7 @@ def test_take_and_send_neither_is_done_with_abort(holding, left, queue):
     assert left(results, 0) == []
 
 
-def test_after_abort_it_can_be_acknowledged_again(holding, left, queue, ack):
+def test_after_abort_a_message_can_be_acknowledged_again(holding, left, queue, ack):
     client, held = holding(queue, "12", ack=ack)
     transaction = client.begin()
     client.ack(held[0], transaction)
@@ -109,7 +109,7 @@ def test_an_ack_of_an_open_transaction_is_lost_with_the_connection(holding, left
     assert left(queue, 2) == ["1 again", "2 again"]
 
 
-def test_client_an_ack_in_a_transaction_is_for_all_up_to_it(holding, left, queue):
+def test_client_an_ack_in_a_transaction_covers_all_messages_up_to_it(holding, left, queue):
     client, held = holding(queue, "123", ack="client")
     transaction = client.begin()
     client.ack(held[1], transaction)
@@ -118,7 +118,7 @@ def test_client_an_ack_in_a_transaction_is_for_all_up_to_it(holding, left, queue
     assert left(queue, 1) == ["3 again"]
 
 
-def test_an_ack_for_what_a_transaction_holds_is_ignored(holding, left, queue, ack):
+def test_an_ack_for_a_message_held_by_a_transaction_is_ignored(holding, left, queue, ack):
     client, held = holding(queue, "1", ack=ack)
     transaction = client.begin()
     client.ack(held[0], transaction)
@@ -128,7 +128,7 @@ def test_an_ack_for_what_a_transaction_holds_is_ignored(holding, left, queue, ac
     assert left(queue, 1) == ["1 again"]
 
 
-def test_what_a_transaction_holds_takes_no_credit(connect, either, ack):
+def test_held_messages_take_no_credit(connect, either, ack):
     client = connect()
     client.subscribe(either, id="1", ack=ack, **{"prefetch-count": "1"})
     client.send_all(either, "1234")
@@ -154,7 +154,7 @@ def test_a_nack_in_a_transaction_waits_for_commit(holding, left, queue):
 
 
 @WITH_NACK
-def test_a_nack_in_an_aborted_transaction_never_was(holding, left, queue, ack):
+def test_a_nack_in_an_aborted_transaction_has_no_effect(holding, left, queue, ack):
     client, held = holding(queue, "12", ack=ack)
     transaction = client.begin()
     client.nack(held[1], transaction, requeue="false")
@@ -164,7 +164,7 @@ def test_a_nack_in_an_aborted_transaction_never_was(holding, left, queue, ack):
     assert left(queue, 2) == ["1 again", "2 again"]
 
 
-def test_transactions_of_one_client_are_apart_and_their_ids_free_afterwards(connect, queue):
+def test_transactions_of_one_client_are_separate_and_their_ids_free_afterwards(connect, queue):
     client = connect()
     client.subscribe(queue, id="1")
     one, two = client.begin("one"), client.begin()
@@ -179,7 +179,7 @@ def test_transactions_of_one_client_are_apart_and_their_ids_free_afterwards(conn
     assert not client.has_more()
 
 
-def test_transactions_of_two_clients_may_have_one_name(connect, queue):
+def test_transactions_of_two_clients_may_have_the_same_name(connect, queue):
     one, two = connect(), connect()
     one.subscribe(queue, id="1")
     for client, body in ((one, "mine"), (two, "its")):
@@ -202,7 +202,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_mistake_is_an_error_and_the_end(connect, what):
+def test_a_bad_transaction_is_an_error_and_ends_the_connection(connect, what):
     client = connect()
     BAD[what](client.connection)
     assert "transaction" in client.error().headers["message"]

@@ -1,4 +1,4 @@
-// The same with nginx as it is, and a broker as it is: three minutes without a word, past the 60 s of both.
+// The same with unmodified nginx and broker: three idle minutes, longer than the 60 s of both.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,7 +1,7 @@
-// The fenced code blocks of the guides, and what is said about each.
+// The fenced code blocks of the guides, and how each is tested.
 //
 // A block is run by the test file of its language (`HOMES`), under its name: that of a comment before it,
-// `<!-- test: name -->`, else the heading above it. A name such as `Spring: client` says whose it is in spite of its
+// `<!-- test: name -->`, else the heading above it. A name such as `Spring: client` overrides the file of its
 // language. `<!-- not run: reason -->` excuses a block.
 
 import assert from 'node:assert/strict';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** Which test file runs which language. */
+/** The test file for each language. */
 export const HOMES = {
   go: ['go'],
   javascript: ['html', 'js', 'jsx', 'ts'],
@@ -21,7 +21,7 @@ export const HOMES = {
   spring: ['java', 'xml'],
 };
 
-/** The test file that runs a block; `undefined` if nobody does. */
+/** The test file that runs a block; `undefined` if none does. */
 export function homeOf({ name, language }) {
   if (name.startsWith('Spring: ')) return 'spring';
   return Object.keys(HOMES).find((home) => HOMES[home].includes(language));
@@ -40,7 +40,7 @@ export function allBlocks() {
 }
 
 /**
- * One test for each block of these languages. `recipes` names what is done with a block: a function of the block
+ * One test for each block of these languages. `recipes` maps names to functions that test a block; they get the block
  * and the test's context. `byLanguage` has those that need no name.
  */
 export function testBlocks(home, recipes, byLanguage = {}) {

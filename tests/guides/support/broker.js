@@ -1,4 +1,4 @@
-// The broker that the snippets talk to, and the snippets as they would be for its ports.
+// The broker for the snippets, and the snippets adapted to its ports.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -15,7 +15,7 @@ export class Broker {
   #log = '';
   #settings;
 
-  /** One that ends with the test. `settings` are environment variables. */
+  /** Starts a broker that ends with the test. `settings` are environment variables. */
   static async forTest(t, settings = {}) {
     const broker = new Broker();
     broker.#settings = settings;
@@ -28,7 +28,7 @@ export class Broker {
     return `ws://127.0.0.1:${this.websocket}/ws`;
   }
 
-  /** A text with this broker's ports in the place of the usual ones. */
+  /** Returns a text with this broker's ports instead of the default ones. */
   rewrite(text) {
     const ports = { 15674: this.websocket, 61613: this.tcp, 15692: this.admin };
     return text.replace(/\b(15674|61613|15692)\b/g, (port) => ports[port]);
@@ -45,7 +45,7 @@ export class Broker {
     const [websocket, tcp, admin] = [this.websocket, this.tcp, this.admin].map(address);
     const args = ['serve', '--websocket', websocket, '--tcp', tcp, '--admin', admin];
     const env = { ...cleanEnvironment(), STOMPD__STOP__SPREAD: '0s', ...this.#settings };
-    // Away from the repository, whose broker.toml would count.
+    // Outside the repository, whose broker.toml would be read.
     this.process = spawn(BINARY, args, { env, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
     this.process.on('error', (error) => (this.#log += `cannot run ${BINARY}: ${error.message}\n`));
     await limit(this.#listens(), 'the broker listens', 30_000).catch((error) => {
@@ -53,7 +53,7 @@ export class Broker {
     });
   }
 
-  /** Its log names the ports that it has got, that of the metrics last. */
+  /** Its log names the assigned ports, that of the metrics last. */
   async #listens() {
     const lines = createInterface({ input: this.process.stderr });
     return new Promise((resolve, reject) => {
@@ -68,7 +68,7 @@ export class Broker {
     });
   }
 
-  /** SIGTERM; the broker must end by itself and well. */
+  /** Sends SIGTERM; the broker must exit by itself with success. */
   async #stop() {
     if (this.process.exitCode === null && this.process.signalCode === null) {
       const ended = limit(once(this.process, 'exit'), 'the broker ends', 30_000);

@@ -1,4 +1,4 @@
-// A real nginx around a snippet, and clients that come through it.
+// A real nginx around a snippet, and clients that connect through it.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -40,7 +40,7 @@ export class Nginx {
   }
 }
 
-/** What Debian's /etc/nginx/nginx.conf is for the snippet, but for one that owns nothing outside its folder. */
+/** Replaces Debian's /etc/nginx/nginx.conf, for a user that may write only to its folder. */
 function main(work, inside) {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   for (const kind of temporary) mkdirSync(path.join(work, kind));
@@ -63,7 +63,7 @@ async function certificate(work) {
   await run('openssl', ['req', ...options, ...files]);
 }
 
-/** Nothing but Pings moves on its connection: it wants no heart-beats. */
+/** Only Pings use its connection: it requests no heart-beats. */
 export async function idleClient(t, url) {
   const client = new Client({
     heartbeatIncoming: 0,
@@ -84,17 +84,17 @@ export async function idleClient(t, url) {
   return client;
 }
 
-/** Whether a message to itself comes back. */
+/** Whether a message to itself arrives. */
 export async function isAlive(client) {
   const arrival = new Promise((resolve) => client.subscribe('/topic/through', resolve));
   client.publish({ destination: '/topic/through', body: 'nginx' });
   await limit(arrival, 'a MESSAGE through nginx', 30_000);
 }
 
-/** The status with which a handshake of this Origin is answered. */
+/** Returns the status with which a handshake of this Origin is answered. */
 export async function statusFor(url, origin) {
   const socket = new WebSocket(url, ['v12.stomp'], { rejectUnauthorized: false, origin });
-  socket.on('error', () => {}); // what happens to an answer that is no WebSocket
+  socket.on('error', () => {}); // emitted for an answer that is not a WebSocket
   const [, response] = await limit(once(socket, 'unexpected-response'), 'an answer of nginx', 30_000);
   response.destroy();
   return response.statusCode;

@@ -1,4 +1,4 @@
-// Running what a reader would run, and reading what it prints.
+// Runs what a reader would run, and reads its output.
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
@@ -13,7 +13,7 @@ import { limit } from '../../clients/node/support/time.js';
 const PATIENCE = 120_000;
 const WORK = fileURLToPath(new URL('../.work/', import.meta.url));
 
-/** A folder that is gone after the test. It lies here, so that Node finds our packages from inside. */
+/** A folder that is removed after the test. It lies here, so that Node finds our packages from inside. */
 export function folder(t) {
   mkdirSync(WORK, { recursive: true });
   const made = mkdtempSync(WORK);
@@ -21,7 +21,7 @@ export function folder(t) {
   return made;
 }
 
-/** Runs a command to its end; fails with what it has said if that is not 0. */
+/** Runs a command to its end; fails with its output if the status is not 0. */
 export async function run(command, args, options = {}) {
   try {
     return await promisify(execFile)(command, args, { timeout: 2 * PATIENCE, maxBuffer: 16 << 20, ...options });
@@ -50,7 +50,7 @@ export class Program {
     return !pid || exitCode !== null || signalCode !== null;
   }
 
-  /** Waits until it has printed each of these, a text or a pattern; gives what the last one found. */
+  /** Waits until it has printed each of these, a text or a pattern; returns the match of the last one. */
   async prints(...expected) {
     let found;
     for (const wanted of expected) {

@@ -1,4 +1,4 @@
-// Chromium: a process of its own with a profile of its own, driven over its DevTools protocol.
+// Chromium: a separate process with its own profile, controlled over its DevTools protocol.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,8 +32,8 @@ export class Browser {
   #connection;
 
   /**
-   * Started here and not by Playwright, which would keep background tabs from being throttled, and have every page
-   * believe that it is the visible one.
+   * Started here, since Playwright would prevent the throttling of background tabs, and make every page believe that
+   * it is the visible one.
    */
   static async start(flags = []) {
     const browser = new Browser();

@@ -1,4 +1,4 @@
-// The site of the tests: pages with stomp.js, from an HTTP server of its own on loopback.
+// The site of the tests: pages with stomp.js, from a separate HTTP server on loopback.
 
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -46,7 +46,7 @@ function file(pathname) {
 }
 
 function html(imports, script = '') {
-  // time.js of the Node tests serves in the page too; it imports this one of Node's modules.
+  // time.js of the Node tests runs in the page too; it imports this one of Node's modules.
   const map = JSON.stringify({ imports: { 'node:timers/promises': '/support/page/timers.js', ...imports } });
   return {
     type: 'text/html; charset=utf-8',

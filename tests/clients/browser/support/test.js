@@ -1,11 +1,11 @@
-// Tests in tabs, repeated over the releases of stomp.js, the forms it comes in, and the protocol's versions.
+// Tests in tabs, repeated for the releases and forms of stomp.js, and the protocol's versions.
 
 import { after, test } from 'node:test';
 
 import { Browser } from './browser.js';
 import { Pages } from './pages.js';
 
-/** One row for each release, form and version that is worth a run of its own. */
+/** One row for each combination of release, form and version that is tested. */
 export const COMBINATIONS = [
   { release: '7.1', form: 'umd', version: '1.2' },
   { release: '7.5', form: 'esm', version: '1.2' },
@@ -22,8 +22,8 @@ export async function browse(flags) {
 }
 
 /**
- * One test per combination. `body` gets `connect(options)`, which gives a new `Tab` in front of the others, with a
- * client that is connected; options are those of stomp.js, and `host` for the page's own. Tabs end with the test.
+ * One test per combination. `body` gets `connect(options)`, which returns a new `Tab` in front of the others, with a
+ * connected client; options are those of stomp.js, and `host` for the page's own. Tabs end with the test.
  */
 export function testEach(title, { browser, pages }, broker, { combinations = COMBINATIONS }, body) {
   for (const combination of combinations) {
@@ -52,7 +52,7 @@ class Tab {
     this.#options = options;
   }
 
-  /** Connects; also anew after the page was reloaded. */
+  /** Connects; also after the page was reloaded. */
   async connect() {
     this.#peer = await this.page.evaluateHandle(async (options) => {
       const { Peer } = await import('/support/page/peer.js');

@@ -1,4 +1,4 @@
-// What lies between a page and the broker, and may stop passing on what the page says.
+// A proxy between a page and the broker that can stop forwarding the page's data.
 
 import { once } from 'node:events';
 import net from 'node:net';
@@ -25,7 +25,7 @@ export class Tunnel {
     }
   }
 
-  /** From now on the broker hears nothing of the pages, while they hear it. */
+  /** From now on the broker receives nothing from the pages, while they still receive its data. */
   mute() {
     this.#muted = true;
   }

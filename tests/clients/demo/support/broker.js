@@ -1,4 +1,4 @@
-// A broker with the demo page, on ports of its own.
+// A broker with the demo page, on its own ports.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -31,7 +31,7 @@ export class DemoBroker {
     return broker;
   }
 
-  /** The page, in a room. */
+  /** The address of the page, in a room. */
   page(room) {
     return `${this.address}/demo/#${room}`;
   }

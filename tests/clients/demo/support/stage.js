@@ -1,4 +1,4 @@
-// Tabs of a Chromium that show the demo page, and what they must never do.
+// Chromium tabs that show the demo page, and checks that apply to all of them.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -18,8 +18,8 @@ export async function browse() {
 let rooms = 0;
 
 /**
- * A test that gets `open(options)`: a new tab, in front of the others, that is connected. Tabs of a test share a room
- * that no other has. None may say anything on the console or ask anybody but the broker.
+ * A test that gets `open(options)`: returns a new, connected tab in front of the others. Tabs of a test share a room
+ * that no other test uses. None may write to the console or contact any host but the broker.
  */
 export function demo(title, browser, broker, body) {
   test(title, { timeout: 180_000 }, async (t) => {
@@ -47,7 +47,7 @@ export class Tab {
     this.page = page;
   }
 
-  /** Clicks and keys are for the tab in front. */
+  /** Clicks and keys go to the tab in front. */
   async front() {
     await this.page.bringToFront();
     return this.page;
@@ -80,5 +80,5 @@ export class Tab {
   }
 }
 
-/** Asks until the answer is true, as long as a slow machine may need. */
+/** Polls until the answer is true, with a timeout for slow machines. */
 export const eventually = (what, ask) => retry(what, ask, PATIENCE);

@@ -1,4 +1,4 @@
-// Soak (`tests/run long`): many clients, many restarts; everybody comes back each time.
+// Soak (`tests/run long`): many clients, many restarts; every client reconnects each time.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';

@@ -1,4 +1,4 @@
-// The broker under test: a process of its own, on ports of its own.
+// The broker under test: a separate process on its own ports.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -49,13 +49,13 @@ export class Broker {
     });
   }
 
-  /** SIGTERM, as an init system would; the broker must end by itself and well. */
+  /** Sends SIGTERM, as an init system would; the broker must exit by itself with success. */
   async stop() {
     assert.equal(await this.#end('SIGTERM'), 0, `the broker did not stop cleanly:\n${this.#log}`);
     assert.doesNotMatch(this.#log, /panicked/);
   }
 
-  /** SIGKILL: what clients see of a crash. */
+  /** Sends SIGKILL, which clients see as a crash. */
   async kill() {
     await this.#end('SIGKILL');
   }
@@ -72,7 +72,7 @@ function cleanEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('STOMPD_')));
 }
 
-/** A free port below the range from which the kernel takes those of outgoing connections. */
+/** A free port below the kernel's range for outgoing connections. */
 async function freePort() {
   return retry('a port is free', async () => {
     const port = 20_000 + Math.floor(Math.random() * 10_000);

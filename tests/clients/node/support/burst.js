@@ -1,4 +1,4 @@
-// Publishes as fast as the socket takes it, over TCP.
+// Publishes as fast as the socket accepts it, over TCP.
 
 import net from 'node:net';
 
@@ -26,7 +26,7 @@ export async function burst(broker, destination, count, size) {
   socket.destroy();
 }
 
-/** What a burst sends. */
+/** The bytes of a burst. */
 export const BURSTS = [
   { count: 20_000, size: 1000 },
   { count: 100_000, size: 100 },

@@ -1,4 +1,4 @@
-// stomp.js as its users run it, and tests that are repeated over its releases and the protocol's versions.
+// stomp.js as its users run it, and tests that are repeated for its releases and the protocol's versions.
 
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
@@ -20,7 +20,7 @@ export function combinations(versions = VERSIONS) {
 }
 
 /**
- * One test per combination. `body` gets `connect(options)`, which gives a connected `Peer` that ends with the test;
+ * One test per combination. `body` gets `connect(options)`, which returns a connected `Peer` that ends with the test;
  * options are those of stomp.js, and `version` (or a list of them).
  */
 export function testEach(title, broker, { versions, ...testOptions }, body) {
@@ -41,7 +41,7 @@ export function testEach(title, broker, { versions, ...testOptions }, body) {
 /** A destination that no other test uses. */
 export const unique = (prefix = '/topic/') => `${prefix}${randomUUID()}`;
 
-/** The bodies of the next messages; "again" marks what the broker says was delivered before. */
+/** The bodies of the next messages; "again" marks redelivered ones. */
 export async function bodies(messages, count) {
   const taken = await messages.take(count);
   return taken.map(({ body, headers }) => (headers.redelivered === 'true' ? `${body} again` : body));
@@ -82,17 +82,17 @@ export class Peer {
       debug: (line) => line === '<<< PONG' && this.beats.push(Date.now()),
       ...options,
     });
-    this.#refused.catch(() => {}); // nobody need be waiting
+    this.#refused.catch(() => {}); // possibly without a waiter
   }
 
-  /** A receipt to ask for in a frame's headers, and its arrival. */
+  /** Returns a receipt to request in a frame's headers, and a promise of its arrival. */
   receipt() {
     const id = `receipt-${++this.#receipts}`;
     const arrival = new Promise((resolve) => this.client.watchForReceipt(id, resolve));
     return { id, arrival: limit(Promise.race([arrival, this.#refused]), `RECEIPT ${id}`) };
   }
 
-  /** Subscribes and returns once the broker has said so. */
+  /** Subscribes and returns once the broker has confirmed it. */
   async subscribe(destination, headers = {}) {
     const messages = new Inbox(`a MESSAGE on ${destination}`);
     const { id, arrival } = this.receipt();
@@ -110,20 +110,20 @@ export class Peer {
     };
   }
 
-  /** Publishes and returns once the broker has said so. */
+  /** Publishes and returns once the broker has confirmed it. */
   async publish({ headers, ...message }) {
     const { id, arrival } = this.receipt();
     this.client.publish({ ...message, headers: { ...headers, receipt: id } });
     await arrival;
   }
 
-  /** Publishes these bodies in their order. */
+  /** Publishes these bodies in order. */
   async publishAll(destination, bodies) {
     for (const body of bodies.slice(0, -1)) this.client.publish({ destination, body });
     await this.publish({ destination, body: bodies.at(-1) });
   }
 
-  /** Acknowledges a message and returns once the broker has said so. */
+  /** Acknowledges a message and returns once the broker has confirmed it. */
   async ack(message, headers = {}) {
     const { id, arrival } = this.receipt();
     message.ack({ ...headers, receipt: id });
@@ -137,7 +137,7 @@ export class Peer {
     await arrival;
   }
 
-  /** Returns when all has arrived that the broker has given this client until now. */
+  /** Returns when everything has arrived that the broker has sent to this client so far. */
   async settled() {
     await this.publish({ destination: unique(), body: 'nobody listens' });
   }

@@ -1,4 +1,4 @@
-// What the tests of queues have in common.
+// Common code of the queue tests.
 
 import assert from 'node:assert/strict';
 
@@ -7,7 +7,7 @@ import { bodies, unique } from './client.js';
 export const ACK_MODES = ['client', 'client-individual'];
 export const WITH_NACK = { versions: ['1.2', '1.1'] };
 
-/** A queue with these bodies in it, and a consumer that has them all. */
+/** A queue with these bodies, and a consumer that holds them all. */
 export async function holding(connect, sent, headers) {
   const queue = unique('/queue/');
   const consumer = await connect();
@@ -16,7 +16,7 @@ export async function holding(connect, sent, headers) {
   return { queue, consumer, subscription, held: await subscription.messages.take(sent.length) };
 }
 
-/** What somebody else finds in a queue, then what is new; all that is there comes before it. */
+/** The messages another client finds in a queue, then the new ones; the older ones come before those. */
 export async function left(connect, queue, count) {
   const peer = await connect();
   const { messages } = await peer.subscribe(queue, { ack: 'client' });

@@ -1,4 +1,4 @@
-// What is sent to see it arrive.
+// Test data.
 
 export const MEBIBYTE = 1 << 20;
 export const MEBIBYTE_OF_TEXT = 'ž🐎'.repeat(Math.floor(MEBIBYTE / 6));

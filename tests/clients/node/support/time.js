@@ -1,10 +1,10 @@
-// Waiting with an end: a test says what it waits for, and fails with these words.
+// Waiting with a timeout: a test names what it waits for, and fails with that text.
 
 import { setTimeout as delay } from 'node:timers/promises';
 
 const PATIENCE = 10_000;
 
-/** The promise's value, or an error that names `what` did not happen in time. */
+/** Returns the promise's value, or throws an error that `what` did not happen in time. */
 export async function limit(promise, what, patience = PATIENCE) {
   const stop = new AbortController();
   const late = delay(patience, undefined, { signal: stop.signal }).then(() => {
@@ -18,7 +18,7 @@ export async function limit(promise, what, patience = PATIENCE) {
   }
 }
 
-/** Asks until the answer is true; gives it back. */
+/** Polls until the answer is true, and returns it. */
 export async function retry(what, ask, patience = PATIENCE) {
   for (const end = Date.now() + patience; Date.now() < end; await delay(10)) {
     const answer = await ask();
@@ -27,10 +27,10 @@ export async function retry(what, ask, patience = PATIENCE) {
   throw new Error(`not within ${patience} ms: ${what}`);
 }
 
-/** Passes time where time itself is what a test is about (heart-beats); nowhere else. */
+/** Waits where time itself is tested (heart-beats); nowhere else. */
 export const pass = (milliseconds) => delay(milliseconds);
 
-/** Things that arrive, to be taken in their order. */
+/** A queue of arrivals, taken in order. */
 export class Inbox {
   #arrived = [];
   #waiting = [];
@@ -45,7 +45,7 @@ export class Inbox {
     else this.#arrived.push(item);
   }
 
-  /** How many have arrived that nobody took. */
+  /** Number of arrivals not taken yet. */
   get length() {
     return this.#arrived.length;
   }

@@ -1,4 +1,4 @@
-// In the page: stomp.js as its users run it, and what the tests ask of it.
+// In the page: stomp.js as its users run it, and helpers for the tests.
 
 import * as time from '/time.js';
 
@@ -40,7 +40,7 @@ export class Peer {
       debug: (line) => line === '>>> PING' && this.beats.push(performance.now()),
       ...options,
     });
-    this.#refused.catch(() => {}); // nobody need be waiting
+    this.#refused.catch(() => {}); // possibly without a waiter
   }
 
   /** Connects, and keeps the headers of CONNECTED. */
@@ -50,14 +50,14 @@ export class Peer {
     this.since = performance.now();
   }
 
-  /** A receipt to ask for in a frame's headers, and its arrival. */
+  /** Returns a receipt to request in a frame's headers, and a promise of its arrival. */
   receipt() {
     const id = `receipt-${++this.#receipts}`;
     const arrival = new Promise((resolve) => this.client.watchForReceipt(id, resolve));
     return { id, arrival: time.limit(Promise.race([arrival, this.#refused]), `RECEIPT ${id}`, PATIENCE) };
   }
 
-  /** Subscribes and returns once the broker has said so. */
+  /** Subscribes and returns once the broker has confirmed it. */
   async subscribe(destination, headers = {}) {
     const messages = new Inbox(`a MESSAGE on ${destination}`);
     const { id, arrival } = this.receipt();
@@ -67,25 +67,25 @@ export class Peer {
     return { messages, subscription };
   }
 
-  /** Publishes and returns once the broker has said so. */
+  /** Publishes and returns once the broker has confirmed it. */
   async publish({ headers, ...message }) {
     const { id, arrival } = this.receipt();
     this.client.publish({ ...message, headers: { ...headers, receipt: id } });
     await arrival;
   }
 
-  /** The bodies of the next messages; "again" marks what the broker says was delivered before. */
+  /** The bodies of the next messages; "again" marks redelivered ones. */
   async bodies(messages, count) {
     const taken = await messages.take(count);
     return taken.map(({ body, headers }) => (headers.redelivered === 'true' ? `${body} again` : body));
   }
 
-  /** Returns when all has arrived that the broker has given this client until now. */
+  /** Returns when everything has arrived that the broker has sent to this client so far. */
   async settled() {
     await this.publish({ destination: `/topic/${crypto.randomUUID()}`, body: 'nobody listens' });
   }
 
-  /** The longest time, so far, in which the client sent no heart-beat. */
+  /** The longest time so far without a heart-beat from the client. */
   silence() {
     const marks = [this.since, ...this.beats, performance.now()];
     return Math.max(...marks.slice(1).map((mark, i) => mark - marks[i]));

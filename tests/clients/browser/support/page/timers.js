@@ -1,4 +1,4 @@
-// In the page: as much of Node's module of this name as time.js needs.
+// In the page: the part of Node's module of this name that time.js needs.
 
 export function setTimeout(milliseconds, value, { signal } = {}) {
   return new Promise((resolve, reject) => {
