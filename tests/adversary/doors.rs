@@ -172,7 +172,7 @@ fn scrapes_of_very_many_queues() {
 
 /// A client that requests metrics and does not read the answer.
 #[test]
-fn scrapes_that_nobody_reads() {
+fn scrapes_that_are_not_read() {
     let sends = frames::many(50_000, |number| {
         format!("SEND\ndestination:/queue/q.{number}\n\nx")
     });

@@ -10,8 +10,8 @@
 //! a message with a receipt to its own topic every 10 ms and waits for the MESSAGE and the
 //! RECEIPT. A case prints:
 //!
-//! - `probe worst`, `probe p99`: the probers' round trips in ms, TCP/WebSocket, from the adversary's
-//!   first byte until 0.4 s after its last connection is closed.
+//! - `probe worst`, `probe p99`: the probers' round trips in ms, TCP/WebSocket, from the first byte
+//!   of the adversary until 0.4 s after its last connection is closed.
 //!   The p99 includes what would have been sent during a long one. The count follows it.
 //! - `CPU`: the broker's processor time in that time in s, probers included; after the `+` that of
 //!   the second that follows, in which the probers pause. If the broker is not idle by then, or its
@@ -50,9 +50,9 @@
 //! and the other half of a core. Where the kernel does not count waits, `net` is not asserted.
 //!
 //! A broker that stalls its clients does not hide behind `late`: the kernel prefers a thread that
-//! wakes up to one that computes. The adversaries' threads run at a lower priority (`nice`) than the
-//! broker and the probers, and prepare their bytes in advance, so that on two processors the harness
-//! does not starve what it measures.
+//! wakes up to one that computes. The adversaries' threads run at a lower priority (`nice`) than
+//! the broker and the probers, and prepare their bytes in advance, so that on two processors the
+//! harness does not starve what it measures.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

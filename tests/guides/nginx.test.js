@@ -33,7 +33,7 @@ testBlocks('nginx', {
       await limit(client.closed, 'nginx cuts the client', 30_000);
     });
 
-    await t.test('without the headers for it stompd says what is missing', async (t) => {
+    await t.test('without the upgrade headers stompd names what is missing', async (t) => {
       const forgetful = code.replace('proxy_set_header Upgrade $http_upgrade;', '');
       const { url } = await Nginx.start(t, forgetful, await Broker.forTest(t));
       assert.equal(await statusFor(url, 'https://example.org'), 426);

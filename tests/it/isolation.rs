@@ -160,7 +160,7 @@ fn a_message_does_not_wait_for_a_later_one_with_a_large_audience() {
 
 /// The client is in a long step: it has replies that it has not written yet.
 #[test]
-fn a_busy_client_is_not_cut_for_what_its_socket_would_take() {
+fn a_busy_client_is_not_cut_while_its_socket_takes_messages() {
     let now = Instant::now();
     let wire = MemoryWire::open();
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);

@@ -1075,7 +1075,7 @@ fn a_delivery_is_written_at_once_and_its_progress_reported() {
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
     assert_eq!(consumer.has_come(), (5, 5));
     assert_eq!(outbox.take_news().written, [1]);
-    assert_eq!(outbox.take_news().written, [0; 0], "told once");
+    assert_eq!(outbox.take_news().written, [0; 0], "reported once");
     assert_eq!(shown(&wire), ["m-1", "m-2", "m-3", "m-4", "m-5"]);
 }
 
@@ -1133,7 +1133,7 @@ fn deliveries_are_taken_until_the_outbox_is_full_which_is_reported() {
     wire.allow(size);
     outbox.flush(now).unwrap();
     assert_eq!(outbox.take_news().room, [1, 2]);
-    assert!(outbox.take_news().room.is_empty(), "told once");
+    assert!(outbox.take_news().room.is_empty(), "reported once");
     assert!(outbox.wait_for_room(1), "there is room already");
 }
 
@@ -1238,7 +1238,7 @@ fn deliveries_keep_their_order_among_replies() {
 }
 
 #[test]
-fn the_owner_is_woken_when_another_task_writes_what_a_queue_waits_for() {
+fn the_owner_is_woken_when_another_task_writes_deliveries() {
     let now = Instant::now();
     let never = AtomicBool::new(false);
     for (reports, waits) in [(true, false), (false, true), (false, false)] {

@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn one_pattern_matches_what_the_specification_says(pattern in pattern(), destination in destination()) {
+    fn one_pattern_matches_as_specified(pattern in pattern(), destination in destination()) {
         let (Some(parsed), Ok(sent)) = (wild(&pattern), Destination::parse(&destination)) else {
             return Ok(());
         };

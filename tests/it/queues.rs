@@ -1,5 +1,5 @@
-//! Queues: who gets which message in which order, how much a consumer has at a time, and what is
-//! refused when a queue is full.
+//! Queues: which consumer gets which message in which order, how much a consumer has at a time, and
+//! what is refused when a queue is full.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -814,7 +814,7 @@ async fn many_messages_reach_many_consumers_once_each() {
     assert_eq!(numbers.len(), MESSAGES);
 }
 
-/// Acknowledges messages until it is told to stop; returns the numbers.
+/// Acknowledges messages until it is stopped; returns the numbers.
 async fn consume(mut peer: Peer) -> Vec<usize> {
     let mut numbers = Vec::new();
     loop {

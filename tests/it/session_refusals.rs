@@ -632,7 +632,7 @@ async fn a_silent_client_gets_an_error_and_is_cut() {
 }
 
 #[tokio::test]
-async fn the_error_says_what_to_do() {
+async fn the_error_body_gives_advice() {
     let broker = TestBroker::start().await;
     for mut client in [broker.connected_ws().await, broker.connected_tcp().await] {
         client

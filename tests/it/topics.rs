@@ -171,7 +171,7 @@ async fn messages_from_one_publisher_to_one_destination_keep_their_order() {
 }
 
 #[tokio::test]
-async fn text_goes_as_text_and_anything_else_as_binary() {
+async fn text_is_sent_as_text_and_anything_else_as_binary() {
     let broker = TestBroker::start().await;
     let mut publisher = broker.connected_tcp().await;
     let mut text = broker.connected_ws().await;

@@ -142,8 +142,8 @@ impl Peer {
         script::check(&actual, expected);
     }
 
-    /// Expects an ERROR whose `message` begins so, then the close with this code (over TCP the end
-    /// of the stream). Returns the ERROR.
+    /// Expects an ERROR whose `message` starts with this, then the close with this code (over TCP
+    /// the end of the stream). Returns the ERROR.
     pub async fn expect_refusal(&mut self, message: &str, code: u16) -> String {
         let error = self.frame().await;
         script::check(&error, &format!("ERROR\nmessage:{message}*"));
@@ -174,7 +174,7 @@ impl Peer {
         self.expect(&format!("RECEIPT\nreceipt-id:sub-{id}")).await;
     }
 
-    /// Subscribes with further header lines and waits for the RECEIPT.
+    /// Subscribes with additional header lines and waits for the RECEIPT.
     pub async fn subscribe_with(&mut self, id: &str, destination: &str, headers: &str) {
         self.send(&format!(
             "SUBSCRIBE\nid:{id}\ndestination:{destination}\nreceipt:sub-{id}\n{headers}"
@@ -200,7 +200,7 @@ impl Peer {
         self.sync().await;
     }
 
-    /// Expects MESSAGEs with these bodies; `redelivered:true` shows as ` again` behind the body.
+    /// Expects MESSAGEs with these bodies; `redelivered:true` shows as ` again` after the body.
     pub async fn expect_messages(&mut self, bodies: &[&str]) -> Vec<String> {
         let mut frames = Vec::new();
         let mut seen = Vec::new();
@@ -219,14 +219,14 @@ impl Peer {
         frames
     }
 
-    /// Sends an ACK or NACK of STOMP 1.2 for this MESSAGE, with further header lines.
+    /// Sends an ACK or NACK of STOMP 1.2 for this MESSAGE, with additional header lines.
     pub async fn settle(&mut self, command: &str, message: &str, headers: &str) {
         let id = script::header(message, "ack").unwrap();
         self.send(&format!("{command}\nid:{id}\n{headers}")).await;
     }
 
-    /// Expects that nothing comes, also not for what was just acknowledged: that is handed over
-    /// behind the RECEIPTs of the same read.
+    /// Expects that nothing arrives, including deliveries caused by earlier ACKs: those are handed
+    /// over after the RECEIPTs of the same read.
     pub async fn expect_nothing(&mut self) {
         self.sync().await;
         self.sync().await;

@@ -63,7 +63,7 @@ demo('the wire begins with the handshake, and shows heart-beats', browser, broke
   assert.deepEqual((await commands(tab, '#frames .frame')).slice(0, 2), ['↑ CONNECT', '↓ CONNECTED']);
 });
 
-demo('prices move in every tab, one tab makes them, and another goes on', browser, broker, async ({ open }) => {
+demo('every tab shows prices, one generates them, and another takes over', browser, broker, async ({ open }) => {
   const [one, other] = [await open(), await open()];
   await one.shows('#role', 'is the exchange');
   await eventually('exactly one of them is the exchange', async () => {
@@ -126,7 +126,7 @@ demo('fifty prices a second: the wire is bounded, filtered, stopped and cleared'
   await eventually('nothing is left', async () => (await tab.count('#frames li')) === 0);
 });
 
-demo('a job goes to one tab, and to another when that one is closed', browser, broker, async ({ open }) => {
+demo('a job goes to one tab, and to another when that tab closes', browser, broker, async ({ open }) => {
   const [one, other] = [await open(), await open()];
   for (const tab of [one, other]) {
     await tab.front();

@@ -112,7 +112,7 @@ for (const ack of ACK_MODES) {
     assert.deepEqual(await bodies(messages, 2), ['2 again', '3 again']);
   });
 
-  const title = `${ack}: NACK in 1.0 is an ERROR, and the message comes back`;
+  const title = `${ack}: NACK in 1.0 is an ERROR, and the message returns`;
   testEach(title, broker, { versions: ['1.0'] }, async ({ connect }) => {
     const { queue, consumer, held } = await holding(connect, ['1'], { ack });
     held[0].nack();
@@ -132,7 +132,7 @@ testEach('client-individual: a NACK returns one message to its place', broker, W
   const again = await messages.next();
   assert.equal(again.body, '2', 'before 4, which waits');
   assert.equal(again.headers.redelivered, 'true');
-  assert.notEqual(again.headers['message-id'], held[1].headers['message-id'], 'under an id of its own');
+  assert.notEqual(again.headers['message-id'], held[1].headers['message-id'], 'with a new id');
   await consumer.ack(again);
   await consumer.ack(held[2]);
   assert.deepEqual(await bodies(messages, 2), ['4', '5']);

@@ -42,10 +42,10 @@ const REFUSED = [
     client.subscribe(unique('/queue/'), nothing, { 'prefetch-count': 'many' });
   }],
   ['NACK', 1002, ['1.0'], ({ client }) => client.nack(NOTHING, 'none')],
-  ['an ACK of what is no id', 1002, VERSIONS, ({ client }) => client.ack('7', 'none')],
-  ['a NACK of what is no id', 1002, ['1.2', '1.1'], ({ client }) => client.nack('7', 'none')],
+  ['an ACK of an invalid id', 1002, VERSIONS, ({ client }) => client.ack('7', 'none')],
+  ['a NACK of an invalid id', 1002, ['1.2', '1.1'], ({ client }) => client.nack('7', 'none')],
   ['an ACK without an id', 1002, VERSIONS, ({ socket }) => socket.send('ACK\nsubscription:none\n\n\0')],
-  ['an ACK of what never was delivered', 1002, VERSIONS, ({ client, connected }, topic) => {
+  ['an ACK of an undelivered message', 1002, VERSIONS, ({ client, connected }, topic) => {
     client.subscribe(topic, nothing, { id: 'one', ack: 'client' });
     client.ack(`${connected.headers.session}-1-1`, 'one');
   }],

@@ -147,7 +147,7 @@ for (const ack of ACK_MODES) {
     await (await connect()).publishAll(queue, sent);
     const got = await done.take(sent.length);
     assert.deepEqual(got.sort((one, other) => one - other), sent);
-    assert.equal(busy.size, workers.length, 'nobody idled');
+    assert.equal(busy.size, workers.length, 'no worker was idle');
     await Promise.all(workers.map((worker) => worker.settled()));
     assert.equal(done.length, 0, 'each message once');
   });

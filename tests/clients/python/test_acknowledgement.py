@@ -133,7 +133,7 @@ def test_client_individual_a_nack_returns_one_message_to_its_place(connect, left
     again = consumer.message()
     assert again.body == "2", "before 4, which waits"
     assert again.headers["redelivered"] == "true"
-    assert again.headers["message-id"] != held[1].headers["message-id"], "under an id of its own"
+    assert again.headers["message-id"] != held[1].headers["message-id"], "with a new id"
     consumer.ack(again)
     consumer.ack(held[2])
     assert consumer.bodies(2) == ["4", "5"]

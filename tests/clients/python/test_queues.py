@@ -132,7 +132,7 @@ def test_workers_that_acknowledge_each_message_finish_all(connect, queue, ack):
         worker.subscribe(queue, id="1", ack=ack, **{"prefetch-count": "1"})
     connect().send_all(queue, sent)
     assert sorted((done.get(timeout=PATIENCE) for _ in sent), key=int) == sent
-    assert not any(worker.inbox.messages.empty() for worker in workers), "nobody idled"
+    assert not any(worker.inbox.messages.empty() for worker in workers), "no worker was idle"
     for worker in workers:
         worker.disconnect()
     assert done.empty(), "each message once"

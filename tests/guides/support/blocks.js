@@ -49,7 +49,7 @@ export function testBlocks(home, recipes, byLanguage = {}) {
     const title = `${block.file}:${block.line} ${block.name}`;
     test(title, { timeout: 300_000, skip: block.excuse }, (t) => {
       const recipe = recipes[block.name] ?? byLanguage[block.language];
-      assert.ok(recipe, `nobody runs this block: give "${block.name}" a recipe in tests/guides/${home}.test.js`);
+      assert.ok(recipe, `no test runs this block: give "${block.name}" a recipe in tests/guides/${home}.test.js`);
       return recipe(block, t);
     });
   }

@@ -27,7 +27,7 @@ use super::client::{Client, Said};
 
 // --- Steps -------------------------------------------------------------------------------------
 
-/// The last is a topic: each subscription has a queue of its own.
+/// The last is a topic: each of its subscriptions has a private queue.
 const DESTINATIONS: [&str; 3] = ["/queue/a", "/queue/b", "/topic/t"];
 const QUEUES: usize = 2;
 

@@ -320,7 +320,7 @@ impl Model {
         written.len()
     }
 
-    /// Returns to the queue what a consumer has not settled from a number on. Returns the number.
+    /// Returns to the queue what a consumer has not settled from a number on; returns how many.
     fn take_back(&mut self, of: usize, first: u64, seen: bool) -> usize {
         let open = self.consumers[of].open();
         let back: Vec<_> = open
@@ -649,7 +649,7 @@ impl World {
         );
     }
 
-    /// Returns what was granted, by age, and to which consumer.
+    /// Grants, by age, and their consumers.
     fn granted(&self, grants: &[Grant<usize>]) -> Vec<(Note, usize)> {
         let mut granted = Vec::new();
         for (place, grant) in grants.iter().enumerate() {
