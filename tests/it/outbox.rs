@@ -1217,7 +1217,7 @@ fn an_ended_consumer_takes_nothing_and_its_begun_delivery_is_completed() {
     assert_eq!(outbox.take_news().written, [1, 2]);
     assert_eq!(outbox.end().0, 0);
     assert_eq!(two.deliver(&outbox, &[1], now), Delivered::default());
-    assert!(outbox.wait_for_room(2), "there is room");
+    assert!(outbox.wait_for_room(2), "there is no need to wait");
 }
 
 #[test]
