@@ -86,7 +86,7 @@ impl Connection {
             Settled::Done(_) => {}
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {
-                let refusal = Refusal::AckUnknown(acknowledgement.delivery);
+                let refusal = Refusal::AckUnknown(acknowledgement.delivery.to_string().into());
                 return self.end_for(&refusal, acknowledgement.receipt.as_deref());
             }
         }

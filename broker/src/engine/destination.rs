@@ -12,13 +12,7 @@ use std::fmt;
 use bytestring::ByteString;
 
 use super::refusal::Refusal;
-
-/// Maximum length of a destination or pattern, in bytes.
-pub const MAX_BYTES: usize = 1024;
-/// Maximum number of segments of a destination or pattern.
-pub const MAX_SEGMENTS: usize = 64;
-/// Maximum number of multi-segment wildcards (`#`, `**`, a last `>`) in a pattern.
-pub const MAX_MULTI_WILDCARDS: usize = 4;
+use super::size::{DESTINATION_BYTES, DESTINATION_SEGMENTS, MULTI_WILDCARDS};
 
 /// Where a message is sent: checked text without wildcards. Cloning shares the text, which is a
 /// separate copy: it does not keep the buffer alive in which it arrived.
@@ -174,7 +168,7 @@ struct Shape {
 
 impl Shape {
     fn check(text: &str) -> Result<Self, Refusal> {
-        if text.len() > MAX_BYTES {
+        if text.len() > DESTINATION_BYTES {
             return Err(Refusal::DestinationTooLong { bytes: text.len() });
         }
         if name(text).is_empty() {
@@ -195,10 +189,10 @@ impl Shape {
             wildcards += usize::from(wildcard.is_some());
             many += usize::from(wildcard == Some(Wildcard::Many));
         }
-        if count > MAX_SEGMENTS {
+        if count > DESTINATION_SEGMENTS {
             return Err(Refusal::TooManySegments { segments: count });
         }
-        if many > MAX_MULTI_WILDCARDS {
+        if many > MULTI_WILDCARDS {
             return Err(Refusal::TooManyWildcards { wildcards: many });
         }
         Ok(Self { wildcards })
@@ -347,15 +341,15 @@ mod tests {
     #[test]
     fn limits_of_length_segments_and_wildcards() {
         let name = |bytes: usize| format!("/topic/{}", "x".repeat(bytes - "/topic/".len()));
-        assert!(Destination::parse(&name(MAX_BYTES)).is_ok());
+        assert!(Destination::parse(&name(DESTINATION_BYTES)).is_ok());
         assert!(matches!(
-            Destination::parse(&name(MAX_BYTES + 1)),
+            Destination::parse(&name(DESTINATION_BYTES + 1)),
             Err(Refusal::DestinationTooLong { bytes: 1025 })
         ));
         let many = |segments: usize| format!("/topic{}", "/x".repeat(segments - 1));
-        assert!(Destination::parse(&many(MAX_SEGMENTS)).is_ok());
+        assert!(Destination::parse(&many(DESTINATION_SEGMENTS)).is_ok());
         assert!(matches!(
-            Destination::parse(&many(MAX_SEGMENTS + 1)),
+            Destination::parse(&many(DESTINATION_SEGMENTS + 1)),
             Err(Refusal::TooManySegments { segments: 65 })
         ));
         assert!(Pattern::parse("/topic/#.a.#.a.#.a.#").is_ok());

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_10_a_client_that_offers_to_send_more_often_is_asked_to_down_to_a_second() {
+    fn a_client_that_offers_to_send_more_often_is_asked_to_down_to_a_second() {
         let wanted = |own, offered| {
             let own = Intervals { send: 7, want: own };
             let client = Intervals {

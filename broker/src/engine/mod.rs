@@ -28,6 +28,7 @@ pub mod patterns;
 pub mod queue;
 pub mod refusal;
 pub mod session;
+pub mod size;
 pub mod subscription;
 pub mod transaction;
 

@@ -4,14 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::message::Message;
 use super::refusal::Refusal;
-
-/// Maximum number of open transactions in one session.
-pub const MAX_OPEN: usize = 16;
-/// Maximum number of frames that one transaction holds.
-pub const MAX_FRAMES: usize = 1024;
-/// Maximum memory that the messages of all transactions of one session hold: their text and the
-/// overhead of each.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+use super::size::{OPEN_TRANSACTIONS, TRANSACTION_BYTES, TRANSACTION_FRAMES};
 
 /// What a transaction holds, in the order of its frames.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +45,7 @@ impl Transactions {
         if self.open.contains_key(id) {
             return Err(Refusal::TransactionOpen(id.into()));
         }
-        if self.open.len() >= MAX_OPEN {
+        if self.open.len() >= OPEN_TRANSACTIONS {
             return Err(Refusal::TooManyTransactions);
         }
         self.last = self.last.checked_add(1).ok_or(Refusal::NumbersUsedUp)?;
@@ -139,7 +132,7 @@ impl Transactions {
             .open
             .get_mut(id)
             .ok_or_else(|| Refusal::TransactionUnknown(id.into()))?;
-        if transaction.frames >= MAX_FRAMES || self.bytes + bytes > MAX_BYTES {
+        if transaction.frames >= TRANSACTION_FRAMES || self.bytes + bytes > TRANSACTION_BYTES {
             return Err(Refusal::TransactionTooBig);
         }
         transaction.frames += 1;

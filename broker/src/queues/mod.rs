@@ -175,7 +175,7 @@ impl Queues {
         let pushed = self.with(name, |queue| queue.push(messages, &mut taken, first, now));
         match pushed {
             Ok(()) if taken == messages.len() => Ok(()),
-            Ok(()) => Err((taken, Refusal::QueueFull(name.clone()))),
+            Ok(()) => Err((taken, Refusal::QueueFull(name.as_str().into()))),
             Err(refusal) => Err((taken, refusal)),
         }
     }
@@ -192,7 +192,7 @@ impl Queues {
             });
             let refusal = match reserved {
                 Ok(true) => continue,
-                Ok(false) => Refusal::QueueFull(one.queue.clone()),
+                Ok(false) => Refusal::QueueFull(one.queue.as_str().into()),
                 Err(refusal) => refusal,
             };
             for one in &all[..done] {

@@ -3,12 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 use super::arrangement::{is_slash, low, steps};
-use crate::engine::destination::{Destination, MAX_SEGMENTS, Wildcard};
+use crate::engine::destination::{Destination, Wildcard};
+use crate::engine::size::DESTINATION_SEGMENTS;
 
 /// A destination, or a pattern, split into its segments.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
-    segments: [(&'a str, u64); MAX_SEGMENTS],
+    segments: [(&'a str, u64); DESTINATION_SEGMENTS],
     len: usize,
     /// Bit n: the separator before segment n is `/`.
     pub(super) slashes: u64,
@@ -33,10 +34,10 @@ enum Kind {
 }
 
 impl<'a> Scan<'a> {
-    /// Splits a destination, which has at most [`MAX_SEGMENTS`].
+    /// Splits a destination, which has at most [`DESTINATION_SEGMENTS`].
     pub(super) fn new(text: &'a Destination, keys: &RandomState) -> Self {
         let mut scan = Self {
-            segments: [("", 0); MAX_SEGMENTS],
+            segments: [("", 0); DESTINATION_SEGMENTS],
             len: 0,
             slashes: 0,
         };

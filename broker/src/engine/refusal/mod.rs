@@ -12,9 +12,6 @@ use std::time::Duration;
 
 use stomp_codec::{Command, DecodeError};
 
-use super::ack::DeliveryId;
-use super::destination::Destination;
-
 /// The close codes of a WebSocket that this broker sends: public, clients may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -49,12 +46,12 @@ pub enum Refusal {
     /// `ack` in SUBSCRIBE is none of the three modes.
     AckModeUnknown(Box<str>),
     /// The id of an ACK or NACK is of this session and was never given.
-    AckUnknown(DeliveryId),
+    AckUnknown(Box<str>),
     /// No CONNECT within this time from the moment the connection was accepted.
     ConnectTimeout(Duration),
     /// The first frame was not CONNECT or STOMP.
     ConnectFirst(Command),
-    /// A destination or pattern is longer than [`super::destination::MAX_BYTES`].
+    /// A destination or pattern is longer than [`super::size::DESTINATION_BYTES`].
     DestinationTooLong {
         /// Its length.
         bytes: usize,
@@ -87,7 +84,7 @@ pub enum Refusal {
     /// `prefetch-count` or `activemq.prefetchSize` of a SUBSCRIBE is not a number.
     PrefetchMalformed(Box<str>),
     /// A queue has no room for a SEND or a COMMIT.
-    QueueFull(Destination),
+    QueueFull(Box<str>),
     /// The `reply-to` of a SEND is no destination that can be sent to; why not.
     ReplyTo(Box<Self>),
     /// A prefix that is kept for a kind of destination that this broker does not have (yet).
@@ -109,7 +106,7 @@ pub enum Refusal {
     Stalled(Duration),
     /// More connections than configured.
     TooManyConnections(usize),
-    /// A destination or pattern has more than [`super::destination::MAX_SEGMENTS`].
+    /// A destination or pattern has more than [`super::size::DESTINATION_SEGMENTS`].
     TooManySegments {
         /// Their number.
         segments: usize,
@@ -120,9 +117,9 @@ pub enum Refusal {
     TooManyShapes(usize),
     /// More subscriptions on one connection than configured.
     TooManySubscriptions(usize),
-    /// More open transactions than [`super::transaction::MAX_OPEN`].
+    /// More open transactions than [`super::size::OPEN_TRANSACTIONS`].
     TooManyTransactions,
-    /// A pattern has more than [`super::destination::MAX_MULTI_WILDCARDS`].
+    /// A pattern has more than [`super::size::MULTI_WILDCARDS`].
     TooManyWildcards {
         /// Their number.
         wildcards: usize,
@@ -131,8 +128,8 @@ pub enum Refusal {
     TransactionBroken(Box<str>),
     /// BEGIN of a transaction that is open.
     TransactionOpen(Box<str>),
-    /// A transaction holds more than [`super::transaction::MAX_FRAMES`], or all of the session more than
-    /// [`super::transaction::MAX_BYTES`].
+    /// A transaction holds more than [`super::size::TRANSACTION_FRAMES`], or all of the session more than
+    /// [`super::size::TRANSACTION_BYTES`].
     TransactionTooBig,
     /// A frame names a transaction that is not open.
     TransactionUnknown(Box<str>),

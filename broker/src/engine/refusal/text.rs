@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::{destination, transaction};
+use super::super::size;
 use super::{Refusal, WebSocketFault};
 
 impl fmt::Display for Refusal {
@@ -20,7 +20,7 @@ impl fmt::Display for Refusal {
             Self::DestinationTooLong { bytes } => write!(
                 out,
                 "destination of {bytes} bytes, more than {}",
-                destination::MAX_BYTES
+                size::DESTINATION_BYTES
             ),
             Self::DuplicateSubscription(id) => write!(out, "subscription {id:?} exists already"),
             Self::Frame(error) => write!(out, "{error}"),
@@ -70,7 +70,7 @@ impl fmt::Display for Refusal {
             Self::TooManySegments { segments } => write!(
                 out,
                 "destination of {segments} segments, more than {}",
-                destination::MAX_SEGMENTS
+                size::DESTINATION_SEGMENTS
             ),
             Self::TooManyQueues(limit) => write!(out, "more than {limit} queues"),
             Self::TooManyShapes(limit) => write!(
@@ -81,10 +81,14 @@ impl fmt::Display for Refusal {
             Self::TooManyWildcards { wildcards } => write!(
                 out,
                 "pattern with {wildcards} multi-segment wildcards, more than {}",
-                destination::MAX_MULTI_WILDCARDS
+                size::MULTI_WILDCARDS
             ),
             Self::TooManyTransactions => {
-                write!(out, "more than {} open transactions", transaction::MAX_OPEN)
+                write!(
+                    out,
+                    "more than {} open transactions",
+                    size::OPEN_TRANSACTIONS
+                )
             }
             Self::TransactionBroken(id) => {
                 write!(out, "transaction {id:?} lacks a SEND that was refused")
@@ -93,8 +97,8 @@ impl fmt::Display for Refusal {
             Self::TransactionTooBig => write!(
                 out,
                 "a transaction of more than {} frames, or transactions of more than {} bytes",
-                transaction::MAX_FRAMES,
-                transaction::MAX_BYTES
+                size::TRANSACTION_FRAMES,
+                size::TRANSACTION_BYTES
             ),
             Self::TransactionUnknown(id) => write!(out, "transaction {id:?} is not open"),
             Self::WebSocket(fault) => write!(out, "{fault}"),

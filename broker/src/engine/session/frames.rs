@@ -161,7 +161,7 @@ impl Session {
             }
         };
         if !self.subscriptions.was_given(delivery.subscription) {
-            return Err(Refusal::AckUnknown(delivery));
+            return Err(Refusal::AckUnknown(delivery.to_string().into()));
         }
         let hold = |id| self.transactions.hold_delivery(id, delivery.subscription);
         self.actions.push_back(Action::Settle(Acknowledgement {
