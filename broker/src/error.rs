@@ -1,11 +1,11 @@
-//! Why the process cannot start or go on, and what it leaves with.
+//! Why the process cannot start or continue, and its exit code.
 
 use std::io;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
 
-/// Why the process cannot start or go on. What a client does wrong is none of these.
+/// Why the process cannot start or continue. Faults of clients are not included.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration cannot be used.
@@ -21,19 +21,19 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// Standard output does not take what was asked for.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
     /// The threads that serve clients cannot be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
-    /// The signals that stop the broker cannot be listened to.
+    /// The handlers of the signals that stop the broker cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(#[source] io::Error),
 }
 
 impl Error {
-    /// What the process leaves with.
+    /// Returns the exit code of the process.
     pub fn exit_code(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Misused,
@@ -44,11 +44,11 @@ impl Error {
     }
 }
 
-/// What the process leaves with.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All went well.
+    /// Success.
     Fine = 0,
     /// It failed while running.
     Failed = 1,
@@ -62,7 +62,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The error without its number, and what to do about the usual ones.
+/// Returns the error without its number, with advice for the usual ones.
 fn explain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -16,7 +16,7 @@
 //!                       stomp-codec              bytes ⇄ frames
 //! ```
 //!
-//! `ARCHITECTURE.md` has the map in full, and what is deliberately absent.
+//! `ARCHITECTURE.md` has the full map, and what is deliberately absent.
 
 pub mod admin;
 pub mod auth;

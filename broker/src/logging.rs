@@ -6,13 +6,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Sends the events of this process to standard error. Where a subscriber is set already, as in
-/// tests, it stays.
+/// Sends the events of this process to standard error, unless a subscriber is already set, as in
+/// tests.
 pub fn init(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(format!("{},{QUIET}", log.level)))
         .with_writer(io::stderr)
-        // It would report a closed standard error on standard error, and panic.
+        // Otherwise a closed standard error would be reported on standard error, which panics.
         .log_internal_errors(false);
     let outcome = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -22,5 +22,5 @@ pub fn init(log: &Log) {
     drop(outcome);
 }
 
-/// At `trace` tungstenite would log whole messages, and with them passcodes.
+/// At `trace` tungstenite would log whole messages, including passcodes.
 const QUIET: &str = "tungstenite=off";

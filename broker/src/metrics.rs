@@ -1,5 +1,5 @@
-//! The registry of metrics and its text format. What is counted is declared beside the code that
-//! sees it happen; labels come from closed sets, never from what a client says.
+//! The registry of metrics and its text format. Metrics are declared next to the code that updates
+//! them; labels come from closed sets, never from client input.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,44 +10,44 @@ use prometheus::{
     HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
 
-/// Counts what happens.
+/// Counts events.
 pub type Counter = IntCounter;
-/// Says how many there are now.
+/// A current number.
 pub type Gauge = IntGauge;
 
-/// Says how long things take.
+/// A distribution of durations.
 #[derive(Clone, Debug)]
 pub struct Histogram(prometheus::Histogram);
 
-/// Where metrics are made and read.
+/// Creates and exports metrics.
 #[derive(Default)]
 pub struct Registry {
     inner: prometheus::Registry,
     before_reading: Mutex<Vec<Box<dyn Fn() + Send>>>,
 }
 
-/// Metrics of one name that differ in one label.
+/// Metrics with one name that differ in one label.
 #[derive(Debug)]
 pub struct Labelled<T>(T);
 
-/// [`Counter`]s of one name that differ in one label.
+/// [`Counter`]s with one name that differ in one label.
 pub type Counters = Labelled<IntCounterVec>;
-/// [`Gauge`]s of one name that differ in one label.
+/// [`Gauge`]s with one name that differ in one label.
 pub type Gauges = Labelled<IntGaugeVec>;
 
 impl Registry {
-    /// An empty registry.
+    /// Creates an empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Calls `set` each time before the metrics are read: for gauges of what is easier counted then
-    /// than kept up to date.
+    /// Calls `set` each time before the metrics are read: for gauges that are easier to compute
+    /// then than to keep up to date.
     pub fn before_reading(&self, set: impl Fn() + Send + 'static) {
         self.lock().push(Box::new(set));
     }
 
-    /// Adds what the operating system knows of this process (`process_…`), and the version.
+    /// Adds the process metrics of the operating system (`process_…`), and the version.
     pub fn add_process(&self) {
         #[cfg(target_os = "linux")]
         self.register(prometheus::process_collector::ProcessCollector::for_self());
@@ -63,22 +63,22 @@ impl Registry {
         self.register(info);
     }
 
-    /// A counter; the name ends in `_total`.
+    /// Creates a counter; the name ends in `_total`.
     pub fn counter(&self, name: &str, help: &str) -> Counter {
         let counter = made(IntCounter::new(name, help));
         self.register(counter.clone());
         counter
     }
 
-    /// A gauge.
+    /// Creates a gauge.
     pub fn gauge(&self, name: &str, help: &str) -> Gauge {
         let gauge = made(IntGauge::new(name, help));
         self.register(gauge.clone());
         gauge
     }
 
-    /// A histogram of durations, each bucket four times as wide as the one before; the name ends in
-    /// `_seconds`.
+    /// Creates a histogram of durations, each bucket four times as wide as the previous one; the
+    /// name ends in `_seconds`.
     pub fn histogram(&self, name: &str, help: &str, buckets: Range<Duration>) -> Histogram {
         let ends = std::iter::successors(Some(buckets.start), |end| Some(*end * 4));
         let ends = ends.take_while(|end| *end < buckets.end);
@@ -89,7 +89,7 @@ impl Registry {
         Histogram(histogram)
     }
 
-    /// Counters with one label; those of `known` values are there from the start, at zero.
+    /// Creates counters with one label; those of `known` values exist from the start, at zero.
     pub fn counters<'a>(
         &self,
         name: &str,
@@ -105,7 +105,7 @@ impl Registry {
         Labelled(counters)
     }
 
-    /// Gauges with one label; those of `known` values are there from the start, at zero.
+    /// Creates gauges with one label; those of `known` values exist from the start, at zero.
     pub fn gauges<'a>(
         &self,
         name: &str,
@@ -121,9 +121,9 @@ impl Registry {
         Labelled(gauges)
     }
 
-    /// All of it in the text format of Prometheus.
+    /// Returns all metrics in the text format of Prometheus.
     pub fn text(&self) -> String {
-        // Also keeps two readers from setting the same gauges at once.
+        // Also prevents two readers from setting the same gauges at once.
         let before = self.lock();
         before.iter().for_each(|set| set());
         TextEncoder::new()
@@ -142,7 +142,7 @@ impl Registry {
     }
 }
 
-/// A count as gauges take it.
+/// Converts a count to the type of gauges.
 pub fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -154,26 +154,28 @@ impl fmt::Debug for Registry {
 }
 
 impl Histogram {
-    /// Counts one duration. It costs a few atomic additions: once for a batch, not for a message.
+    /// Records one duration. It costs a few atomic additions: once per batch, not per message.
     pub fn observe(&self, duration: Duration) {
         self.0.observe(duration.as_secs_f64());
     }
 }
 
 impl Counters {
-    /// The counter of one value of the label. It hashes: keep what is counted often.
+    /// Returns the counter for one value of the label. It hashes: keep the result if it is used
+    /// often.
     pub fn with(&self, value: &str) -> Counter {
         self.0.with_label_values(&[value])
     }
 }
 
 impl Gauges {
-    /// The gauge of one value of the label. It hashes: keep what changes often.
+    /// Returns the gauge for one value of the label. It hashes: keep the result if it is used
+    /// often.
     pub fn with(&self, value: &str) -> Gauge {
         self.0.with_label_values(&[value])
     }
 
-    /// Forgets all values of the label.
+    /// Removes all values of the label.
     pub fn clear(&self) {
         self.0.reset();
     }
@@ -184,5 +186,5 @@ impl Gauges {
     reason = "names are constants; a wrong one fails in every test"
 )]
 fn made<T>(metric: prometheus::Result<T>) -> T {
-    metric.expect("a metric with a valid name of its own")
+    metric.expect("the name of the metric is valid and unique")
 }

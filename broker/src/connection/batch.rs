@@ -1,4 +1,4 @@
-//! What one read brought is handed over together, and publishers give slow clients time.
+//! Hands over the messages of one read together, and makes publishers wait for slow clients.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -15,13 +15,13 @@ use crate::engine::session::{Publication, Receipt};
 use crate::engine::transaction::Transaction;
 use crate::hub::Pressure;
 
-/// What was read and is not handed over yet.
+/// Messages that were read and are not handed over yet.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     messages: Vec<Message>,
-    /// The RECEIPTs to send when it is, by the number of messages up to theirs.
+    /// RECEIPTs to send after that, each with the number of messages up to its own.
     receipts: Vec<(usize, Receipt)>,
-    /// The bytes of the messages.
+    /// Bytes of the messages.
     bytes: usize,
 }
 
@@ -38,7 +38,7 @@ impl Connection {
         batch
             .receipts
             .extend(receipt.map(|receipt| (place, receipt)));
-        // A batch is no larger than what one read brings: subscribers are given time to take it.
+        // A batch is no larger than one read, so that subscribers have time to take it.
         if batch.bytes >= BATCH {
             self.hand_over().await?;
             self.breathe(true).await;
@@ -46,8 +46,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Hands the gathered messages over, then sends their RECEIPTs. If one is refused and the client
-    /// lives with that, the ones behind it have their turn.
+    /// Hands over the gathered messages, then sends their RECEIPTs. If one is refused and the
+    /// client stays connected, it continues with the next one.
     pub(super) async fn hand_over(&mut self) -> Result<(), End> {
         if self.batch.messages.is_empty() {
             return Ok(());
@@ -73,7 +73,8 @@ impl Connection {
                 let receipt = receipts.next_if(|(place, _)| *place == done);
                 let receipt = receipt.as_ref().map(|(_, receipt)| &**receipt);
                 self.refuse(&refused.refusal, receipt)?;
-                // The next one is likely to be refused as well, so not all are looked at each time.
+                // The next one is likely to be refused as well, so only a few are looked at each
+                // time.
                 at_once = FEW;
             }
         }
@@ -112,8 +113,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for work that may be long. Meanwhile the client is not read, but it is written to, and
-    /// gets its heart-beats.
+    /// Waits for work that may take long. Meanwhile the client is not read, but its output and
+    /// heart-beats are sent.
     async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut begun = false;
@@ -147,7 +148,7 @@ impl Connection {
         done
     }
 
-    /// Gives clients time that do not keep up with this one.
+    /// Gives slow clients time to catch up.
     async fn relieve(&mut self, mut pressure: Pressure) {
         if pressure.is_empty() {
             return;
@@ -167,7 +168,7 @@ impl Connection {
             }
         }
         if self.outbox.has_signals() {
-            // Whether it helps is not known yet.
+            // Whether waiting helps is not known yet.
             pause.helped(now());
         }
         if let Some(pauses) = &mut self.pauses {
@@ -177,8 +178,8 @@ impl Connection {
 }
 
 impl Batch {
-    /// The room of batches belongs to the thread, so that a client that sent much once does not
-    /// keep it.
+    /// Buffers of batches belong to the thread, so that a client that once sent a lot does not keep
+    /// them.
     fn take_spare() -> Self {
         SPARE.take()
     }
@@ -191,7 +192,7 @@ impl Batch {
     }
 }
 
-/// How many of these messages, at least one, are handed over at once.
+/// Number of these messages, at least one, that are handed over at once.
 fn first_batch(messages: &[Message]) -> usize {
     let mut bytes = 0;
     let full = messages.iter().position(|message| {
@@ -211,11 +212,11 @@ thread_local! {
     };
 }
 
-/// A batch with as many bytes is handed over before more is gathered.
+/// A batch with this number of bytes is handed over before more is gathered.
 const BATCH: usize = 64 * 1024;
 
-/// So many messages are handed over at once after one was refused.
+/// Number of messages handed over at once after a refusal.
 const FEW: usize = 16;
 
-/// How often a publisher that waits looks whether it may go on.
+/// How often a waiting publisher checks whether it may continue.
 const PULSE: Duration = Duration::from_millis(2);

@@ -1,4 +1,4 @@
-//! How a connection ends: what it leaves behind, and what it says last.
+//! How a connection ends: what it leaves behind, and what it sends last.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::transport;
 use crate::turn;
 
 impl Connection {
-    /// Says what there is to say at the end, and sees that it arrives.
+    /// Sends the last frames, and waits until they arrive.
     pub(super) async fn end(&mut self, end: End) {
         self.unsubscribe_all().await;
         let label = end.label();
@@ -55,13 +55,13 @@ impl Connection {
             self.outbox.control(close, now());
         }
         if closing.absent {
-            // Perhaps it does not listen at all; if it does it learns why it was cut.
+            // The client may be unreachable; if not, it learns why it was disconnected.
             self.linger(Duration::ZERO, FAREWELL).await;
         } else if closing.is_stop() {
             self.linger(Duration::ZERO, self.shared.stop_flush).await;
         } else {
-            // STOMP 1.2, "DISCONNECT": it is the client that closes, at once or when it has the
-            // RECEIPT, and some take it for a failure if it is not.
+            // STOMP 1.2, "DISCONNECT": the client closes, at once or after the RECEIPT, and some
+            // report a failure if the server closes first.
             let asked = closing.code == CloseCode::Normal;
             let courtesy = if asked && !self.framing().is_websocket() {
                 COURTESY
@@ -89,12 +89,12 @@ impl End {
     }
 }
 
-/// How long a client of TCP may take to close after its DISCONNECT.
+/// Time for a TCP client to close after its DISCONNECT.
 const COURTESY: Duration = Duration::from_secs(1);
 
-/// Lets go what waited for a client. Large messages of many clients that end at once would keep the
-/// others waiting, so they are freed by a thread that serves no clients, and by one only: several
-/// would take the processors from those that do.
+/// Frees what was queued for a client. Freeing large messages of many clients that end at once
+/// would delay the others, so a thread that serves no clients does it, and only one: several would
+/// take processors from those that do.
 pub(super) fn let_go(removed: Removed) {
     if removed.bytes() <= LARGE {
         return;
@@ -110,7 +110,7 @@ pub(super) fn let_go(removed: Removed) {
     }
 }
 
-/// Frees all garbage, also what comes meanwhile.
+/// Frees all garbage, including what is added meanwhile.
 fn free() {
     loop {
         let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,10 +123,10 @@ fn free() {
     }
 }
 
-/// What waits to be freed.
+/// What is to be freed.
 struct Garbage {
     waits: Vec<Removed>,
-    /// Whether a thread frees it.
+    /// Whether a thread is freeing it.
     is_freed: bool,
 }
 
@@ -139,11 +139,11 @@ impl Garbage {
 
 static GARBAGE: Mutex<Garbage> = Mutex::new(Garbage::NONE);
 
-/// What the end of a subscription costs, in steps of a turn.
+/// Cost of the end of a subscription, in steps of a turn.
 const ENDED: usize = 4;
 
-/// More bytes than this are large.
+/// More bytes than this count as large.
 const LARGE: usize = 1024 * 1024;
 
-/// How long a client that was cut because it seemed absent may take to hear why.
+/// Time for a client that was disconnected as silent to read the reason.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -1,5 +1,5 @@
-//! The last bytes of a connection arrive: what waits is written, the sending side is shut down,
-//! and input is thrown away until the peer ends too.
+//! Delivers the last bytes of a connection: writes what is queued, shuts down the sending side, and
+//! discards input until the peer ends too.
 
 use std::io;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::outbox::{Flushed, Outbox};
 use crate::transport;
 
-/// Writes what waits in the outbox, gives the peer the time of `courtesy` to end first, then drains
-/// the stream; `deadline` is for all of it.
+/// Writes what is queued in the outbox, gives the peer the time of `courtesy` to end first, then
+/// drains the stream; `deadline` covers all of it.
 pub(super) async fn linger(
     stream: &TcpStream,
     outbox: &Outbox,
@@ -28,8 +28,8 @@ pub(super) async fn linger(
     }
 }
 
-/// Writes all that waits. Reads meanwhile, and throws it away: a peer that cannot get rid of what
-/// it writes may not read either.
+/// Writes all that is queued. Discards input meanwhile: a peer that is blocked in writing may not
+/// read either.
 async fn flush(stream: &TcpStream, outbox: &Outbox) -> io::Result<()> {
     let mut interest = Interest::READABLE | Interest::WRITABLE;
     let mut left = transport::DRAIN_BYTES;
@@ -44,7 +44,7 @@ async fn flush(stream: &TcpStream, outbox: &Outbox) -> io::Result<()> {
                 Err(error) => return Err(error),
             }
         }
-        // Of what is thrown away there may be any amount: let others have their turn.
+        // There is no limit to the discarded input, so yield to others.
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The subscriptions of one client with the queues behind them, as its driver needs them.
+//! The subscriptions of one client and their queues, as its driver needs them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::turn;
 /// The subscriptions of one client.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// By number.
+    /// Active subscriptions by number.
     live: HashMap<u32, Member>,
-    /// Those that have ended, but whose messages may still be acknowledged.
+    /// Ended subscriptions whose messages may still be acknowledged.
     retired: HashMap<u32, Member>,
     /// Whether there ever was a queue.
     queued: bool,
-    /// Queues that may have something to grant after what this step has settled.
+    /// Queues that may have messages to grant after the settlements of this step.
     to_dispatch: Vec<Arc<SharedQueue>>,
 }
 
-/// A subscription, and the queue that grants its messages if one does.
+/// A subscription, and the queue that grants its messages, if any.
 #[derive(Debug)]
 struct Member {
     subscriber: Arc<Subscriber>,
@@ -33,12 +33,12 @@ struct Member {
 }
 
 impl Members {
-    /// How many there are, with those that have ended and may still acknowledge.
+    /// Number of subscriptions, including ended ones that may still acknowledge.
     pub(super) fn len(&self) -> usize {
         self.live.len() + self.retired.len()
     }
 
-    /// The numbers of those that have not ended.
+    /// Returns the numbers of the active subscriptions.
     pub(super) fn numbers(&self) -> Vec<u32> {
         self.live.keys().copied().collect()
     }
@@ -57,7 +57,7 @@ impl Members {
         self.live.insert(number, Member { subscriber, queue });
     }
 
-    /// Ends a subscription; what the client has seen of it may still be acknowledged.
+    /// Ends a subscription; messages that the client has seen may still be acknowledged.
     pub(super) fn unsubscribe(&mut self, number: u32, hub: &Hub, now: Instant) {
         let Some(member) = self.live.remove(&number) else {
             return;
@@ -74,7 +74,7 @@ impl Members {
         }
     }
 
-    /// Ends all that is left.
+    /// Ends all remaining subscriptions.
     pub(super) fn end_all(&mut self, hub: &Hub, now: Instant) {
         for number in self.numbers() {
             self.end(number, hub, now);
@@ -86,14 +86,14 @@ impl Members {
         }
     }
 
-    /// The queue that holds what a subscription has not settled.
+    /// Returns the queue that holds the unsettled messages of a subscription.
     pub(super) fn held(&self, number: u32) -> Option<Held<'_>> {
         let member = self.live.get(&number);
         let member = member.or_else(|| self.retired.get(&number))?;
         Some((&member.subscriber, member.queue.as_ref()?))
     }
 
-    /// Settles or holds deliveries. What that makes room for waits for [`Members::dispatch`].
+    /// Settles or holds deliveries. [`Members::dispatch`] fills the room that this makes.
     pub(super) fn settle(&mut self, acknowledgement: &Acknowledgement) -> Settled {
         let Acknowledgement {
             delivery,
@@ -114,7 +114,7 @@ impl Members {
         settled
     }
 
-    /// The queues of these subscriptions may have something to grant after a COMMIT.
+    /// Notes that the queues of these subscriptions may have messages to grant after a COMMIT.
     pub(super) fn note(&mut self, subscriptions: impl IntoIterator<Item = u32>) {
         for number in subscriptions {
             if let Some((_, queue)) = self.held(number) {
@@ -125,7 +125,7 @@ impl Members {
         }
     }
 
-    /// Hands over what was made room for: once for all that one read has settled.
+    /// Fills the room that was made: once for all settlements of one read.
     pub(super) async fn dispatch(&mut self, now: Instant) {
         if self.to_dispatch.is_empty() {
             return;
@@ -136,7 +136,7 @@ impl Members {
         }
     }
 
-    /// An ended subscription of which nothing is left to settle is forgotten.
+    /// Forgets an ended subscription that has nothing left to settle.
     pub(super) fn forget_if_done(&mut self, number: u32) {
         let member = self.retired.get(&number);
         if member.is_some_and(|Member { subscriber, queue }| {
@@ -146,7 +146,7 @@ impl Members {
         }
     }
 
-    /// Tells the queues how far their deliveries have come.
+    /// Reports the progress of deliveries to the queues.
     pub(super) async fn hear_news(&mut self, outbox: &Outbox, now: Instant) {
         if !self.queued {
             return;

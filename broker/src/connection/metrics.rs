@@ -1,4 +1,4 @@
-//! What connections count.
+//! The metrics of connections.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::metrics::{Counter, Counters, Gauge, Gauges, Histogram, Registry, numb
 use crate::transport::handshake::Refused;
 use crate::transport::{TCP, WEBSOCKET};
 
-/// What connections count.
+/// The metrics of connections.
 #[derive(Debug)]
 pub struct Metrics {
     connections: Gauges,
@@ -29,24 +29,24 @@ pub struct Metrics {
     held: Gauge,
 }
 
-/// What takes time on one connection, from its begin until it is over.
+/// What is being timed on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Since when a Ping is not answered.
+    /// When the unanswered Ping was sent.
     pinged: Option<Instant>,
-    /// Since when the socket does not take all there is.
+    /// Since when the socket has not accepted all output.
     blocked: Option<Instant>,
 }
 
-/// The frames of one step, by command: counters are shared, so they are counted once for a batch.
+/// Frames of one step, by command: counters are shared, so they are updated once per batch.
 #[derive(Debug, Default)]
 pub(super) struct Tally([u32; Command::ALL.len()]);
 
-/// A connection that is counted as open for as long as this lives.
+/// Counts a connection as open for as long as this exists.
 #[derive(Debug)]
 pub struct Presence(Gauge);
 
-/// What one client's transactions hold, as part of what all hold together.
+/// Bytes held by one client's transactions, as part of the total.
 #[derive(Debug)]
 pub(super) struct Held {
     all: Gauge,
@@ -54,7 +54,7 @@ pub(super) struct Held {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers all metrics.
     pub fn new(registry: &Registry) -> Self {
         let transports = [TCP, WEBSOCKET];
         let received = registry.counters(
@@ -68,7 +68,7 @@ impl Metrics {
         );
         let sent = registry.counters(
             "stompd_frames_sent_total",
-            "STOMP frames to clients, by command; of MESSAGEs only those that tell a refusal.",
+            "STOMP frames to clients, by command; of MESSAGEs only those that report a refusal.",
             "command",
             ["CONNECTED", "ERROR", "MESSAGE", "RECEIPT"],
         );
@@ -109,11 +109,11 @@ impl Metrics {
             ),
             heart_beat_timeouts: registry.counter(
                 "stompd_heart_beat_timeouts_total",
-                "Clients cut because nothing was heard from them.",
+                "Clients disconnected because they were silent for too long.",
             ),
             refusals: registry.counters(
                 "stompd_refusals_total",
-                "Clients and connections refused or cut, by reason; handshake_… before there was a WebSocket.",
+                "Clients and connections refused or disconnected, by reason; handshake_… before the WebSocket opened.",
                 "reason",
                 ["slow_consumer", "heart_beat"]
                     .into_iter()
@@ -131,18 +131,18 @@ impl Metrics {
             ),
             round_trip: registry.histogram(
                 "stompd_ping_round_trip_seconds",
-                "From a Ping to the Pong of the client, with the time that the Ping waited here.",
+                "From a Ping to the client's Pong, including the time that the Ping was queued.",
                 Duration::from_millis(1)..Duration::from_secs(60),
             ),
             blocked: registry.histogram(
                 "stompd_outbox_blocked_seconds",
-                "How long a client's outgoing queue was not empty because its socket took no more, \
-                 when that is over.",
+                "How long a client's outgoing queue was not empty because its socket accepted no more, \
+                 recorded when that ends.",
                 Duration::from_millis(1)..Duration::from_secs(300),
             ),
             held: registry.gauge(
                 "stompd_transaction_bytes",
-                "Bytes of the messages that open transactions hold.",
+                "Bytes of the messages in open transactions.",
             ),
         }
     }
@@ -152,7 +152,7 @@ impl Metrics {
         self.refusals.with(label).inc();
     }
 
-    /// A connection has come; it counts as open until what is returned is dropped.
+    /// Counts a new connection as open until the result is dropped.
     pub(super) fn arrive(&self, transport: &str) -> Presence {
         self.opened.with(transport).inc();
         let gauge = self.connections.with(transport);
@@ -160,7 +160,7 @@ impl Metrics {
         Presence(gauge)
     }
 
-    /// A client that holds nothing yet.
+    /// Returns the account of a client that holds nothing yet.
     pub(super) fn held(&self) -> Held {
         Held {
             all: self.held.clone(),
@@ -195,7 +195,7 @@ impl Clocks {
         self.pinged.get_or_insert(now);
     }
 
-    /// A Pong that nobody asked for is none of our business.
+    /// Ignores a Pong that answers no Ping.
     pub(super) fn pong(&mut self, now: Instant, metrics: &Metrics) {
         if let Some(pinged) = self.pinged.take() {
             metrics.round_trip.observe(now - pinged);

@@ -1,11 +1,11 @@
-//! The driver of one client: what its socket brings goes through transport, decoder and session,
-//! and what the session wants done is done.
+//! The driver of one client: passes its input through transport, decoder and session, and performs
+//! the session's actions.
 //!
-//! One task per client. It alone reads the socket and touches the session; others reach the
-//! client through its [`Outbox`] only. A step is: read once, do what that brought, write once.
+//! One task per client. Only this task reads the socket and touches the session; others reach the
+//! client only through its [`Outbox`]. A step is: read once, process the input, write once.
 //!
-//! A task has room for all that it may ever wait for, so what a client that only listens does not
-//! do most of the time has its room in a box, for as long as it is done.
+//! A task reserves memory for everything it may ever await, so work that a listening client does
+//! rarely is boxed while it lasts.
 
 mod batch;
 mod ending;
@@ -45,26 +45,26 @@ pub use self::metrics::{Metrics, Presence};
 use self::pauses::Pauses;
 use self::timer::Timer;
 
-/// What all connections are driven with.
+/// What all connections share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Where messages go.
+    /// Routes messages.
     pub hub: Hub,
     /// The rules of sessions.
     pub settings: Arc<Settings>,
-    /// The largest frames.
+    /// Maximum sizes of frames.
     pub limits: Limits,
-    /// How much may wait for a client.
+    /// How much may be queued for a client.
     pub policy: Policy,
-    /// Who clients are.
+    /// Authenticates clients.
     pub authenticator: Authenticator,
-    /// How long the last bytes get when the broker stops.
+    /// Time for the last bytes when the broker stops.
     pub stop_flush: Duration,
-    /// What is counted.
+    /// The metrics of connections.
     pub metrics: Metrics,
 }
 
-/// A client that has just come.
+/// A newly connected client.
 #[derive(Debug)]
 pub struct Arrival {
     /// Its session.
@@ -73,17 +73,17 @@ pub struct Arrival {
     pub socket: Socket,
     /// What carries STOMP over it.
     pub transport: Transport,
-    /// What it sent already.
+    /// Input that has already arrived.
     pub rest: BytesMut,
     /// The version that the subprotocol of WebSocket names.
     pub subprotocol: Option<Version>,
     /// When it was accepted.
     pub accepted: Instant,
-    /// What its log lines stand in.
+    /// The span of its log lines.
     pub span: Span,
 }
 
-/// Drives a client until it is gone.
+/// Drives a client until its connection ends.
 pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
     let Arrival {
         id,
@@ -145,13 +145,13 @@ struct Connection {
     batch: Batch,
     /// How long it may still wait for others, if it ever had to.
     pauses: Option<Box<Pauses>>,
-    /// The bytes that were read since others had their turn.
+    /// Bytes read since the task last yielded.
     turn: usize,
     timer: Timer,
     received: Tally,
     clocks: Clocks,
     held: Held,
-    /// When what is worked on was read.
+    /// When the current input was read.
     read_at: std::time::Instant,
     reading: bool,
     span: Span,
@@ -160,11 +160,11 @@ struct Connection {
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The session says so.
+    /// The session ends it.
     Closing(Box<Closing>),
-    /// The client has begun the closing handshake of WebSocket, and is to be answered this.
+    /// The client starts the closing handshake of WebSocket; this is the reply.
     ClosedByClient(Bytes),
-    /// The client has said all it has to say.
+    /// The client has sent all its input.
     Finished,
     /// The socket is broken.
     Lost(io::Error),
@@ -202,8 +202,8 @@ impl Connection {
         }
     }
 
-    /// Writes what waits. A socket that cannot be written may still hold what the client said
-    /// before it went away, and that counts: reading finds the end.
+    /// Writes what is queued. A socket that cannot be written may still hold input that the client
+    /// sent before it disconnected, and that counts: reading finds the end.
     fn flush(&mut self) -> Flushed {
         let now = now();
         let flushed = self.outbox.flush(now).unwrap_or_else(|error| {
@@ -219,7 +219,7 @@ impl Connection {
         flushed
     }
 
-    /// Lets other clients of this thread have their turn when this one has had its own.
+    /// Yields to other clients of this thread when this one has used its turn.
     async fn breathe(&mut self, now: bool) {
         if now || self.turn >= TURN {
             self.turn = 0;
@@ -247,10 +247,10 @@ impl Connection {
         if !bytes.is_empty() {
             self.transport.feed(bytes);
         }
-        // In a box, since a client that is idle would keep the room for it.
+        // Boxed, since an idle client would keep the memory for it.
         let ended = Box::pin(async {
             let ended = self.process().await;
-            // Earlier SENDs count whatever came after them, and if one is refused that comes first.
+            // Earlier SENDs count whatever came after them; if one is refused that comes first.
             let ended = self.hand_over().await.and(ended);
             self.members.dispatch(now()).await;
             ended
@@ -265,7 +265,7 @@ impl Connection {
         ended
     }
 
-    /// Takes frames out of what was fed, until it is used up or the session wants no more.
+    /// Processes frames from the input, until it is used up or the session accepts no more.
     async fn process(&mut self) -> Result<(), End> {
         while self.session.wants_input() {
             match self.decoder.decode() {
@@ -297,8 +297,8 @@ impl Connection {
         Ok(())
     }
 
-    /// One read can bring very many frames: what they brought so far is handed over and written, and
-    /// others have their turn. `false` if the rest has to wait because the client does not read its
+    /// One read can contain very many frames: hands over and writes what they have caused so far,
+    /// and yields. Returns `false` if the rest must wait because the client does not read its
     /// replies.
     async fn pause(&mut self) -> Result<bool, End> {
         self.hand_over().await?;
@@ -307,8 +307,8 @@ impl Connection {
         self.breathe(true).await;
         let full = self.outbox.is_full_of_replies();
         if full {
-            // Now, and not when it is asked for next: then there may be room, and nobody would know
-            // that something is left to be read.
+            // Now, and not at the next check: by then there may be room, and the rest of the input
+            // would be forgotten.
             self.set_reading(false);
         }
         Ok(!full)
@@ -322,7 +322,7 @@ impl Connection {
 
     async fn on_timeout(&mut self) -> Result<(), End> {
         let (now, link) = (now(), self.outbox.link());
-        // What has arrived and was not read yet is a sign of life: we may be the ones who slept.
+        // Unread input is a sign of life: this process may have been suspended.
         if self.session.would_cut(now, &link) && self.socket.has_input() {
             self.session.on_read(now);
         }
@@ -342,8 +342,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Stops reading a client whose replies pile up, or while its login is decided. When that is
-    /// over it goes on with what was read before, and says so.
+    /// Stops reading from a client while its replies pile up, or its login is pending. Afterwards
+    /// it continues with the input that is left. Returns whether it did.
     async fn update_reading(&mut self) -> Result<bool, End> {
         let reading = self.session.wants_input() && !self.outbox.is_full_of_replies();
         if reading == self.reading {
@@ -363,7 +363,7 @@ impl Connection {
     }
 }
 
-/// Nothing of a client is left behind, also if its task is ended by a panic or by the runtime.
+/// Cleans up after a client, even if its task is ended by a panic or by the runtime.
 impl Drop for Connection {
     fn drop(&mut self) {
         let_go(self.outbox.close());
@@ -373,12 +373,13 @@ impl Drop for Connection {
 }
 
 impl Shared {
-    /// The largest message of WebSocket: the largest frame, with something for its command.
+    /// Returns the maximum size of a WebSocket message: the largest frame, with room for its
+    /// command.
     pub fn largest_frame(&self) -> usize {
         self.limits.body + self.limits.header_bytes + 1024
     }
 
-    /// Before CONNECT nobody is known, so nobody gets much.
+    /// Before CONNECT a client is not authenticated, so its limits are low.
     fn limits_before_connect(&self) -> Limits {
         Limits {
             body: self.limits.body.min(BEFORE_CONNECT),
@@ -387,11 +388,11 @@ impl Shared {
     }
 }
 
-/// Waits until the socket can be used as wanted; says whether it can be read.
+/// Waits until the socket is ready as wanted; returns whether it is readable.
 async fn ready(socket: &Socket, read: bool, write: bool) -> io::Result<bool> {
     let stream = socket.stream();
-    // The socket remembers only the task that asked last, which is always this one: that is cheaper
-    // than a list of waiters.
+    // The socket remembers only the task that polled last, which is always this one: that is
+    // cheaper than a list of waiters.
     poll_fn(|context| {
         if read && let Poll::Ready(ready) = stream.poll_read_ready(context) {
             return Poll::Ready(ready.map(|()| true));
@@ -408,8 +409,8 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// So many bytes are read before others have their turn.
+/// Number of bytes read before the task yields.
 const TURN: usize = 64 * 1024;
 
-/// The most bytes of a frame of a client that has not connected.
+/// Maximum bytes of a frame of a client that has not connected.
 pub const BEFORE_CONNECT: usize = 64 * 1024;

@@ -1,26 +1,26 @@
 //! How long a publisher waits for slow clients.
 //!
 //! A page in a browser needs seconds for a burst that a service sends in a tenth of one, so waiting
-//! that helps may go on for long. Waiting in vain may not: clients that are slow again and again,
-//! or are many, cannot stop a publisher.
+//! that helps may take long. Waiting in vain is limited: clients that are slow again and again, or
+//! are many, cannot stop a publisher.
 
 use std::time::{Duration, Instant};
 
-/// What a publisher may spend on waiting: some time at once, then a part of its time.
+/// Time that a publisher may spend on waiting: some at once, then a fraction of its time.
 #[derive(Debug)]
 pub(super) struct Pauses {
-    /// The most that can be left.
+    /// Maximum of what is left.
     whole: Duration,
     left: Duration,
     at: Instant,
 }
 
-/// One time of waiting.
+/// One period of waiting.
 #[derive(Debug)]
 pub(super) struct Pause {
     left: Duration,
     begun: Instant,
-    /// Until when it is known to have helped.
+    /// Time until which it is known to have helped.
     helped: Instant,
 }
 
@@ -51,7 +51,7 @@ impl Pauses {
 }
 
 impl Pause {
-    /// A client has made room.
+    /// Notes that a client has made room.
     pub(super) fn helped(&mut self, now: Instant) {
         self.helped = now;
     }
@@ -60,17 +60,17 @@ impl Pause {
         self.cost(now) < self.left
     }
 
-    /// Time counts once if a client made room at its end, else more.
+    /// Waiting time counts once if a client made room at its end, else more.
     fn cost(&self, now: Instant) -> Duration {
         let vain = now.saturating_duration_since(self.helped);
         self.helped.saturating_duration_since(self.begun) + vain * VAIN
     }
 }
 
-/// Waiting in vain counts so many times: for no longer than the patience with a client at once.
+/// Factor for time spent in vain: its limit at once is the patience with one client.
 const VAIN: u32 = 20;
 
-/// A publisher may wait for this part of its time.
+/// A publisher may wait for this fraction (1/10) of its time.
 const SHARE: u32 = 10;
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// For how long a pause that begins `at` may go on in vain.
+    /// Returns how long a pause that begins `at` may last in vain.
     fn in_vain(pauses: &mut Pauses, at: Instant) -> Duration {
         let pause = pauses.begin(at);
         let longest = (0..=10_000)

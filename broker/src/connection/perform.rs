@@ -1,4 +1,4 @@
-//! Does what a session wants done.
+//! Performs the actions of a session.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,7 @@ use crate::subscriber::Subscriber;
 use crate::turn;
 
 impl Connection {
-    /// Does what the session wants done, in order.
+    /// Performs the actions of the session, in order.
     pub(super) async fn perform(&mut self) -> Result<(), End> {
         while let Some(action) = self.session.next_action() {
             if !matches!(action, Action::Publish(_)) {
@@ -72,7 +72,7 @@ impl Connection {
         }
     }
 
-    /// A SEND or COMMIT was refused: the client is told in the place of its RECEIPT, or it is the end.
+    /// Handles a refused SEND or COMMIT: the refusal replaces the RECEIPT, or ends the connection.
     pub(super) fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
         let told = self.session.on_refused(refusal, receipt_id(receipt));
         let message = told.map_err(End::Closing)?;
@@ -94,7 +94,7 @@ impl Connection {
         Ok(())
     }
 
-    /// What a frame wants cannot be done.
+    /// Ends the connection for a frame that cannot be performed.
     fn end_for(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
         self.session.on_failure(refusal, receipt_id(receipt));
         self.end_by_session()
@@ -145,8 +145,8 @@ impl Connection {
             progress: Arc::new(Progress::default()),
             subscription,
         });
-        // The RECEIPT waits in the outbox before a publisher can see the subscription, and leaves
-        // when every publisher sees it.
+        // The RECEIPT is in the outbox before a publisher can see the subscription, and leaves when
+        // every publisher sees it.
         let holds = receipt.is_some();
         if let Some(receipt) = receipt {
             let bytes = self.encode(&receipt);
@@ -186,7 +186,7 @@ impl Connection {
     }
 }
 
-/// What a RECEIPT answers.
+/// Returns the id that a RECEIPT answers.
 fn receipt_id(receipt: Option<&Frame>) -> Option<&str> {
     receipt.and_then(|receipt| receipt.header("receipt-id"))
 }

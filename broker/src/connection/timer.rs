@@ -6,15 +6,15 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The one timer of a connection. Deadlines mostly move away, so it is set anew only when one
-/// comes nearer, and when it has passed.
+/// The one timer of a connection. Deadlines mostly move later, so it is set again only when one
+/// moves earlier, and when it has passed.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
-    /// Sets it.
+    /// Sets the deadline.
     pub(super) fn arm(&mut self, deadline: Option<std::time::Instant>) {
         let Some(deadline) = deadline.map(Instant::from_std) else {
             self.sleep = None;
@@ -29,12 +29,12 @@ impl Timer {
         }
     }
 
-    /// Waits until it has passed.
+    /// Waits until the deadline has passed.
     pub(super) async fn passed(&mut self) {
         poll_fn(|context| self.poll_passed(context)).await;
     }
 
-    /// As [`Timer::passed`], for a future that waits for other things too.
+    /// Like [`Timer::passed`], for a future that also waits for other things.
     pub(super) fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.sleep {
             Some(sleep) => sleep.as_mut().poll(context),

@@ -1,4 +1,4 @@
-//! What happens to a fresh connection until it is a client.
+//! Handles a new connection until it is a client.
 
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
@@ -23,18 +23,18 @@ use crate::transport::{self, Socket, Transport, WebSocket};
 
 use super::files::Shares;
 
-/// Lets connections in, as many as there may be.
+/// Admits connections up to the limit.
 #[derive(Debug)]
 pub(super) struct Doorman {
     shared: Arc<Shared>,
-    /// One permit for each connection there may be.
+    /// One permit for each connection that may exist.
     room: Arc<Semaphore>,
-    /// One permit for each connection that found no room and gets time to read so.
+    /// One permit for each refused connection that gets time to read the reason.
     lobby: Arc<Semaphore>,
     connections: usize,
     connect_timeout: Duration,
     handshake: Arc<handshake::Settings>,
-    /// Whether handshakes that are not done are to end.
+    /// Whether unfinished handshakes must end.
     stopping: watch::Sender<bool>,
 }
 
@@ -56,19 +56,19 @@ impl Doorman {
         }
     }
 
-    /// Ends the handshakes that are not done.
+    /// Ends the unfinished handshakes.
     pub(super) fn stop_handshakes(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Waits until nobody is here any more.
+    /// Waits until all connections have ended.
     pub(super) async fn wait_for_all_to_leave(&self) {
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
-        // It fails if the semaphore is closed, which nobody does.
+        // Fails only if the semaphore is closed, which never happens.
         let _ = self.room.acquire_many(all).await;
     }
 
-    /// A connection for WebSocket: first the handshake, then the client.
+    /// Serves a WebSocket connection: first the handshake, then the client.
     pub(super) fn websocket(&self, stream: TcpStream, peer: SocketAddr) {
         let Some((permit, full)) = self.admit() else {
             self.shared.metrics.refuse(Refused::Full.label());
@@ -102,7 +102,7 @@ impl Doorman {
                 subprotocol,
                 accepted,
             );
-            // Without the memory that the handshake needed.
+            // A separate task, which does not keep the memory that the handshake needed.
             tokio::spawn(async move {
                 connection::serve(shared, arrival).await;
                 drop(permit);
@@ -110,7 +110,7 @@ impl Doorman {
         });
     }
 
-    /// A connection for TCP: a client at once.
+    /// Serves a TCP connection: a client at once.
     pub(super) fn tcp(&self, stream: TcpStream, peer: SocketAddr) {
         let shared = Arc::clone(&self.shared);
         let permit = match self.admit() {
@@ -143,8 +143,8 @@ impl Doorman {
         });
     }
 
-    /// A permit to stay, or with `true` one to be refused in peace. `None` if the lobby is full too:
-    /// then the answer is sent, and nobody waits until it is read.
+    /// Returns a permit to stay, or with `true` a permit for the lobby. `None` if the lobby is full
+    /// too: then the answer is sent without waiting until it is read.
     fn admit(&self) -> Option<(OwnedSemaphorePermit, bool)> {
         let permit = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
         permit(&self.room)
@@ -181,19 +181,19 @@ fn arrive(
     }
 }
 
-/// Says to a client why it cannot stay, and waits until it has read that.
+/// Sends a client the reason for its refusal, and waits until it has read it.
 async fn turn_away(stream: &TcpStream, answer: &[u8]) {
     if stream.writable().await.is_ok() && stream.try_write(answer).is_ok() {
         transport::drain(stream, Instant::now() + transport::DRAIN_TIME).await;
     }
 }
 
-/// The same without waiting, for one more than can be waited for: it holds its descriptor for an
-/// instant only. What it has sent by now is read, since the kernel resets a connection that is
-/// closed with unread input.
+/// The same without waiting, when the lobby is full: the descriptor is held only for an instant.
+/// Input that has arrived is read, since the kernel resets a connection that is closed with unread
+/// input.
 fn turn_away_at_once(stream: &TcpStream, answer: &[u8]) {
     let socket = SockRef::from(stream);
-    // A fresh socket takes this much. If it does not, the client has left.
+    // A new socket accepts this much. If it does not, the client has left.
     if socket.send(answer).is_ok() && socket.shutdown(Shutdown::Write).is_ok() {
         let mut input = [MaybeUninit::uninit(); 4096];
         let _ = socket.recv(&mut input);
@@ -203,13 +203,13 @@ fn turn_away_at_once(stream: &TcpStream, answer: &[u8]) {
 /// 64 random bits.
 #[expect(
     clippy::expect_used,
-    reason = "a system without random numbers cannot be worked with"
+    reason = "the broker cannot work without random numbers"
 )]
 pub(super) fn random() -> u64 {
     getrandom::u64().expect("random numbers from the operating system")
 }
 
-/// What a WebSocket client is answered before its request was read.
+/// The answer to a WebSocket client whose request was not read.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: text/plain; charset=utf-8\r\n\
     connection: close\r\n\

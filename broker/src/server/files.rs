@@ -1,23 +1,23 @@
-//! How the file descriptors of the process are shared out: clients get what is left when everybody
-//! who must be answered has theirs. The computation is pure; only `limit` asks the system.
+//! How the file descriptors of the process are divided: clients get what remains after the lobby,
+//! the admin port and the process itself. The computation is pure; only `limit` asks the system.
 
 use tracing::{info, warn};
 
-/// How many connections of each kind there may be at the same time, so that the limit of open files
-/// is never met.
+/// Number of connections of each kind that may be open at the same time, so that the limit of open
+/// files is never reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shares {
     /// Clients.
     pub(super) connections: usize,
-    /// Clients that are being refused: each stays until it has read why.
+    /// Clients that are being refused: each stays until it has read the reason.
     pub(super) lobby: usize,
     /// Connections to the admin port.
     pub(super) admin: usize,
 }
 
 impl Shares {
-    /// Shares out `files` descriptors. `connections` and `admin` are what the settings allow; each
-    /// kind gets at least one.
+    /// Divides `files` descriptors. `connections` and `admin` are the limits from the settings;
+    /// each kind gets at least one.
     pub(super) fn of(files: usize, connections: usize, admin: usize) -> Self {
         let rest = files.saturating_sub(OWN);
         let admin = admin.min(rest / 2).max(1);
@@ -32,7 +32,7 @@ impl Shares {
     }
 }
 
-/// Raises the limit of open files as far as the system lets us.
+/// Raises the limit of open files as far as the system allows.
 pub(super) fn raise() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => info!(files, "limit of open files"),
@@ -40,21 +40,21 @@ pub(super) fn raise() {
     }
 }
 
-/// The limit of open files. A system that does not say has none that we know.
+/// Returns the limit of open files. If the system does not report one, there is no limit.
 pub(super) fn limit() -> usize {
     let (soft, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap_or((u64::MAX, u64::MAX));
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
 /// Descriptors of the process itself: three standard streams, the runtime and its signals (six),
-/// three listeners, one connection of each that was accepted just now, and what a reader of metrics
-/// opens under `/proc`.
+/// three listeners, one newly accepted connection of each, and those that a reader of metrics opens
+/// under `/proc`.
 const OWN: usize = 20;
 
-/// The most clients that are refused at the same time and get time to read why.
+/// Maximum number of clients that are refused at the same time and get time to read the reason.
 const LOBBY: usize = 256;
 
-/// While descriptors are few, one in this number goes to the lobby.
+/// While descriptors are scarce, one in this number goes to the lobby.
 const LOBBY_PART: usize = 16;
 
 #[cfg(test)]

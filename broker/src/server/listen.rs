@@ -1,4 +1,4 @@
-//! Listening sockets, and the loop that accepts.
+//! Listening sockets and the accept loop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use crate::error::Error;
 use crate::metrics::{Counter, Counters, Registry};
 use crate::transport::{TCP, WEBSOCKET};
 
-/// Opens a listener at `address`; `None` if there is none to open.
+/// Opens a listener at `address`; returns `None` if there is no address.
 ///
 /// # Errors
-/// That it cannot be opened, with `what` it was for.
+/// If it cannot be opened; the error names `what` it was for.
 pub(super) async fn bind(
     what: &'static str,
     address: Option<&str>,
@@ -33,12 +33,12 @@ pub(super) async fn bind(
     }
 }
 
-/// Where a listener listens, which with port 0 only the kernel knows.
+/// Returns the address of a listener, which with port 0 only the kernel knows.
 pub(super) fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())
 }
 
-/// Accepts connections of one listener, for ever, and counts what fails.
+/// Accepts connections of one listener, forever, and counts failures.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
@@ -48,8 +48,8 @@ pub(super) struct Acceptor {
     unsaid: Unsaid,
 }
 
-/// Failures that are not in the log yet. Each line stands for all since the one before, so that a
-/// condition that lasts does not fill the log.
+/// Failures that are not logged yet. Each line covers all failures since the previous one, so that
+/// a persistent condition does not fill the log.
 #[derive(Debug, Default)]
 struct Unsaid {
     count: u64,
@@ -66,12 +66,12 @@ impl Acceptor {
         }
     }
 
-    /// The next connection.
+    /// Returns the next connection.
     pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => return accepted,
-                // The client was faster than we: nothing is wrong here.
+                // The client closed the connection first, which is not a failure.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     self.errors.inc();
@@ -88,7 +88,7 @@ impl Acceptor {
         }
     }
 
-    /// Gives each connection to `serve`, for ever.
+    /// Passes each connection to `serve`, forever.
     pub(super) async fn serve(mut self, serve: impl Fn(TcpStream, SocketAddr)) {
         loop {
             let (stream, peer) = self.accept().await;
@@ -98,7 +98,7 @@ impl Acceptor {
 }
 
 impl Unsaid {
-    /// One more failure. Says of how many the log is to tell now, if it is its time.
+    /// Counts one failure. Returns the number of failures to log, if a log line is due.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         let is_due = |said| now.duration_since(said) >= QUIET;
@@ -110,7 +110,7 @@ impl Unsaid {
     }
 }
 
-/// The counters of failures, one for each listener.
+/// Registers the counters of failures, one for each listener.
 pub(super) fn errors(registry: &Registry) -> Counters {
     registry.counters(
         "stompd_accept_errors_total",
@@ -138,25 +138,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()
     }?;
     socket.set_reuseaddr(true)?;
-    // Accepted sockets have it from the listening one.
+    // Accepted sockets inherit it from the listening one.
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// How many connections the kernel may hold for us: when a broker restarts, all its clients come
-/// back at once. The kernel cuts it to its own limit.
+/// Number of connections that the kernel may queue: when a broker restarts, all its clients come
+/// back at once. The kernel reduces it to its own limit.
 const BACKLOG: u32 = 16 * 1024;
 
-/// The kernel asks for more when less than half of this is not sent yet, and takes no more than
-/// that. Otherwise it takes megabytes for a slow client, and asks when a third of them has left.
+/// The kernel asks for more when less than half of this is unsent, and buffers at most this much.
+/// Otherwise it buffers megabytes for a slow client, and asks when a third of them has left.
 #[cfg(target_os = "linux")]
 const NOT_SENT: u32 = 128 * 1024;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A line about failures is logged at most once in this time.
+/// Minimum time between two log lines about failures.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// The admin port in metrics and logs.
@@ -171,7 +171,7 @@ mod tests {
         let begin = Instant::now();
         let mut unsaid = Unsaid::default();
         let mut logged = Vec::new();
-        // Ten failures a second, as a lasting lack of files gives.
+        // Ten failures per second, as with a lasting shortage of file descriptors.
         for failure in 0..1300 {
             let now = begin + Duration::from_millis(failure * 100);
             logged.extend(unsaid.add(now));

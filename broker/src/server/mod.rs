@@ -1,4 +1,4 @@
-//! Puts the parts together: the only file that knows all of them.
+//! Assembles the parts: the only file that knows all of them.
 
 mod accept;
 mod files;
@@ -38,7 +38,7 @@ use crate::transport::{TCP, WEBSOCKET, handshake};
 /// Runs the broker until a signal stops it.
 ///
 /// # Errors
-/// Why it cannot start.
+/// If the broker cannot start.
 pub fn serve(loaded: Loaded) -> Result<(), Error> {
     let Loaded { config, origin } = loaded;
     let mut builder = Builder::new_multi_thread();
@@ -60,12 +60,12 @@ pub fn serve(loaded: Loaded) -> Result<(), Error> {
         }
         Ok(())
     });
-    // Whatever still runs has had its time.
+    // Tasks that still run have used up their time.
     runtime.shutdown_background();
     done
 }
 
-/// A broker that runs in this process, within the runtime it was started in.
+/// A broker that runs in this process, within the runtime that started it.
 #[derive(Debug)]
 pub struct Broker {
     config: Config,
@@ -84,7 +84,7 @@ impl Broker {
     /// Opens the listeners and starts to accept.
     ///
     /// # Errors
-    /// A listener that cannot be opened.
+    /// If a listener cannot be opened.
     pub async fn start(config: &Config) -> Result<Self, Error> {
         let registry = Arc::new(Registry::new());
         registry.add_process();
@@ -139,48 +139,48 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Where STOMP over WebSocket is listened for.
+    /// Returns the address of STOMP over WebSocket.
     pub const fn websocket(&self) -> Option<SocketAddr> {
         self.websocket
     }
 
-    /// Where STOMP over TCP is listened for.
+    /// Returns the address of STOMP over TCP.
     pub const fn tcp(&self) -> Option<SocketAddr> {
         self.tcp
     }
 
-    /// Where operators are answered.
+    /// Returns the address of the admin port.
     pub const fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// How many clients there are.
+    /// Returns the number of clients.
     pub fn connections(&self) -> usize {
         self.shared.hub.connections()
     }
 
-    /// Stops: says so to operators, waits `[stop] delay`, closes the listeners, sends the clients
-    /// away over `[stop] spread` and gives the last bytes `[stop] flush`.
+    /// Stops: reports itself as not ready, waits `[stop] delay`, closes the listeners, disconnects
+    /// the clients over `[stop] spread` and allows `[stop] flush` for the last bytes.
     pub async fn stop(mut self) {
         let stop = &self.config.stop;
         self.readiness.send_replace(Readiness::Stopping);
         sleep(stop.delay).await;
         self.accepting.drain(..).for_each(|task| task.abort());
-        info!(clients = self.connections(), "sending clients away");
+        info!(clients = self.connections(), "disconnecting clients");
         self.doorman.stop_handshakes();
         self.shared.hub.stop(stop.spread).await;
         let left = self.doorman.wait_for_all_to_leave();
         if timeout(stop.flush, left).await.is_err() {
             warn!(
                 clients = self.connections(),
-                "some clients did not take their last bytes"
+                "some clients did not read their last bytes"
             );
         }
         self.answering.take().inspect(JoinHandle::abort);
         self.tending.abort();
     }
 
-    /// Says what listens where, and how to try it.
+    /// Logs the addresses, and how to try the broker.
     fn introduce(&self) {
         let path = self.config.listen.paths.first().map_or("", String::as_str);
         if let Some(address) = self.websocket {
@@ -195,7 +195,7 @@ impl Broker {
             .flatten()
             .find(|address| !address.ip().is_loopback())
         {
-            warn!("whoever reaches {address} is let in: there is no login yet");
+            warn!("anyone who can reach {address} can connect: there is no login yet");
         }
         if let Some(address) = self.admin {
             info!("metrics and health: http://{address}/metrics /healthz /readyz");
@@ -295,7 +295,7 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     }
 }
 
-/// Answers operators.
+/// Serves the admin port.
 async fn answer(mut acceptor: Acceptor, mut desk: Desk) {
     loop {
         let (stream, _) = acceptor.accept().await;
@@ -303,22 +303,25 @@ async fn answer(mut acceptor: Acceptor, mut desk: Desk) {
     }
 }
 
-/// Tells what `/readyz` says whenever metrics are read.
+/// Updates the gauge of `/readyz` whenever metrics are read.
 fn observe(readiness: watch::Receiver<Readiness>, registry: &Registry) {
-    let ready = registry.gauge("stompd_ready", "1 while clients are welcome, else 0.");
+    let ready = registry.gauge(
+        "stompd_ready",
+        "1 while the broker accepts clients, else 0.",
+    );
     registry.before_reading(move || {
         ready.set((*readiness.borrow() == Readiness::Ready).into());
     });
 }
 
-/// Looks after what no client's frames touch.
+/// Does the periodic work that no client's frames trigger.
 async fn tend(shared: Arc<Shared>) {
     let mut turns = tokio::time::interval(TEND);
     let mut trim = Trim::new(turns.tick().await.into_std());
     loop {
         let now = turns.tick().await.into_std();
         let shared = Arc::clone(&shared);
-        // It visits all queues, which would hold up the clients of a worker.
+        // It visits all queues, which would delay the clients of a worker.
         let tended = spawn_blocking(move || {
             shared.hub.tend(now);
             trim.tend(now);
@@ -327,7 +330,7 @@ async fn tend(shared: Arc<Shared>) {
         match tended.await {
             Ok(same) => trim = same,
             Err(error) => {
-                error!(%error, "the queues cannot be looked after");
+                error!(%error, "queue maintenance failed");
                 trim = Trim::new(now);
             }
         }
@@ -347,7 +350,7 @@ fn handshake_settings(config: &Config) -> handshake::Settings {
     }
 }
 
-/// Shares out the file descriptors. Says so if clients get fewer than the settings allow.
+/// Divides the file descriptors. Warns if clients get fewer than the settings allow.
 fn share_files(config: &Config, registry: &Registry) -> Shares {
     let wanted = config.limits.connections;
     let files = files::limit();
@@ -362,11 +365,11 @@ fn share_files(config: &Config, registry: &Registry) -> Shares {
     registry
         .gauge(
             "stompd_connections_limit",
-            "The most clients there may be: [limits] connections, or fewer if files are few.",
+            "Maximum number of clients: [limits] connections, or fewer if the limit of open files is low.",
         )
         .set(number(shares.connections));
     shares
 }
 
-/// So often the broker looks after itself.
+/// Interval of the periodic work.
 const TEND: Duration = Duration::from_secs(5);

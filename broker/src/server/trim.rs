@@ -1,20 +1,20 @@
-//! Gives memory back to the operating system that was needed once and is free now.
+//! Returns freed memory to the operating system.
 //!
-//! glibc keeps what is freed for the next need, which after a burst can be most of the process. It
-//! returns it when it is asked to, but holds up the threads that allocate meanwhile: about 20 ms for
-//! 300 MiB. So it is asked when there is much to return and the broker has little to do, and at
-//! least once a minute otherwise. Elsewhere than with glibc this does nothing.
+//! glibc keeps freed memory for reuse; after a burst that can be most of the process. It returns it
+//! on request, but blocks threads that allocate meanwhile: about 20 ms for 300 MiB. So the broker
+//! requests it when there is much to return and little to do, and at least once a minute otherwise.
+//! Without glibc this does nothing.
 
 use std::time::{Duration, Instant};
 
-/// When memory is given back.
+/// When memory is returned.
 #[derive(Debug)]
 pub(super) struct Trim {
-    /// Not before this.
+    /// Earliest time of the next attempt.
     next: Instant,
-    /// At the latest, however busy the broker is.
+    /// Latest time of the next attempt, however busy the broker is.
     latest: Instant,
-    /// When it was looked at last, and the processor time that the process had used by then.
+    /// Time of the last check, and the processor time that the process had used by then.
     last: (Instant, Duration),
 }
 
@@ -27,8 +27,8 @@ impl Trim {
         }
     }
 
-    /// Gives memory back if it is time for that. Takes a while, so a thread that serves clients is
-    /// not the one to do it.
+    /// Returns memory if it is time for that. This takes a while, so a thread that serves clients
+    /// must not call it.
     pub(super) fn tend(&mut self, now: Instant) {
         let quiet = self.is_quiet(now);
         if now < self.next || (!quiet && now < self.latest) {
@@ -45,8 +45,8 @@ impl Trim {
         }
         allocator::trim();
         let returned = resident.saturating_sub(self::resident().unwrap_or(resident));
-        tracing::debug!(spare, returned, "memory was given back");
-        // What lies in pieces between what is used cannot be returned: not again at once.
+        tracing::debug!(spare, returned, "returned memory to the operating system");
+        // Fragmented memory cannot be returned: do not try again at once.
         if returned < spare / 4 {
             self.next = now + PATIENCE;
         }
@@ -61,12 +61,12 @@ impl Trim {
     }
 }
 
-/// Whether so many free bytes are worth returning where so many are used.
+/// Whether `spare` free bytes are worth returning while `used` bytes are in use.
 fn is_worth(spare: usize, used: usize) -> bool {
     spare >= LITTLE && spare >= used / 2
 }
 
-/// The bytes of memory that the process has from the operating system.
+/// Returns the number of bytes that the process has from the operating system.
 fn resident() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -74,10 +74,10 @@ fn resident() -> Option<usize> {
     Some(kibibytes * 1024)
 }
 
-/// The processor time that the process has used, in steps of 10 ms.
+/// Returns the processor time that the process has used, in steps of 10 ms.
 fn processor_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program, in brackets, may hold anything.
+    // The name of the program, in brackets, may contain anything.
     let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
@@ -85,18 +85,24 @@ fn processor_time() -> Option<Duration> {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator {
-    /// The bytes that are allocated.
-    #[expect(unsafe_code, reason = "glibc's allocator is asked by a function of C")]
+    /// Returns the number of allocated bytes.
+    #[expect(
+        unsafe_code,
+        reason = "glibc's allocator is queried through a C function"
+    )]
     pub(super) fn used() -> usize {
         // SAFETY: it takes no argument and returns a plain structure.
         let info = unsafe { libc::mallinfo2() };
         info.uordblks + info.hblkhd
     }
 
-    /// Returns what is free.
-    #[expect(unsafe_code, reason = "glibc's allocator is told by a function of C")]
+    /// Returns free memory to the operating system.
+    #[expect(
+        unsafe_code,
+        reason = "glibc's allocator is trimmed through a C function"
+    )]
     pub(super) fn trim() {
-        // SAFETY: it touches nothing that is allocated, and takes the allocator's own locks.
+        // SAFETY: it touches no allocated memory, and takes the allocator's own locks.
         unsafe { libc::malloc_trim(0) };
     }
 }
@@ -110,13 +116,13 @@ mod allocator {
     pub(super) fn trim() {}
 }
 
-/// So many bytes, or half of what is used, may stay with the allocator.
+/// Fewer free bytes than this, or than half of what is used, stay with the allocator.
 const LITTLE: usize = 16 * 1024 * 1024;
 
-/// The broker is quiet if it uses less than this part of a processor.
+/// The broker is idle if it uses less than this fraction (1/20) of a processor.
 const QUIET: u32 = 20;
 
-/// How long it may be put off.
+/// Longest time that a return may be postponed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The HTTP side of WebSocket: from a fresh connection to an open WebSocket, or to an answer that
-//! says why not (RFC 6455, section 4).
+//! The HTTP side of WebSocket: from a new connection to an open WebSocket, or to an answer that
+//! states why not (RFC 6455, section 4).
 
 use std::convert::Infallible;
 use std::net::Ipv6Addr;
@@ -22,14 +22,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// What a handshake has to know.
+/// The settings of a handshake.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The paths at which a WebSocket is opened.
     pub paths: Vec<String>,
-    /// The subprotocols we speak, best first.
+    /// The supported subprotocols, best first.
     pub subprotocols: Vec<&'static str>,
-    /// The page that `GET /` answers with.
+    /// The page that `GET /` returns.
     pub page: String,
 }
 
@@ -38,53 +38,53 @@ pub struct Settings {
 pub struct Opened {
     /// The socket.
     pub stream: TcpStream,
-    /// What the client sent behind its request already.
+    /// What the client has already sent after its request.
     pub rest: Bytes,
-    /// The subprotocol that was agreed on.
+    /// The negotiated subprotocol.
     pub subprotocol: Option<&'static str>,
 }
 
-/// Why no WebSocket was opened; the client has been told.
+/// Why no WebSocket was opened; the client has received an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// 400: the key is not 16 bytes in base64.
     BadKey,
     /// 400: a request with a body.
     Body,
-    /// 503: more connections than configured.
+    /// 503: the limit of connections is reached.
     Full,
     /// 400: no `Host`, several, or one that names no host.
     Host,
-    /// The client went away, or what it sent is no HTTP.
+    /// The client disconnected, or did not send HTTP.
     Http,
     /// 405: not GET.
     Method,
     /// 404.
     Path,
-    /// 400: only subprotocols that we do not speak.
+    /// 400: only subprotocols that we do not support.
     Subprotocol,
     /// 408: no complete request in time.
     Timeout,
     /// 426: a request that does not ask for a WebSocket.
     NoUpgrade,
-    /// 426: another version of WebSocket than 13.
+    /// 426: a version of WebSocket other than 13.
     Version,
 }
 
 type Answer = Response<Full<Bytes>>;
 
-/// Reads the request of a fresh connection and answers it. `Ok(None)` if all went well and it was
-/// for a page. With `full` a valid request is answered with 503.
+/// Reads the request of a new connection and answers it. `Ok(None)` if all went well and it was for
+/// a page. With `full` a valid request is answered with 503.
 ///
 /// # Errors
-/// Why the connection is no WebSocket and ends.
+/// Why the connection does not become a WebSocket and ends.
 pub async fn open(
     stream: TcpStream,
     settings: Arc<Settings>,
     full: bool,
     deadline: Instant,
 ) -> Result<Option<Opened>, Refused> {
-    // hyper keeps the service; what it decided is left here.
+    // hyper keeps the service, so the service stores its decision here.
     let decision: Arc<Mutex<Option<Result<Decision, Refused>>>> = Arc::default();
     let noted = Arc::clone(&decision);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -126,9 +126,9 @@ pub async fn open(
             finish(stream).await;
             Err(refused)
         }
-        // Somebody looked whether anybody is here.
+        // A port check: the peer connected and sent nothing.
         (Ok(Ok(())), None) => Ok(None),
-        // hyper has answered it: 400, or 431 for a head that is too large.
+        // hyper has answered: 400, or 431 for a head that is too large.
         (_, _) => {
             finish(stream).await;
             Err(Refused::Http)
@@ -136,7 +136,7 @@ pub async fn open(
     }
 }
 
-/// What a request leads to.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug)]
 enum Decision {
     Open(Option<&'static str>),
@@ -189,9 +189,9 @@ fn decide(
     }
 }
 
-/// Whether a request says to which host it goes: once, and since HTTP/1.1 not less (RFC 9112,
-/// section 3.2). A proxy and a server that take different ones for valid can be played against
-/// each other.
+/// Whether a request names its host: at most once, and since HTTP/1.1 exactly once (RFC 9112,
+/// section 3.2). If a proxy and a server accept different ones, an attacker can exploit the
+/// difference.
 fn has_host(headers: &HeaderMap, version: Version) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -201,7 +201,7 @@ fn has_host(headers: &HeaderMap, version: Version) -> bool {
     }
 }
 
-/// Whether it is a name or an address, and perhaps a port (RFC 3986, sections 3.2.2 and 3.2.3).
+/// Whether it is a name or an address, optionally with a port (RFC 3986, sections 3.2.2 and 3.2.3).
 fn is_host(text: &str) -> bool {
     let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
     let (is_host, port) = if let Some((address, port)) = bracketed {
@@ -224,8 +224,8 @@ fn is_name(text: &str) -> bool {
         && escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
-/// The best of ours that the client offers, whatever the order or the number of its header lines;
-/// none if it offers none.
+/// Returns the best supported subprotocol that the client offers, whatever the order or the number
+/// of its header lines; none if it offers none.
 fn subprotocol(
     headers: &HeaderMap,
     ours: &[&'static str],
@@ -251,8 +251,8 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Whether a key is base64 of 16 bytes: 22 characters, of which the last one carries 4 bits that
-/// must be zero, and two `=`.
+/// Whether a key is base64 of 16 bytes: 22 characters, the last of which has 4 bits that must be
+/// zero, and two `=`.
 fn is_key(key: &HeaderValue) -> bool {
     let Some(digits) = key.as_bytes().strip_suffix(b"==") else {
         return false;
@@ -303,7 +303,7 @@ fn text(status: StatusCode, kind: &'static str, text: String) -> Answer {
     answer
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // One request, one answer; an answer that opens a WebSocket must not say so.
+    // Each connection carries one request, so it closes, unless the answer opens a WebSocket.
     answer
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -311,7 +311,7 @@ fn text(status: StatusCode, kind: &'static str, text: String) -> Answer {
 }
 
 impl Refused {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 11] = [
         Self::BadKey,
         Self::Body,
@@ -422,7 +422,7 @@ async fn finish(stream: TcpStream) {
     super::read::drain(&stream, Instant::now() + super::read::DRAIN_TIME).await;
 }
 
-/// The largest request head.
+/// Maximum size of a request head.
 const MAX_REQUEST: usize = 16 * 1024;
 
 const TIMEOUT: &[u8] =

@@ -1,7 +1,7 @@
-//! What carries STOMP: plain TCP, or messages of WebSocket.
+//! Transports of STOMP: plain TCP, or WebSocket messages.
 //!
-//! A transport turns bytes of the socket into bytes of STOMP. It owns no socket and never
-//! waits: whoever drives it feeds it what was read and sends what it wants to say.
+//! A transport converts bytes of the socket to bytes of STOMP. It owns no socket and never waits:
+//! its caller feeds it what was read and sends its output.
 
 pub mod handshake;
 mod read;
@@ -17,28 +17,28 @@ pub use self::read::{DRAIN_BYTES, DRAIN_TIME, await_end, drain, read};
 pub use self::socket::Socket;
 pub use self::websocket::WebSocket;
 
-/// One of the two ways to carry STOMP.
+/// A way to carry STOMP.
 #[derive(Debug)]
 pub enum Transport {
-    /// STOMP over TCP: what is read is what was said. Holds what is not taken yet.
+    /// STOMP over TCP: bytes pass unchanged. Holds input that is not taken yet.
     Tcp(Bytes),
     /// STOMP over WebSocket.
     WebSocket(Box<WebSocket>),
 }
 
-/// What [`Transport::take_input`] finds.
+/// The result of [`Transport::take_input`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// Bytes of STOMP.
     Data(Bytes),
     /// A Pong.
     Pong,
-    /// The client begins the closing handshake of WebSocket, and is to be answered this.
+    /// The client starts the closing handshake of WebSocket; this is the reply.
     Close(Bytes),
 }
 
 impl Transport {
-    /// Takes what was read from the socket. What was fed before must have been taken.
+    /// Takes bytes that were read from the socket. Earlier input must have been taken.
     pub fn feed(&mut self, bytes: BytesMut) {
         match self {
             Self::Tcp(input) => *input = bytes.freeze(),
@@ -46,10 +46,10 @@ impl Transport {
         }
     }
 
-    /// What came next; `None` until more is fed.
+    /// Returns the next input; `None` until more is fed.
     ///
     /// # Errors
-    /// What breaks the rules of WebSocket. Nothing can be read after that.
+    /// If the client violates the WebSocket protocol. Nothing can be read after that.
     pub fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
         match self {
             Self::Tcp(input) if input.is_empty() => Ok(None),
@@ -58,7 +58,7 @@ impl Transport {
         }
     }
 
-    /// What the transport itself has to say: Pongs.
+    /// Returns the output of the transport itself: Pongs.
     pub fn take_output(&mut self) -> Bytes {
         match self {
             Self::Tcp(_) => Bytes::new(),
@@ -66,7 +66,7 @@ impl Transport {
         }
     }
 
-    /// How frames to this client are framed. Binary only if its own first message was.
+    /// How frames to this client are framed: binary only if its own first message was.
     pub fn framing(&self) -> Framing {
         match self {
             Self::Tcp(_) => Framing::Tcp,
@@ -75,7 +75,7 @@ impl Transport {
         }
     }
 
-    /// The most bytes of one message from now on.
+    /// Sets the maximum size of a message from now on.
     pub fn set_limit(&mut self, bytes: usize) {
         if let Self::WebSocket(websocket) = self {
             websocket.set_limit(bytes);

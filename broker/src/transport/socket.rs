@@ -1,4 +1,4 @@
-//! The socket of a client, as its outbox sees it, with the options of TCP that matter here.
+//! The socket of a client, as its outbox sees it, and its TCP options.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,18 +15,18 @@ use crate::outbox::Wire;
 pub struct Socket(Arc<TcpStream>);
 
 impl Socket {
-    /// Takes a connected socket.
+    /// Wraps a connected socket.
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
 
-    /// The stream.
+    /// Returns the stream.
     pub fn stream(&self) -> &TcpStream {
         &self.0
     }
 
-    /// Whether something has arrived that was not read. Asks the kernel, since the runtime may not
-    /// have heard of it yet: after a sleep of the whole process timers can come before events.
+    /// Whether unread input has arrived. Asks the kernel, since the runtime may not know yet: after
+    /// the whole process was suspended, timers can fire before events.
     pub fn has_input(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         SockRef::from(&*self.0)
@@ -34,10 +34,11 @@ impl Socket {
             .is_ok_and(|bytes| bytes > 0)
     }
 
-    /// Lets the kernel find a dead peer: keep-alive after 60 s of silence, every 10 s, three times.
+    /// Lets the kernel detect a dead peer: keep-alive after 60 s of silence, every 10 s, three
+    /// times.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the kernel.
     pub fn set_keep_alive(&self) -> io::Result<()> {
         let keep_alive = TcpKeepalive::new()
             .with_time(Duration::from_secs(60))
@@ -46,14 +47,14 @@ impl Socket {
         SockRef::from(&*self.0).set_tcp_keepalive(&keep_alive)
     }
 
-    /// While we do not read a client its heart-beats tell nothing; then the kernel is to end the
-    /// connection if what we sent is not acknowledged for 60 s. Only then: Linux applies the limit
-    /// to a live peer with a closed window too.
+    /// While we do not read from a client we do not see its heart-beats, so the kernel ends the
+    /// connection if sent data is not acknowledged for 60 s. Only then: Linux applies the limit to
+    /// a live peer with a closed window too.
     pub fn set_user_timeout(&self, on: bool) {
         #[cfg(target_os = "linux")]
         {
             let limit = on.then_some(Duration::from_secs(60));
-            // A socket that refuses is broken, which reading or writing it will show.
+            // If this fails the socket is broken, which reading or writing will show.
             let _ = SockRef::from(&*self.0).set_tcp_user_timeout(limit);
         }
     }

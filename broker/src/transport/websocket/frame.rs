@@ -10,35 +10,35 @@ pub(super) struct Header {
     /// Whether it is the last frame of its message.
     pub last: bool,
     pub kind: Kind,
-    /// The bytes of its payload.
+    /// Bytes of its payload.
     pub payload: u64,
     pub mask: [u8; 4],
-    /// The bytes of the header itself.
+    /// Bytes of the header itself.
     pub length: usize,
-    /// The bytes of the header and, behind a control frame's, of its payload.
+    /// Bytes of the header and, for a control frame, of its payload.
     pub whole: usize,
 }
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// More of a message.
+    /// Continues a message.
     Continuation,
-    /// The beginning of a text.
+    /// Begins a text message.
     Text,
-    /// The beginning of a binary message.
+    /// Begins a binary message.
     Binary,
     Close,
     Ping,
     Pong,
 }
 
-/// What stands at the beginning of some bytes.
+/// What some bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// A header; a control frame's payload stands behind it as a whole.
+    /// A header; for a control frame, its whole payload follows.
     Header(Header),
-    /// Something that is not whole: at least so many bytes are needed.
+    /// Incomplete data: at least this number of bytes is needed.
     Short(usize),
 }
 
@@ -88,7 +88,7 @@ impl Header {
 }
 
 impl Kind {
-    /// The kind that a frame's first byte names.
+    /// Returns the kind that a frame's first byte names.
     fn of(first: u8) -> Result<Self, WebSocketFault> {
         if first & RESERVED != 0 {
             return Err(WebSocketFault::Protocol(
@@ -111,11 +111,10 @@ impl Kind {
     }
 }
 
-/// Takes the mask off a part of a payload and moves it to the front, to where `to` is; returns the
-/// mask for the next part.
+/// Unmasks a part of a payload and moves it to the front, to `to`; returns the mask for the next
+/// part.
 pub(super) fn unmask(bytes: &mut [u8], part: Range<usize>, to: usize, mask: [u8; 4]) -> [u8; 4] {
-    // In blocks that the compiler makes vectors of; a block is read before anything is written to
-    // where it was.
+    // In blocks that the compiler vectorizes; a block is read before its place is overwritten.
     let wide: [u8; BLOCK] = std::array::from_fn(|at| mask[at % MASK]);
     let (mut from, mut to) = (part.start, to);
     while part.end - from >= BLOCK {
@@ -134,10 +133,10 @@ pub(super) fn unmask(bytes: &mut [u8], part: Range<usize>, to: usize, mask: [u8;
     std::array::from_fn(|at| mask[(at + part.len()) % MASK])
 }
 
-/// So many bytes are unmasked at once.
+/// Number of bytes unmasked at once.
 const BLOCK: usize = 32;
 
-/// The bytes of a header without length and mask.
+/// Bytes of a header without length and mask.
 const SHORTEST: usize = 2;
 
 /// The bytes of a mask.

@@ -1,17 +1,16 @@
 //! STOMP over WebSocket, after the handshake: the messages of a client (RFC 6455, sections 5 to 7).
 //!
-//! What was read is unmasked where it lies, and the payloads of its frames are moved together:
-//! messages of WebSocket are no borders to STOMP, so what one read brought is one piece of STOMP.
-//! Nothing is kept of a message but how long it is and whether it ends within a character; so an
-//! idle connection has no buffer, and a large message none beside the decoder's. And so a STOMP
-//! frame counts as soon as it is here, also if its message goes wrong behind it.
+//! Payloads are unmasked in place and moved together: message boundaries have no meaning in STOMP,
+//! so the input of one read becomes one piece of STOMP. Only the length of a message is kept, and
+//! whether it ends within a character; so an idle connection has no buffer, and a large message
+//! none besides the decoder's. A STOMP frame therefore counts as soon as it has arrived, even if
+//! its message is invalid later on.
 //!
-//! Pongs and the answer to a Close are not written but taken by whoever drives this: straight on
-//! the socket they would land inside a frame that is partly written, so they take their turn in
-//! the outbox.
+//! Pongs and the reply to a Close are not written here: on the socket they could land inside a
+//! partly written frame. The caller takes them and sends them through the outbox.
 //!
-//! Two things are not judged as strictly as they could be, as in other servers: a length may take
-//! more bytes than it needs, and one of 2^63 or more is just too big.
+//! As in other servers, two checks are not as strict as they could be: a length may take more bytes
+//! than it needs, and one of 2^63 or more is just too big.
 
 mod frame;
 mod utf8;
@@ -30,9 +29,9 @@ use crate::framing::{self, Framing};
 #[derive(Debug)]
 pub struct WebSocket {
     limit: usize,
-    /// What was fed and is not read.
+    /// Input that is not parsed yet.
     input: BytesMut,
-    /// The beginning of a header or of a control frame.
+    /// An incomplete header or control frame.
     begun: Vec<u8>,
     /// The frame whose payload is being read.
     payload: Option<Payload>,
@@ -40,45 +39,44 @@ pub struct WebSocket {
     message: Option<Message>,
     /// Whether the client's first message was binary; `None` before it.
     binary: Option<bool>,
-    /// Whether nothing but EOLs came in messages. Clients whose timers do not wait send them before
-    /// their CONNECT, and they do not count towards the limit.
+    /// Whether messages have contained only EOLs so far. Clients whose timers do not wait send them
+    /// before their CONNECT, and they do not count towards the limit.
     blank: bool,
-    /// Whether a Pong came that nobody was told of.
+    /// Whether a Pong arrived that is not reported yet.
     pong: bool,
-    /// After it nothing is read.
+    /// How reading ended; nothing is read after that.
     end: Option<End>,
     output: Vec<u8>,
 }
 
-/// The payload of a frame, as far as it is not read.
+/// The unread part of a frame's payload.
 #[derive(Debug)]
 struct Payload {
     left: u64,
     mask: [u8; 4],
-    /// Whether the message ends with it.
+    /// Whether it ends the message.
     last: bool,
 }
 
-/// A message in its frames.
+/// A message that is being read.
 #[derive(Debug)]
 struct Message {
-    /// The bytes of all frames up to the one that is being read, but for those of a blank
-    /// beginning.
+    /// The bytes of all frames up to the current one, except those of a blank beginning.
     bytes: u64,
-    /// What is checked of a text.
+    /// The UTF-8 check of a text message.
     text: Option<Utf8>,
 }
 
-/// How it ends.
+/// How reading ends.
 #[derive(Debug)]
 enum End {
-    /// By a Close, and this is the answer.
+    /// By a Close; this is the reply.
     Close(Bytes),
     Fault(WebSocketFault),
 }
 
 impl WebSocket {
-    /// A WebSocket whose messages may have at most `limit` bytes.
+    /// Creates a WebSocket whose messages may have at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -95,7 +93,7 @@ impl WebSocket {
     }
 
     pub(super) fn feed(&mut self, bytes: BytesMut) {
-        debug_assert!(self.input.is_empty(), "what was fed before is read");
+        debug_assert!(self.input.is_empty(), "earlier input must be read");
         self.input = bytes;
     }
 
@@ -126,7 +124,7 @@ impl WebSocket {
         self.limit = bytes;
     }
 
-    /// Reads what was fed and returns the payloads of the messages in it, one behind the other.
+    /// Reads the input and returns the payloads of its messages, concatenated.
     fn read(&mut self) -> Bytes {
         let mut bytes = mem::take(&mut self.input);
         let (mut at, mut data) = (0, 0..0);
@@ -146,7 +144,7 @@ impl WebSocket {
             }
             match self.begin(&bytes[at..]) {
                 Ok(length) => at += length,
-                // What came before it may raise the limit by which it is judged.
+                // Earlier input may raise the limit that applies here.
                 Err(_) if !data.is_empty() => {
                     self.input = bytes.split_off(at);
                     break;
@@ -159,8 +157,8 @@ impl WebSocket {
         bytes.freeze()
     }
 
-    /// Reads the header of a frame, and the whole of a control frame. Returns how many bytes it
-    /// took; all that is short of a header is kept.
+    /// Reads the header of a frame, and the whole of a control frame. Returns the number of bytes
+    /// used; an incomplete header is kept.
     fn begin(&mut self, bytes: &[u8]) -> Result<usize, WebSocketFault> {
         if self.begun.is_empty() {
             return match Header::read(bytes)? {
@@ -193,8 +191,7 @@ impl WebSocket {
         }
     }
 
-    /// Starts a frame of a message, or does what a control frame asks for. Returns how many bytes
-    /// were read of it.
+    /// Starts a frame of a message, or handles a control frame. Returns the number of bytes used.
     fn start(&mut self, header: Header, bytes: &[u8]) -> Result<usize, WebSocketFault> {
         if !header.kind.is_control() {
             self.start_payload(header)?;
@@ -242,14 +239,14 @@ impl WebSocket {
             mask: header.mask,
             last: header.last,
         });
-        // A payload of nothing is over before there is more to read.
+        // An empty payload ends without further input.
         if header.payload == 0 {
             self.take_part(&[]);
         }
         Ok(())
     }
 
-    /// Takes note of the next part of a payload. `false` if it is not what it should be.
+    /// Takes the next part of a payload. Returns `false` if it is invalid.
     fn take_part(&mut self, part: &[u8]) -> bool {
         let last = self.end_payload();
         self.pass_blank(part);
@@ -267,7 +264,7 @@ impl WebSocket {
         good
     }
 
-    /// Takes EOLs before the first frame of STOMP out of the account of their message.
+    /// Excludes EOLs before the first STOMP frame from the size of their message.
     fn pass_blank(&mut self, part: &[u8]) {
         if !self.blank {
             return;
@@ -280,14 +277,14 @@ impl WebSocket {
         }
     }
 
-    /// Ends the payload if all of it is read. Says whether the message ends with it.
+    /// Ends the payload if all of it is read. Returns whether the message ends with it.
     fn end_payload(&mut self) -> bool {
         let payload = self.payload.take_if(|payload| payload.left == 0);
         payload.is_some_and(|payload| payload.last)
     }
 }
 
-/// What a Close is answered: the same (section 5.5.1), or what is wrong with its code.
+/// Returns the reply to a Close: the same (section 5.5.1), or what is wrong with its code.
 fn answer(payload: &[u8]) -> Result<Bytes, WebSocketFault> {
     match payload {
         [] => {}
@@ -307,7 +304,7 @@ fn answer(payload: &[u8]) -> Result<Bytes, WebSocketFault> {
 }
 
 impl Payload {
-    /// How much of it lies in so many bytes.
+    /// Number of its bytes within the next `bytes`.
     fn fitting(&self, bytes: usize) -> usize {
         usize::try_from(self.left).map_or(bytes, |left| left.min(bytes))
     }

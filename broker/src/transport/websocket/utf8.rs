@@ -1,15 +1,15 @@
-//! Whether a text that comes in parts is UTF-8.
+//! Checks whether a text that arrives in parts is UTF-8.
 
 /// Checks a text part by part; a part may end within a character.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
-    /// The character that the last part ended in.
+    /// The incomplete character at the end of the last part.
     begun: [u8; 4],
     length: u8,
 }
 
 impl Utf8 {
-    /// Takes the next part. `false` if the text is not UTF-8, whatever follows.
+    /// Takes the next part. Returns `false` if the text is not UTF-8, whatever follows.
     pub(super) fn accepts(&mut self, mut part: &[u8]) -> bool {
         while !self.is_complete()
             && let Some((byte, rest)) = part.split_first()
@@ -29,7 +29,7 @@ impl Utf8 {
         self.length == 0
     }
 
-    /// Takes the next byte of the character that is begun, or the first of one.
+    /// Takes the next byte of an incomplete character, or the first of a new one.
     fn accepts_byte(&mut self, byte: u8) -> bool {
         self.begun[usize::from(self.length)] = byte;
         self.length += 1;
@@ -41,7 +41,7 @@ impl Utf8 {
     }
 }
 
-/// How many bytes at the end are the beginning of a character that is not whole.
+/// Number of bytes at the end that begin an incomplete character.
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.iter().rev().take(3);
     let from_start = last.take_while(|byte| is_continuation(**byte)).count() + 1;
@@ -52,8 +52,8 @@ fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// The bytes of the character that begins with this one; one if none begins so, which the check
-/// finds.
+/// Number of bytes of the character that begins with `first`; one if none begins with it, which the
+/// check detects.
 const fn width(first: u8) -> usize {
     match first {
         0xc2..=0xdf => 2,
