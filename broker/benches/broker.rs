@@ -1,4 +1,4 @@
-//! How long each workload takes.
+//! Measures the time of each workload.
 
 mod workloads;
 

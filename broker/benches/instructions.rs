@@ -1,6 +1,6 @@
-//! Counts the instructions of each workload under callgrind and holds them against those in
-//! `instructions.txt`, which `-- --write` writes anew. README.md says when.
-#![expect(clippy::print_stdout, reason = "it tells a person")]
+//! Counts the instructions of each workload under callgrind and compares them with those in
+//! `instructions.txt`, which `-- --write` rewrites. README.md says when.
+#![expect(clippy::print_stdout, reason = "people read its output")]
 
 mod workloads;
 
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    // `cargo bench` adds a word of its own, `cargo test --benches` none.
+    // `cargo bench` adds an argument of its own, `cargo test --benches` none.
     let done = match words[..] {
         ["--bench"] => compare(),
         ["--write", "--bench"] => write(),
@@ -33,21 +33,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// What callgrind looks at.
+/// The part that callgrind measures.
 fn run(name: &str) -> Result<()> {
     let workload = ALL.iter().find(|workload| workload.name == name);
     let prepare = workload.ok_or("there is no such workload")?.prepare;
-    // The first one finds out once for all what the processor can do.
+    // The first run detects the features of the processor, once.
     prepare()();
     measured(&mut *prepare());
     Ok(())
 }
 
-/// Instructions are counted from its begin to its end.
+/// Instructions are counted from its start to its end.
 #[inline(never)]
 fn measured(run: &mut dyn FnMut()) {
     run();
-    // With a call at its end its end could not be seen.
+    // If it ended with a call, callgrind could not see its end.
     black_box(());
 }
 
@@ -77,7 +77,7 @@ fn compare() -> Result<()> {
     Ok(())
 }
 
-/// By how many percent the count of a workload has grown; told as well.
+/// Returns by how many percent the count of a workload has grown, and prints it.
 fn growth(workload: &Workload, count: u64, baseline: &str) -> Result<f64> {
     let (name, each) = (workload.name, count / workload.units);
     let before = baseline.lines().find_map(|line| line.strip_prefix(name));
@@ -99,8 +99,8 @@ fn write() -> Result<()> {
     Ok(fs::write(BASELINE, baseline)?)
 }
 
-/// The instructions of a workload, counted in a process of its own. The profile stays in the
-/// target directory.
+/// Counts the instructions of a workload in a separate process. The profile stays in the target
+/// directory.
 fn count(workload: &Workload) -> Result<u64> {
     let profile = concat!(env!("CARGO_TARGET_TMPDIR"), "/callgrind.");
     let done = Command::new("valgrind")
@@ -123,7 +123,7 @@ fn count(workload: &Workload) -> Result<u64> {
     }
 }
 
-/// What a count depends on beside our code.
+/// What a count depends on besides our code.
 fn tools() -> Result<String> {
     let rustc = said("rustc", &["-vV"])?;
     let target = rustc.lines().find_map(|line| line.strip_prefix("host: "));
@@ -137,7 +137,7 @@ fn tools() -> Result<String> {
     .join("\n"))
 }
 
-/// Which instructions memchr, simdutf8 and libc choose where the processor has them.
+/// The instructions that memchr, simdutf8 and libc choose if the processor has them.
 #[cfg(target_arch = "x86_64")]
 fn vectors() -> &'static str {
     if std::arch::is_x86_feature_detected!("avx2") {
@@ -159,5 +159,5 @@ fn said(program: &str, arguments: &[&str]) -> Result<String> {
 }
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
-/// So many percent more than before are too much.
+/// More growth than this, in percent, is too much.
 const TOLERANCE: f64 = 5.0;

@@ -1,10 +1,7 @@
-//! What is measured: calls of the library from one thread, without sockets or tasks.
+//! The workloads: calls of the library from one thread, without sockets or tasks.
 //!
-//! `broker.rs` takes their time, `instructions.rs` counts their instructions.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a workload that cannot go on measures nothing"
-)]
+//! `broker.rs` measures their time, `instructions.rs` counts their instructions.
+#![expect(clippy::unwrap_used, reason = "a workload that fails measures nothing")]
 
 use std::future::Future;
 use std::hint::black_box;
@@ -33,12 +30,12 @@ use stompd::queues::{self, SharedQueue};
 use stompd::subscriber::Subscriber;
 use stompd::transport::{Incoming, Transport, WebSocket};
 
-/// Something a broker does all day.
+/// A common operation of a broker.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    /// How many frames, messages or clients it is about.
+    /// Number of frames, messages or clients it processes.
     pub(crate) units: u64,
-    /// Makes all that is not measured. What it returns is to be run once.
+    /// Prepares all that is not measured. The result must be run once.
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
@@ -117,7 +114,7 @@ fn publish() -> Box<dyn FnMut()> {
     for id in 1..=SUBSCRIBERS as u64 {
         Client::new(id, &settings()).subscribe(&hub, &wire, "/topic/prices.eu", "auto");
     }
-    // The first one finds out who receives it.
+    // The first one computes the receivers.
     hand_over(&hub, &messages);
     Box::new(move || {
         let before = wire.taken.load(Ordering::Relaxed);
@@ -161,7 +158,7 @@ fn acknowledge(mode: &str, stride: usize) -> Box<dyn FnMut()> {
     })
 }
 
-/// Clients that come, subscribe and go.
+/// Clients that connect, subscribe and disconnect.
 fn handshake() -> Box<dyn FnMut()> {
     let settings = settings();
     Box::new(move || {
@@ -196,7 +193,7 @@ impl Client {
         client
     }
 
-    /// What its bytes lead to; whoever it says it is is let in.
+    /// Returns the actions that its bytes lead to; any login is accepted.
     fn say(&mut self, bytes: &Bytes) -> Vec<Action> {
         let mut actions = Vec::new();
         self.session.on_read(self.now);
@@ -248,7 +245,7 @@ impl Client {
     }
 }
 
-/// The bytes of what an action replies.
+/// Returns the bytes of a reply.
 fn reply(action: Action) -> Option<Bytes> {
     let frame = match action {
         Action::Reply(frame) => Some(frame),
@@ -259,7 +256,7 @@ fn reply(action: Action) -> Option<Bytes> {
     frame.map(|frame| frame.encode(Version::V1_2))
 }
 
-/// A text of less than 64 KiB as a client sends it over WebSocket.
+/// Encodes a text of less than 64 KiB as a client sends it over WebSocket.
 fn masked(text: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
@@ -269,7 +266,7 @@ fn masked(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A socket that takes everything and keeps nothing.
+/// A socket that accepts and discards everything.
 #[derive(Debug, Default)]
 struct Sink {
     taken: AtomicUsize,
@@ -282,7 +279,7 @@ impl Wire for Sink {
     }
 }
 
-/// Nothing here waits for anything but its turn, which it has again at once.
+/// Nothing here waits except to yield, and then it continues at once.
 fn hand_over(hub: &Hub, messages: &[Message]) {
     let mut pressure = Pressure::default();
     let mut publish = pin!(hub.publish(messages, SessionId(0), &mut pressure, Instant::now()));
@@ -388,10 +385,10 @@ const DISCONNECT: Bytes = Bytes::from_static(b"DISCONNECT\nreceipt:2\n\n\0");
 const BODY: &[u8] = &[b'x'; 128];
 
 const MESSAGES: usize = 1000;
-/// So many messages a read brings.
+/// Number of messages in a read.
 const BATCH: usize = 64;
 const BATCHES: usize = 10;
 const SUBSCRIBERS: usize = 100;
-/// So many deliveries a consumer may have, and what it acknowledges comes in one read.
+/// Number of deliveries a consumer may have; it acknowledges all of them in one read.
 const READ: usize = 100;
 const CLIENTS: u64 = 100;

@@ -1,9 +1,9 @@
-//! The connections of the admin port: how many there may be, and for how long.
+//! The connections of the admin port: their number and duration are limited.
 //!
-//! A connection must send a complete request within the timeout, also when it has had an answer
-//! before (hyper's `header_read_timeout` covers both), and must take its answer within twice that.
-//! When all places are taken, the one that has been silent for longest makes room for the next one:
-//! so `/healthz` answers however many connections do nothing.
+//! A connection must send a complete request within the timeout, also after an earlier answer
+//! (hyper's `header_read_timeout` covers both), and must read its answer within twice that. When
+//! all places are taken, the connection that has been silent longest is closed for the next one: so
+//! `/healthz` answers however many connections are idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +22,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::{Counter, Gauge, Registry};
 
-/// How much is asked of the admin port.
+/// The limits of the admin port.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Connections at the same time.
     pub connections: usize,
-    /// Time for a request to arrive, and for a connection without one.
+    /// Time limit of a request, and of a connection without one.
     pub timeout: Duration,
 }
 
@@ -48,7 +48,7 @@ struct Guest {
     activity: Arc<Activity>,
 }
 
-/// When a connection last did something that counts: it came, sent a whole request, or was answered.
+/// When a connection was last active: it connected, sent a whole request, or was answered.
 #[derive(Debug)]
 struct Activity {
     begin: Instant,
@@ -56,7 +56,7 @@ struct Activity {
     last: AtomicU64,
 }
 
-/// Counts a connection for as long as it lives, however it ends.
+/// Counts a connection for as long as this exists.
 struct Counted(Gauge);
 
 impl Desk {
@@ -76,7 +76,7 @@ impl Desk {
         }
     }
 
-    /// Serves one more connection, if need be in the place of the one that has been silent longest.
+    /// Serves one more connection, if necessary in place of the one that has been silent longest.
     pub async fn admit(&mut self, stream: TcpStream) {
         self.guests.retain(|guest| !guest.task.is_finished());
         if self.guests.len() >= self.settings.connections {
@@ -86,7 +86,7 @@ impl Desk {
                 return refuse(&stream);
             };
             guest.task.abort();
-            // Its descriptor is free when its task is gone.
+            // Its descriptor is free when its task has ended.
             let _ = guest.task.await;
         }
         let activity = Arc::new(Activity::new());
@@ -135,7 +135,7 @@ async fn serve(
         .max_buf_size(MAX_REQUEST)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // What is wrong with it is the client's affair.
+        // Errors of the client are ignored.
         _ = connection => {}
         () = activity.none_for(2 * timeout) => {}
     }
@@ -164,13 +164,13 @@ impl Activity {
         self.last.store(last, Ordering::Relaxed);
     }
 
-    /// When it was; `None` while a request is being answered.
+    /// Returns when it was; `None` while a request is being answered.
     fn last(&self) -> Option<Instant> {
         let last = self.last.load(Ordering::Relaxed);
         (last != ANSWERING).then(|| self.begin + Duration::from_millis(last))
     }
 
-    /// Waits until there was none for this long.
+    /// Waits until there was no activity for this long.
     async fn none_for(&self, time: Duration) {
         loop {
             let now = Instant::now();
@@ -198,5 +198,5 @@ impl Drop for Counted {
 
 const ANSWERING: u64 = u64::MAX;
 
-/// The largest head of a request.
+/// Maximum size of a request head.
 const MAX_REQUEST: usize = 16 * 1024;

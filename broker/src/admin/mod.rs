@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `/metrics` | all metrics in the text format of Prometheus |
 //! | `/healthz` | 200 while the process answers |
-//! | `/readyz` | 200 while clients are welcome; 503 and a line of reason otherwise |
-//! | `/demo/` | a page that shows the broker at work, unless `[admin] demo` is off; `/` leads there |
+//! | `/readyz` | 200 while the broker accepts clients; otherwise 503 and the reason |
+//! | `/demo/` | a page that shows the broker at work, unless `[admin] demo` is off; `/` redirects there |
 
 mod demo;
 mod desk;
@@ -27,14 +27,14 @@ pub use self::demo::Demo;
 pub use self::desk::{Desk, Settings};
 use crate::metrics::Registry;
 
-/// Whether clients are welcome.
+/// Whether the broker accepts clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Not every listener accepts yet.
     Starting,
-    /// They are.
+    /// Every listener accepts.
     Ready,
-    /// The broker is on its way out.
+    /// The broker is stopping.
     Stopping,
 }
 
@@ -42,11 +42,11 @@ pub enum Readiness {
 struct Sources {
     registry: Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
-    /// What was read last. Who holds it has the turn to read.
+    /// The last reading. The task that holds the lock does the next one.
     last: Arc<Mutex<Option<Reading>>>,
 }
 
-/// All metrics as they were.
+/// The values of all metrics at one time.
 #[derive(Debug)]
 struct Reading {
     /// When reading them began.
@@ -54,7 +54,7 @@ struct Reading {
     text: Bytes,
 }
 
-/// What answers operators, and readers of the demo page if there is one.
+/// Returns the service for operators, and for readers of the demo page if there is one.
 pub fn desk(
     settings: Settings,
     registry: &Arc<Registry>,
@@ -74,9 +74,9 @@ pub fn desk(
     Desk::new(app, settings, registry)
 }
 
-/// Asks very many queues how much they hold, so it is not done by a thread that serves clients. One
-/// at a time, or readers would take one thread each; and who has waited for another reader gets what
-/// that one has read, if it began later than this one asked. So each waits for two at most.
+/// Asks very many queues how much they hold, so a thread that serves clients must not do it. One
+/// reading at a time, or readers would take one thread each; a reader that has waited for another
+/// one gets its result, if that reading began after the request. So each waits for at most two.
 async fn metrics(State(sources): State<Sources>) -> Result<impl IntoResponse, StatusCode> {
     let Sources { registry, last, .. } = sources;
     let asked = Instant::now();
@@ -88,10 +88,10 @@ async fn metrics(State(sources): State<Sources>) -> Result<impl IntoResponse, St
                 let begun = Instant::now();
                 let text = Bytes::from(registry.text());
                 let reading = last.insert(Reading { begun, text });
-                // The turn ends here, also if who asked has left meanwhile.
+                // The lock is released here, even if the reader has disconnected meanwhile.
                 reading.text.clone()
             });
-            // It fails by a panic only.
+            // Fails only by a panic.
             let failed = |_| StatusCode::INTERNAL_SERVER_ERROR;
             read.await.map_err(failed)?
         }

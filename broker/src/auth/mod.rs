@@ -1,4 +1,4 @@
-//! Who a client is. Without users configured everybody is who he says he is.
+//! Authentication of clients. Without configured users, any login is accepted.
 
 use crate::engine::session::{Credentials, Verdict};
 
@@ -10,7 +10,7 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
-    /// What the session is told.
+    /// Returns the verdict for the session.
     pub fn verdict(&self, credentials: Credentials) -> Verdict {
         match self {
             Self::Open => Verdict::Welcome {

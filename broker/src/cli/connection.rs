@@ -11,7 +11,7 @@ use super::Failure;
 use crate::client::{Address, Client, Error, Options};
 use crate::error;
 
-/// Where the broker is and who comes.
+/// Where the broker is, and how to log in.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Connection {
@@ -33,7 +33,7 @@ pub(super) struct Connection {
         value_name = "USER"
     )]
     login: Option<String>,
-    /// Password; from the environment it is not seen in the list of processes
+    /// Password; in the environment it is hidden from the list of processes
     #[arg(
         short,
         long,
@@ -42,13 +42,13 @@ pub(super) struct Connection {
         value_name = "PASSWORD"
     )]
     passcode: Option<String>,
-    /// Virtual host; "/" is the usual one of RabbitMQ, others take any
+    /// Virtual host; RabbitMQ usually has "/", others accept any
     #[arg(long, default_value = "/", value_name = "NAME")]
     host: String,
-    /// Only this version of STOMP: 1.0, 1.1 or 1.2 [default: the newest that the broker has]
+    /// Use only this version of STOMP: 1.0, 1.1 or 1.2 [default: the newest that the broker has]
     #[arg(long, value_parser = version)]
     version: Option<Version>,
-    /// How often to offer and want heart-beats; 0s: never
+    /// How often to offer and request heart-beats; 0s: never
     #[arg(long, default_value = "10s", value_name = "DUR", value_parser = duration)]
     heart_beat: Duration,
     /// Open the WebSocket without naming a subprotocol, for servers that have none
@@ -82,11 +82,11 @@ impl Connection {
 /// Who settles a message, and when.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum Ack {
-    /// The broker, when it has sent it
+    /// The broker, once it has sent it
     Auto,
-    /// We, with all messages before it
+    /// The client, together with all messages before it
     Client,
-    /// We, each one
+    /// The client, each one separately
     ClientIndividual,
 }
 
@@ -100,7 +100,7 @@ impl Ack {
     }
 }
 
-/// `10s`, `500ms`.
+/// Parses `10s`, `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok();
     duration
@@ -108,7 +108,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write 10s, 500ms or 1m30s, up to 30days".to_owned())
 }
 
-/// A header as `name:value`.
+/// Parses a header as `name:value`.
 pub(super) fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -123,7 +123,7 @@ fn version(text: &str) -> Result<Version, String> {
         .ok_or_else(|| "the versions are 1.0, 1.1 and 1.2".to_owned())
 }
 
-/// Waits until the user, or whoever started this, wants it to end.
+/// Waits for a signal to end.
 pub(super) async fn interrupted() -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(error::Error::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(error::Error::Signal)?;
@@ -134,8 +134,8 @@ pub(super) async fn interrupted() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Beyond it clocks overflow, and heart-beats do not fit their 32 bits.
+/// Beyond it clocks overflow, and heart-beats do not fit into 32 bits.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long the last word of a broker is waited for.
+/// How long to wait for the last frame of a broker.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(10);

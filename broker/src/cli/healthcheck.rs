@@ -1,6 +1,6 @@
 //! `stompd healthcheck`: whether the broker with these settings answers.
 //!
-//! It is asked as a client is, so it needs no admin port. Any answer is a sign of health: a broker
+//! It connects like a client, so it needs no admin port. Any answer counts as healthy: a broker
 //! that refuses because it is full must not be restarted for that.
 
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::config::{Config, Listen};
 const DETAILS: &str = "\
 It reads the settings as the broker does, and connects to the first listener that is on: WebSocket,
 else TCP, else /healthz of the admin port. An address for every interface means loopback here.
-A broker that refuses, because it is full, is healthy. One that stops is not there any more.
+A broker that refuses because it is full is healthy. One that is stopping is not.
 
 In a Dockerfile:
   HEALTHCHECK CMD [\"stompd\", \"healthcheck\"]
@@ -42,7 +42,7 @@ impl Arguments {
     pub(super) fn run(self, before: Settings) -> Result<(), Failure> {
         let unhealthy = |reason: String| Failure::Found(format!("unhealthy: {reason}"));
         let loaded = self.settings.or(before).load();
-        // Docker keeps the exit status 2 to itself.
+        // Docker reserves the exit status 2.
         let config = loaded.map_err(|error| unhealthy(error.to_string()))?.config;
         let answer = block_on(Builder::new_current_thread(), async {
             ask(&config, self.timeout).await.map_err(unhealthy)
@@ -51,7 +51,7 @@ impl Arguments {
     }
 }
 
-/// What the first listener that is on has to say.
+/// Asks the first listener that is on.
 async fn ask(config: &Config, patience: Duration) -> Result<String, String> {
     let Listen {
         websocket,
@@ -81,7 +81,7 @@ async fn stomp(address: &Address, patience: Duration) -> Result<String, String> 
     };
     match Client::connect(address, &options).await {
         Ok(client) => {
-            // It has answered; how it says farewell is of no interest.
+            // It has answered; how it closes does not matter.
             let _ = timeout(FAREWELL, client.disconnect(FAREWELL)).await;
             Ok(format!("{address} answers"))
         }
@@ -107,7 +107,7 @@ async fn admin_port(address: &str) -> Result<String, String> {
     }
 }
 
-/// Where to connect to reach who listens there.
+/// Returns the address to connect to for a listener.
 fn address(scheme: Scheme, listened: &str, path: &str) -> Result<Address, String> {
     let (host, port) = listened.rsplit_once(':').unwrap_or((listened, ""));
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -130,7 +130,7 @@ fn address(scheme: Scheme, listened: &str, path: &str) -> Result<Address, String
     })
 }
 
-/// A health check that lasts is cut off by whoever asks for it, and counts as a failure.
+/// A slow health check is killed by its caller, and counts as a failure.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// More than any answer of `/healthz`.

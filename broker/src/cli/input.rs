@@ -1,4 +1,4 @@
-//! The bodies of the messages to be sent.
+//! Reads the bodies of the messages to be sent.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Stdin, stdin};
 /// Where bodies come from.
 #[derive(Debug)]
 pub(super) enum Bodies {
-    /// One body, to be sent so many times more.
+    /// One body, and how many more times to send it.
     Same(Bytes, u64),
-    /// A line each, and what of the next one has been read.
+    /// One body per line, and the part of the next line that has been read.
     Lines(BufReader<Stdin>, Vec<u8>),
 }
 
@@ -19,7 +19,7 @@ impl Bodies {
         Self::Lines(BufReader::with_capacity(64 << 10, stdin()), Vec::new())
     }
 
-    /// The next body; `None` after the last. May be dropped and called again.
+    /// Returns the next body; `None` after the last. May be dropped and called again.
     pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         match self {
             Self::Same(_, 0) => Ok(None),
@@ -41,7 +41,7 @@ impl Bodies {
     }
 }
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(super) async fn whole() -> io::Result<Bytes> {
     let mut body = Vec::new();
     stdin().read_to_end(&mut body).await?;

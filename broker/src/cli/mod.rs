@@ -1,4 +1,4 @@
-//! The command line. Only this module prints, and only it decides what the process leaves with.
+//! The command line. Only this module prints, and only it chooses the exit code.
 
 mod bench;
 mod check_config;
@@ -38,21 +38,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the broker; this is what happens without a command
+    /// Run the broker; this is the default without a command
     Serve(Settings),
     /// Check file, environment and flags, and print the settings in force and where each comes from
     CheckConfig(Settings),
     /// Print broker.toml with every setting, its default and what it means
     DefaultConfig,
-    /// Tell whether the broker with these settings answers, for Docker's HEALTHCHECK
+    /// Check whether the broker with these settings answers, for Docker's HEALTHCHECK
     Healthcheck(healthcheck::Arguments),
-    /// Send messages to a destination, of any STOMP broker
+    /// Send messages to a destination of any STOMP broker
     #[command(name = "pub")]
     Publish(publish::Arguments),
-    /// Print the messages of destinations, of any STOMP broker
+    /// Print the messages of destinations of any STOMP broker
     #[command(name = "sub")]
     Subscribe(subscribe::Arguments),
-    /// Measure a STOMP broker, and check that nothing is lost, doubled or out of order
+    /// Measure a STOMP broker, and check that no message is lost, duplicated or out of order
     Bench(bench::Arguments),
     /// Print a script that completes commands and options in a shell
     Completions(completions::Arguments),
@@ -79,12 +79,12 @@ enum Failure {
     Broker(#[from] Error),
     #[error("{0}")]
     Client(#[from] client::Error),
-    /// It did its work and found what is wrong; this says what.
+    /// The command did its work and found a fault, which this describes.
     #[error("{0}")]
     Found(String),
     #[error("cannot read standard input: {0}")]
     Input(#[source] io::Error),
-    /// An argument that clap cannot judge.
+    /// An argument that clap cannot check.
     #[error("{0}")]
     Misused(String),
 }
@@ -100,14 +100,14 @@ impl Failure {
     }
 }
 
-/// Does what the command line asks for.
+/// Runs the command.
 pub fn run() -> ExitCode {
     let exit = match Cli::try_parse().and_then(Cli::check) {
         Ok(cli) => cli
             .run()
             .map_or_else(|failure| report(&failure), |()| Exit::Fine),
         Err(answer) => {
-            // Help and version come this way as well. That nobody reads them is no failure.
+            // Help and version are printed here as well. A closed output is not a failure.
             let _ = answer.print();
             if answer.use_stderr() {
                 Exit::Misused
@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
 }
 
 impl Cli {
-    /// Settings of the broker before a command that has no broker would be ignored.
+    /// Refuses settings of the broker before a command that has no broker and would ignore them.
     fn check(self) -> Result<Self, clap::Error> {
         let has_broker = matches!(
             self.command,
@@ -157,19 +157,19 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     Ok(server::serve(loaded)?)
 }
 
-/// Runs a client. One thread is enough but for measuring.
+/// Runs a client. One thread is enough except for measuring.
 fn block_on<T>(
     mut threads: Builder,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let runtime = threads.enable_all().build().map_err(Error::Runtime)?;
     let done = runtime.block_on(work);
-    // A thread may wait for standard input for ever.
+    // A thread may wait for standard input forever.
     runtime.shutdown_background();
     done
 }
 
-/// Writes to standard output. Whoever closes it early, such as `head`, has read enough.
+/// Writes to standard output. A reader that closes it early, such as `head`, has read enough.
 fn print(text: &[u8]) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     match output.write_all(text).and_then(|()| output.flush()) {
@@ -183,7 +183,7 @@ fn tell(line: &str) {
     let _ = writeln!(io::stderr().lock(), "stompd: {line}");
 }
 
-/// Tells why the process ends. Should standard error be closed, the exit status has to do.
+/// Reports why the process ends. If standard error is closed, only the exit status does.
 fn report(failure: &Failure) -> Exit {
     tell(&failure.to_string());
     failure.exit_code()

@@ -7,10 +7,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use stomp_codec::{Frame, Headers};
 
-/// How a message looks.
+/// How a message is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Form {
-    /// The body and what ends it.
+    /// The body, and a newline if wanted.
     Body { newline: bool },
     /// The headers, a blank line, the body.
     Headers { newline: bool },
@@ -19,7 +19,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Writes a message behind others.
+    /// Appends a message to `out`.
     pub(super) fn write(self, message: &Frame, out: &mut Vec<u8>) {
         match self {
             Self::Json => json(message, out),
@@ -36,7 +36,7 @@ impl Form {
     }
 }
 
-/// What a terminal would obey is shown instead.
+/// Escapes what a terminal would obey.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for char in text.chars() {
@@ -63,7 +63,7 @@ fn json(message: &Frame, out: &mut Vec<u8>) {
         body: text,
         body_base64: text.is_none().then(|| BASE64.encode(&message.body)),
     };
-    // Only a map whose keys are not text fails.
+    // Fails only for a map whose keys are not text.
     if serde_json::to_writer(&mut *out, &line).is_ok() {
         out.push(b'\n');
     }
@@ -80,7 +80,7 @@ struct Line<'a> {
     body_base64: Option<String>,
 }
 
-/// Headers as an object; of repeated ones the first, which is the one that counts.
+/// Headers as an object; of repeated ones only the first, which is the one that counts.
 struct All<'a>(&'a Headers);
 
 impl Serialize for All<'_> {

@@ -40,13 +40,13 @@ pub(super) struct Arguments {
     /// The content-type of each message
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
-    /// Send the body so many times
+    /// Number of times to send the body
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "lines")]
     count: u64,
     /// Wait between one message and the next
     #[arg(long, value_name = "DUR", default_value = "0s", value_parser = duration)]
     interval: Duration,
-    /// Ask for no RECEIPTs but the last one: faster, and what was lost is not known
+    /// Ask for no RECEIPT except the last one: faster, but lost messages are not known
     #[arg(long)]
     no_receipt: bool,
     /// How long to wait for each next RECEIPT
@@ -85,7 +85,7 @@ impl Arguments {
         let sent = publishing.sent;
         let was_interrupted = tokio::select! {
             biased;
-            // A second time, or when all is sent: at once, and nobody knows what was confirmed.
+            // On a second signal, or when all is sent: at once, without knowing what was confirmed.
             came = interrupted() => {
                 came?;
                 true
@@ -122,18 +122,18 @@ impl Arguments {
     }
 }
 
-/// What was sent and what is known of it.
+/// What was sent, and what is confirmed.
 struct Publishing<'a> {
     arguments: &'a Arguments,
     client: Client,
     sent: u64,
     receipts: u64,
-    /// Messages and bytes that are gathered and not under way.
+    /// Messages and bytes that are gathered and not sent.
     gathered: (usize, usize),
 }
 
 impl Publishing<'_> {
-    /// Sends all; may be dropped at any time.
+    /// Sends all messages; may be dropped at any time.
     async fn send_all(&mut self, bodies: &mut Bodies) -> Result<(), Failure> {
         let mut due = Instant::now();
         loop {
@@ -144,14 +144,14 @@ impl Publishing<'_> {
                 self.hear().await?;
             }
             let next = async {
-                // A timer would take a millisecond for nothing.
+                // A timer would waste a millisecond.
                 if due > Instant::now() {
                     sleep_until(due).await;
                 }
                 bodies.next().await.map_err(Failure::Input)
             };
             tokio::select! {
-                // What can be sent is gathered first, and goes out together.
+                // What can be sent is gathered first, and sent together.
                 biased;
                 body = next => match body? {
                     Some(body) => self.send(body),
@@ -211,7 +211,7 @@ impl Publishing<'_> {
         self.receipts += u64::from(frame.command == Command::Receipt);
     }
 
-    /// Waits for all that is to be heard, and takes leave.
+    /// Waits for the remaining RECEIPTs, and disconnects.
     async fn finish(mut self) -> Result<(), Failure> {
         while !self.arguments.no_receipt && self.receipts < self.sent {
             self.hear().await?;
@@ -220,13 +220,13 @@ impl Publishing<'_> {
         let is_known = !self.arguments.no_receipt;
         match self.client.disconnect(self.arguments.timeout).await {
             Ok(()) => Ok(()),
-            // All is confirmed, however the broker takes leave.
+            // All is confirmed, however the broker disconnects.
             Err(_) if is_known => Ok(()),
             Err(error) => Err(Failure::Found(format!("{error}{known}"))),
         }
     }
 
-    /// The ERROR of a message tells nothing of those before it.
+    /// The ERROR for a message says nothing about those before it.
     fn failed(&self, error: &client::Error) -> Failure {
         Failure::Found(format!("{error}{}", self.known()))
     }
@@ -240,9 +240,9 @@ impl Publishing<'_> {
     }
 }
 
-/// So many messages may wait for their RECEIPT.
+/// Number of messages that may wait for their RECEIPT.
 const WINDOW: u64 = 256;
 
-/// So much is written at once.
+/// Limits of what is written at once.
 const MOST_MESSAGES: usize = 128;
 const MOST_BYTES: usize = 256 << 10;

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{Config, Flag, Loaded, Source};
 use crate::error::Error;
 
-/// Settings of the broker. They stand before the command or behind it.
+/// Settings of the broker, before the command or after it.
 #[derive(Args, Debug)]
 pub(super) struct Settings {
     /// Read settings from FILE [default: ./broker.toml, else /etc/stompd/broker.toml]
@@ -23,13 +23,13 @@ pub(super) struct Settings {
     /// Listen for metrics and health on host:port; "" turns it off
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
-    /// Log this and more: error, warn, info, debug, trace, or by module: info,stompd=debug
+    /// Log this level and above: error, warn, info, debug, trace, or by module: info,stompd=debug
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
 impl Settings {
-    /// These, and where they say nothing, those.
+    /// Returns these flags, and those of `other` where they are not set.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             config: self.config.or(other.config),
@@ -40,7 +40,7 @@ impl Settings {
         }
     }
 
-    /// The first flag that is set.
+    /// Returns the first flag that is set.
     pub(super) fn first(&self) -> Option<&'static str> {
         let file = self.config.is_some().then_some("--config");
         let mut values = self.values().into_iter();
@@ -61,7 +61,7 @@ impl Settings {
         Ok(Config::load(source)?)
     }
 
-    /// Each flag that is a setting: its name, its setting, its value.
+    /// Returns each flag that is a setting: its name, its setting, its value.
     fn values(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
         [
             ("--websocket", "listen.websocket", self.websocket.as_deref()),

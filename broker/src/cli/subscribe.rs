@@ -46,13 +46,13 @@ pub(super) struct Arguments {
     /// Print a JSON object per message; a body that is not text is in base64
     #[arg(long, conflicts_with_all = ["headers", "no_newline"])]
     json: bool,
-    /// End nothing behind a body
+    /// Print no newline after a body
     #[arg(short = 'N', long)]
     no_newline: bool,
-    /// End after N messages
+    /// Exit after N messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// End after this time
+    /// Exit after this time
     #[arg(long, value_name = "DUR", value_parser = duration)]
     timeout: Option<Duration>,
     /// How messages are acknowledged [default: client-individual for /queue/, else auto]
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// A header of SUBSCRIBE; can be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
     more: Vec<(String, String)>,
-    /// Say on standard error when a subscription stands
+    /// Report on standard error when a subscription is active
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
@@ -108,7 +108,8 @@ impl Arguments {
         Ok(())
     }
 
-    /// Brokers that end the stream instead of giving the last RECEIPT leave the fate of ACKs open.
+    /// If a broker ends the stream without the last RECEIPT, it is unknown whether it read the
+    /// ACKs.
     fn judge_leave(&self, left: Result<(), client::Error>) -> Result<(), Failure> {
         match left {
             Err(client::Error::Ended) if self.destinations.iter().all(|it| !self.acks(it)) => {
@@ -118,7 +119,7 @@ impl Arguments {
         }
     }
 
-    /// Tells when to stop. Returns only where that cannot be known.
+    /// Signals when to stop. Returns only if that cannot be determined.
     async fn watch(&self, stop: &watch::Sender<Option<End>>) -> Failure {
         let time_is_up = async {
             match self.timeout {
@@ -158,13 +159,13 @@ impl Arguments {
     }
 }
 
-/// What ended it, where that is no failure.
+/// Why it ended, if not by a failure.
 #[derive(Clone, Copy)]
 enum End {
-    /// All that was asked for is printed.
+    /// All requested messages are printed.
     Counted,
     Interrupted,
-    /// Nobody reads what is printed.
+    /// The reader of the output has closed it.
     ReaderLeft,
     TimeIsUp,
 }
@@ -189,7 +190,7 @@ impl Receiving<'_> {
                 .map(|(name, value)| (name, value))
                 .collect();
             if let Some(prefetch) = prefetch.filter(|_| arguments.acks(destination)) {
-                // By their names in RabbitMQ and ActiveMQ; stompd knows both.
+                // The names in RabbitMQ and ActiveMQ; stompd supports both.
                 let prefetch = prefetch.clamp(1, MOST_PREFETCH).to_string();
                 more.push("prefetch-count", &prefetch);
                 more.push("activemq.prefetchSize", &prefetch);
@@ -202,7 +203,7 @@ impl Receiving<'_> {
         }
     }
 
-    /// Prints and acknowledges, until it is told to stop.
+    /// Prints and acknowledges until it is stopped.
     async fn print_all(&mut self, mut stop: watch::Receiver<Option<End>>) -> Result<End, Failure> {
         while self.arguments.count != Some(self.printed) {
             let first = tokio::select! {
@@ -223,7 +224,7 @@ impl Receiving<'_> {
                     }
                 }
             }
-            // What is printed is counted and acknowledged, unless the reader takes nothing.
+            // What is printed is counted and acknowledged, unless the reader is blocked.
             let is_stuck = async {
                 let end = stopped(&mut stop).await;
                 sleep(STUCK).await;
@@ -265,7 +266,7 @@ impl Receiving<'_> {
         batch.text.len() >= MOST_BYTES || self.arguments.count == Some(with_these)
     }
 
-    /// Prints, then acknowledges. False if nobody reads any more.
+    /// Prints, then acknowledges. Returns false if the output is closed.
     async fn print(&mut self, batch: Batch) -> Result<bool, Failure> {
         let output = &mut self.output;
         let written = self.client.meanwhile(async {
@@ -283,7 +284,7 @@ impl Receiving<'_> {
                 .header("subscription")
                 .and_then(|id| id.parse().ok());
             let destination = id.and_then(|id: usize| self.arguments.destinations.get(id));
-            // STOMP 1.0 names no subscription where none was named.
+            // STOMP 1.0 names no subscription if none was named.
             let destination = destination.map_or_else(
                 || message.header("destination").unwrap_or_default(),
                 String::as_str,
@@ -296,7 +297,7 @@ impl Receiving<'_> {
     }
 }
 
-/// By either of its names.
+/// Whether it is a queue, by either of its names.
 fn is_queue(destination: &str) -> bool {
     let name = destination.strip_prefix("/amq").unwrap_or(destination);
     name.starts_with("/queue/")
@@ -305,7 +306,7 @@ fn is_queue(destination: &str) -> bool {
 async fn stopped(stop: &mut watch::Receiver<Option<End>>) -> End {
     match stop.wait_for(Option::is_some).await.map(|end| *end) {
         Ok(Some(end)) => end,
-        // Who tells lives as long as this.
+        // The sender lives as long as this.
         _ => pending().await,
     }
 }
@@ -317,11 +318,11 @@ struct Batch {
     messages: Vec<Frame>,
 }
 
-/// How long a reader may take to take what is being printed when it is time to stop.
+/// How long the reader may take for the current output when it is time to stop.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// So much is printed at once.
+/// Number of bytes printed at once.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What fits the header in every broker.
+/// The largest value of the header that every broker accepts.
 const MOST_PREFETCH: u64 = 65_535;

@@ -1,4 +1,4 @@
-//! Where a broker is: `ws://host:port/path` and its like.
+//! The address of a broker: `ws://host:port/path` and its like.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use super::Error;
 /// The address of a broker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Address {
-    /// What is spoken there.
+    /// The protocol.
     pub scheme: Scheme,
     /// A name or an IP address, the latter without brackets.
     pub host: String,
@@ -18,7 +18,7 @@ pub struct Address {
     pub path: String,
 }
 
-/// What is spoken at an address.
+/// The protocol of an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scheme {
     /// STOMP over TCP.
@@ -32,7 +32,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Every way to write a scheme, and its usual port.
+    /// Every spelling of a scheme, and its default port.
     const ALL: [(&str, Self, u16); 6] = [
         ("ws", Self::WebSocket, 80),
         ("wss", Self::WebSocketTls, 443),
@@ -47,14 +47,14 @@ impl Scheme {
         matches!(self, Self::Tls | Self::WebSocketTls)
     }
 
-    /// Whether frames travel in the messages of a WebSocket.
+    /// Whether frames travel in WebSocket messages.
     pub const fn is_websocket(self) -> bool {
         matches!(self, Self::WebSocket | Self::WebSocketTls)
     }
 }
 
 impl Address {
-    /// Host and port as they stand in a URL.
+    /// Returns host and port as written in a URL.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)

@@ -1,4 +1,4 @@
-//! Why a conversation with a broker failed, in words for whoever typed the command.
+//! Why communication with a broker failed, in words for the user of the command.
 
 use std::io;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
 
 use super::Address;
 
-/// Why a conversation with a broker failed.
+/// Why communication with a broker failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address that cannot be read.
+    /// An invalid address.
     #[error("{0}")]
     Address(&'static str),
     /// The broker closed the WebSocket.
@@ -23,7 +23,7 @@ pub enum Error {
         /// The reason it gave, which may be empty.
         reason: String,
     },
-    /// There is no connection.
+    /// The connection could not be opened.
     #[error("cannot connect to {address}: {}", explain(source))]
     Connect {
         /// Host and port.
@@ -31,7 +31,7 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// The stream ended without a word.
+    /// The stream ended without an explanation.
     #[error("the broker ended the connection without a word; its log may say why")]
     Ended,
     /// Certificates that cannot be used.
@@ -44,7 +44,7 @@ pub enum Error {
         address: String,
         /// The status.
         status: u16,
-        /// What it says beside that, if it is short text.
+        /// Its body, if that is short text.
         text: String,
     },
     /// The connection broke.
@@ -55,10 +55,10 @@ pub enum Error {
     NoReceipt {
         /// The frame.
         what: &'static str,
-        /// How long it was waited for.
+        /// The time limit.
         patience: Duration,
     },
-    /// The broker sends what is no STOMP.
+    /// The broker sends invalid STOMP.
     #[error(
         "the broker sends what is not STOMP: {source}{}",
         not_stomp_advice(source)
@@ -84,7 +84,7 @@ pub enum Error {
         /// The interval agreed on.
         interval: Duration,
     },
-    /// It takes too long.
+    /// CONNECTED did not arrive in time.
     #[error(
         "{address} gives no CONNECTED within {patience:?} \
          (is it a STOMP broker, and does no firewall stand before it?)"
@@ -92,7 +92,7 @@ pub enum Error {
     Slow {
         /// Where.
         address: String,
-        /// How long it was waited for.
+        /// The time limit.
         patience: Duration,
     },
     /// TLS failed.
@@ -111,13 +111,13 @@ pub enum Error {
         /// Why.
         source: Box<tungstenite::Error>,
     },
-    /// The answer to CONNECT is none.
+    /// The answer to CONNECT is another command.
     #[error("the broker answered CONNECT with {0}")]
     Unexpected(Command),
     /// A version that was not offered.
     #[error("the broker chose the version {0:?}, which was not offered")]
     Version(String),
-    /// The WebSocket broke its rules.
+    /// The WebSocket violated its protocol.
     #[error(
         "the broker breaks the rules of WebSocket: {source}{}",
         websocket_advice(source)
@@ -129,7 +129,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether there is a broker that speaks, though not as one would wish.
+    /// Whether it shows that a broker answers, even if it refuses.
     pub const fn is_an_answer(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Closed { .. } => true,
@@ -154,7 +154,7 @@ impl Error {
     }
 }
 
-/// The first line of a body of plain text, as far as it came with the head.
+/// Returns the first line of a body of plain text, as far as it arrived with the head.
 fn short_text(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> String {
     let kind = answer.headers().get("content-type");
     let is_plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
@@ -168,7 +168,7 @@ fn short_text(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> String {
         .collect()
 }
 
-/// Message and body; many bodies begin with the message.
+/// Joins message and body; many bodies begin with the message.
 fn refusal(message: &str, body: &str) -> String {
     match (message, body) {
         (message, "") => message.to_owned(),
@@ -185,7 +185,7 @@ fn closed(code: Option<u16>, reason: &str) -> String {
     }
 }
 
-/// The error without its number, and what to do about the usual ones.
+/// Returns the error without its number, with advice for the usual ones.
 fn explain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

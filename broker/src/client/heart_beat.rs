@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Error;
 
-/// What was agreed on, and when something last went or came.
+/// The agreed intervals, and the times of the last output and input.
 #[derive(Debug)]
 pub(super) struct HeartBeat {
     /// Client → server; zero if none was agreed on.
@@ -17,7 +17,7 @@ pub(super) struct HeartBeat {
     last_read: Instant,
 }
 
-/// What a time asks for.
+/// What is due.
 pub(super) enum Due {
     /// Send an EOL.
     Beat,
@@ -26,7 +26,7 @@ pub(super) enum Due {
 }
 
 impl HeartBeat {
-    /// Before CONNECTED there are none.
+    /// Before CONNECTED there are no heart-beats.
     pub(super) const fn none(now: Instant) -> Self {
         Self {
             outbound: Duration::ZERO,
@@ -36,12 +36,12 @@ impl HeartBeat {
         }
     }
 
-    /// What follows from what we offer and want, and from the broker's header.
+    /// Computes the intervals from what we offer and request, and from the broker's header.
     pub(super) fn agree(ours: Duration, theirs: &str, now: Instant) -> Self {
         let (send, want) = theirs.split_once(',').unwrap_or_default();
         let both = |theirs: &str| match theirs.trim().parse().unwrap_or(0) {
             0 => Duration::ZERO,
-            // What is sent are whole milliseconds.
+            // The header contains whole milliseconds.
             _ if ours.as_millis() == 0 => Duration::ZERO,
             milliseconds => ours.max(Duration::from_millis(milliseconds)),
         };

@@ -1,10 +1,10 @@
 //! A STOMP client, for the commands `pub`, `sub`, `bench` and `healthcheck`, against any broker.
 //!
-//! A [`Client`] is one connection in the hands of one task. Frames are written into a buffer
-//! ([`Client::write`]) and sent by [`Client::flush`] or while [`Client::next`] waits, and whatever
-//! arrives meanwhile is kept: neither side can wait for the other. Heart-beats take care of
-//! themselves while one of these is awaited; all of them may be dropped at any time and called
-//! again. It is no library for applications: it does not reconnect, and an ERROR ends it.
+//! A [`Client`] is one connection, owned by one task. Frames are written into a buffer
+//! ([`Client::write`]) and sent by [`Client::flush`] or while [`Client::next`] waits; input that
+//! arrives meanwhile is kept, so neither side can block the other. Heart-beats are handled while
+//! one of these is awaited; all of them may be dropped at any time and called again. It is no
+//! library for applications: it does not reconnect, and an ERROR ends it.
 
 mod address;
 mod error;
@@ -25,7 +25,7 @@ pub use self::error::Error;
 use self::heart_beat::{Due, HeartBeat};
 use self::transport::{Incoming, Transport};
 
-/// What to say when connecting.
+/// The options of a connection.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// User and password; both are sent only if they are given.
@@ -34,19 +34,19 @@ pub struct Options {
     pub passcode: Option<String>,
     /// The virtual host.
     pub host: String,
-    /// The only version to accept. `None`: all that we know.
+    /// The only version to accept. `None`: all supported ones.
     pub version: Option<Version>,
-    /// How often we offer and want heart-beats. Zero: not at all.
+    /// How often we offer and request heart-beats. Zero: not at all.
     pub heart_beat: Duration,
-    /// Whether a WebSocket is opened by the subprotocols of STOMP; some servers know none.
+    /// Whether to request the subprotocols of STOMP for a WebSocket; some servers know none.
     pub subprotocols: bool,
     /// A file of certificates (PEM) to trust instead of those of the system.
     pub ca: Option<PathBuf>,
-    /// How long all of it may take, up to CONNECTED.
+    /// Time limit for connecting, up to CONNECTED.
     pub patience: Duration,
 }
 
-/// A connection on which CONNECTED has come.
+/// A connection that has received CONNECTED.
 #[derive(Debug)]
 pub struct Client {
     transport: Transport,
@@ -54,7 +54,7 @@ pub struct Client {
     version: Version,
     heart_beat: HeartBeat,
     inbox: VecDeque<Frame>,
-    /// Why nothing comes after what is in the inbox.
+    /// Why nothing follows what is in the inbox.
     end: Option<Error>,
 }
 
@@ -63,7 +63,7 @@ impl Default for Options {
         Self {
             login: None,
             passcode: None,
-            // The default of RabbitMQ, which refuses what it has not; other brokers accept any.
+            // The default of RabbitMQ, which refuses unknown hosts; other brokers accept any.
             host: "/".to_owned(),
             version: None,
             heart_beat: Duration::from_secs(10),
@@ -75,7 +75,7 @@ impl Default for Options {
 }
 
 impl Client {
-    /// Opens a connection and says CONNECT.
+    /// Opens a connection and sends CONNECT.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Client {
         Ok(Self {
             transport: Transport::open(address, options).await?,
             decoder: Decoder::new(LIMITS),
-            // CONNECT is not escaped, in no version.
+            // CONNECT is not escaped in any version.
             version: Version::V1_0,
             heart_beat: HeartBeat::none(Instant::now()),
             inbox: VecDeque::new(),
@@ -125,18 +125,18 @@ impl Client {
         Ok(self)
     }
 
-    /// The version that was agreed on.
+    /// Returns the negotiated version.
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// Puts a frame into the buffer of what is to be sent.
+    /// Adds a frame to the output buffer.
     pub fn write(&mut self, frame: &Frame) {
         self.transport.push(frame.encode(self.version));
         self.heart_beat.on_write(Instant::now());
     }
 
-    /// Asks for the messages of a destination.
+    /// Subscribes to a destination.
     pub fn subscribe(&mut self, id: &str, destination: &str, ack: &str, more: &Headers) {
         let mut frame = Frame::new(Command::Subscribe)
             .with_header("id", id)
@@ -146,7 +146,7 @@ impl Client {
         self.write(&frame);
     }
 
-    /// Acknowledges a message as its version has it.
+    /// Acknowledges a message as the version requires.
     pub fn ack(&mut self, message: &Frame) {
         let copy = |ack: Frame, name: &str, from: &str| match message.header(from) {
             Some(value) => ack.with_header(name, value),
@@ -163,7 +163,7 @@ impl Client {
         self.write(&ack);
     }
 
-    /// Sends what was written.
+    /// Sends the output buffer.
     ///
     /// # Errors
     ///
@@ -183,7 +183,8 @@ impl Client {
         Err(self.over())
     }
 
-    /// The next frame of the broker; an ERROR is an error. Sends meanwhile what was written.
+    /// Returns the next frame of the broker; an ERROR is an error. Sends the output buffer
+    /// meanwhile.
     ///
     /// # Errors
     ///
@@ -205,11 +206,11 @@ impl Client {
         }
     }
 
-    /// A frame that has arrived already.
+    /// Returns a frame that has already arrived.
     ///
     /// # Errors
     ///
-    /// That it is an ERROR.
+    /// If it is an ERROR.
     pub fn waiting(&mut self) -> Result<Option<Frame>, Error> {
         match self.inbox.pop_front() {
             Some(frame) if frame.command == Command::Error => Err(refused(&frame)),
@@ -218,17 +219,17 @@ impl Client {
     }
 
     /// Awaits something else and reads nothing meanwhile, so that the broker sends no faster than
-    /// its messages are used. Heart-beats go on.
+    /// its messages are used. Heart-beats continue.
     pub async fn meanwhile<T>(&mut self, other: impl Future<Output = T>) -> T {
         tokio::pin!(other);
-        // What was written would wait for a heart-beat.
+        // Otherwise the output would wait for a heart-beat.
         self.transport.send().await;
         loop {
             let beat = self.heart_beat.beat_at();
             tokio::select! {
                 biased;
                 done = &mut other => {
-                    // The silence was ours.
+                    // We did not read, so the broker was not silent.
                     self.heart_beat.on_read(Instant::now());
                     return done;
                 }
@@ -241,8 +242,8 @@ impl Client {
         }
     }
 
-    /// Says DISCONNECT, waits for its RECEIPT, and closes. Messages that come before it are
-    /// thrown away, a normal close counts as well.
+    /// Sends DISCONNECT, waits for its RECEIPT, and closes. Messages that arrive before it are
+    /// discarded; a normal close counts as well.
     ///
     /// # Errors
     ///
@@ -252,7 +253,8 @@ impl Client {
         let answered = timeout(patience, async {
             loop {
                 let frame = match self.next().await {
-                    // RabbitMQ's answer: whoever closes so has read DISCONNECT and all before it.
+                    // RabbitMQ's answer: a broker that closes this way has read DISCONNECT and all
+                    // before it.
                     Err(Error::Closed {
                         code: Some(1000), ..
                     }) => return Ok(()),
@@ -274,7 +276,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes in what has arrived.
+    /// Processes what has arrived.
     fn take(&mut self, came: Incoming) {
         self.heart_beat.on_read(Instant::now());
         match came {
@@ -292,7 +294,7 @@ impl Client {
             Ok(None) => false,
             Ok(Some(Item::HeartBeat)) => true,
             Ok(Some(Item::Frame(frame))) => {
-                // What comes behind it in the same chunk is read by the version it names.
+                // What follows it in the same chunk is decoded by the version it names.
                 if frame.command == Command::Connected {
                     let named = frame.header("version").unwrap_or("1.0").trim();
                     let version = Version::ALL.into_iter().find(|it| it.as_str() == named);
@@ -308,7 +310,7 @@ impl Client {
         }
     }
 
-    /// Does what a timeout asks for.
+    /// Handles a timeout.
     fn beat(&mut self) {
         let now = Instant::now();
         match self.heart_beat.due(now) {
@@ -321,7 +323,7 @@ impl Client {
         }
     }
 
-    /// Why the connection is over: the ERROR, if the broker sent one before it closed.
+    /// Returns why the connection is over: the ERROR, if the broker sent one before it closed.
     fn over(&mut self) -> Error {
         let error = self.inbox.iter().find(|it| it.command == Command::Error);
         if let Some(frame) = error {
@@ -353,7 +355,7 @@ fn refused(error: &Frame) -> Error {
     }
 }
 
-/// Waits for this time; for ever without one.
+/// Waits until this time; forever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -361,7 +363,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// What a broker may send. Commands take what there is; this is only to end somewhere.
+/// Limits of what a broker may send. Commands accept everything; this only sets some bound.
 const LIMITS: Limits = Limits {
     header_line: 1 << 20,
     headers: 10_000,
@@ -369,8 +371,8 @@ const LIMITS: Limits = Limits {
     body: 1 << 30,
 };
 
-/// How long a connection may take to close when all has been said.
+/// Time limit for closing a connection after the last frame.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The receipt of DISCONNECT; users of the client name theirs otherwise.
+/// The receipt of DISCONNECT; users of the client choose other names.
 const LAST: &str = "disconnect";

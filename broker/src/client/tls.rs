@@ -1,4 +1,4 @@
-//! TLS for the client: the authorities of the system, or those of a file.
+//! TLS for the client: the certificate authorities of the system, or those of a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Address, Error, Options};
 
-/// What is needed to shake hands: whom to trust, and nothing of a connection yet.
+/// Returns what a handshake needs: the trusted authorities, and nothing about a connection.
 pub(super) fn connector(options: &Options) -> Result<TlsConnector, Error> {
     let roots = match &options.ca {
         Some(path) => from_file(path)?,
@@ -28,7 +28,7 @@ pub(super) fn connector(options: &Options) -> Result<TlsConnector, Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Shakes hands, and checks the certificate against the name of the host.
+/// Does the handshake, and checks the certificate against the name of the host.
 pub(super) async fn shake_hands(
     connector: &TlsConnector,
     stream: TcpStream,
@@ -57,7 +57,7 @@ fn from_file(path: &Path) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// What the system trusts. Where that is nothing the handshake says so.
+/// Returns what the system trusts. If that is nothing, the handshake reports it.
 fn from_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -1,7 +1,7 @@
 //! Bytes of STOMP over TCP or WebSocket, with TLS or without.
 //!
 //! Reading and writing go on at the same time: a broker that does not read before it has written
-//! is no deadlock. Everything that is under way is kept in here, so each call may be dropped.
+//! causes no deadlock. All state is kept in here, so each call may be dropped.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -25,7 +25,7 @@ use super::{Address, Error, LIMITS, Options, tls};
 #[derive(Debug)]
 pub(super) struct Transport {
     wire: Wire,
-    /// Nothing can be written any more. What the broker said last can still be read.
+    /// Nothing can be written any more. The last input from the broker can still be read.
     is_broken: bool,
 }
 
@@ -35,7 +35,7 @@ enum Wire {
     WebSocket(Box<WebSocketStream<Socket>>),
 }
 
-/// STOMP without anything around it.
+/// STOMP directly over TCP or TLS.
 #[derive(Debug)]
 struct Tcp {
     socket: Socket,
@@ -57,13 +57,13 @@ pub(super) enum Incoming {
     Data(Bytes),
     /// A sign of life.
     Sign,
-    /// Nothing any more.
+    /// The end of the connection.
     End(Error),
 }
 
 impl Transport {
     pub(super) async fn open(address: &Address, options: &Options) -> Result<Self, Error> {
-        // What is wrong with a file is said before anybody is bothered.
+        // Errors in a file are reported before connecting.
         let is_tls = address.scheme.is_tls();
         let tls = is_tls.then(|| tls::connector(options)).transpose()?;
         let connected = TcpStream::connect((address.host.as_str(), address.port)).await;
@@ -71,7 +71,7 @@ impl Transport {
             address: address.authority(),
             source,
         })?;
-        // Small frames are wanted now. Where this cannot be set it works all the same.
+        // Small frames must not be delayed. Without this option it works all the same.
         let _ = stream.set_nodelay(true);
         let socket: Socket = match tls {
             Some(tls) => Box::new(tls::shake_hands(&tls, stream, address).await?),
@@ -92,8 +92,8 @@ impl Transport {
         })
     }
 
-    /// Puts a frame, or an EOL, into the buffer of what is to be sent. Over WebSocket it is a
-    /// message, as text if it is text.
+    /// Adds a frame, or an EOL, to the output buffer. Over WebSocket it is a message, as text if it
+    /// is text.
     pub(super) fn push(&mut self, bytes: Bytes) {
         match &mut self.wire {
             Wire::Tcp(wire) => wire.output.extend_from_slice(&bytes),
@@ -102,14 +102,15 @@ impl Transport {
                     Ok(text) => Message::Text(text),
                     Err(_) => Message::Binary(bytes),
                 };
-                // Its buffer has no limit; it tells only that the connection is over, and so does
-                // whatever is done next.
+                // The buffer has no limit; an error only means that the connection is over, and so
+                // does the next call.
                 let _ = stream.start_send_unpin(message);
             }
         }
     }
 
-    /// Sends what was pushed; `None` when all is sent. What arrives before that is handed out.
+    /// Sends the output buffer; returns `None` when all is sent. Input that arrives earlier is
+    /// returned.
     pub(super) async fn flush(&mut self) -> Option<Incoming> {
         poll_fn(|context| {
             if self.poll_send(context).is_ready() && !self.is_broken {
@@ -120,7 +121,7 @@ impl Transport {
         .await
     }
 
-    /// The next that arrives. Sends meanwhile.
+    /// Returns the next input. Sends meanwhile.
     pub(super) async fn exchange(&mut self) -> Incoming {
         poll_fn(|context| {
             let _ = self.poll_send(context);
@@ -138,7 +139,7 @@ impl Transport {
         .await;
     }
 
-    /// Closes, after the last word. How that ends is of no interest any more.
+    /// Closes after the last frame. The result does not matter.
     pub(super) async fn close(&mut self, patience: std::time::Duration) {
         let closed = async {
             match &mut self.wire {
@@ -215,7 +216,7 @@ fn incoming(message: Option<Result<Message, tungstenite::Error>>) -> Incoming {
     }
 }
 
-/// A peer that goes without a word does so in many ways.
+/// A peer that disconnects without notice causes various errors.
 fn lost(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::Ended,
@@ -251,9 +252,9 @@ async fn upgrade(
     Ok(stream)
 }
 
-/// What a message of a WebSocket may hold; without a limit the room for whatever a server announces
-/// would be made at once.
+/// Maximum size of a WebSocket message; without a limit, the buffer for any size that a server
+/// announces would be allocated at once.
 const MOST_BYTES: usize = LIMITS.body + LIMITS.header_bytes + (1 << 10);
 
-/// What is read at once.
+/// Number of bytes read at once.
 const CHUNK: usize = 32 << 10;

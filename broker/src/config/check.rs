@@ -1,8 +1,8 @@
-//! The rules that the type of a single setting cannot carry.
+//! The rules that the type of a single setting cannot express.
 
 use super::{Config, Limits, Listen};
 
-/// A rule that is broken.
+/// A broken rule.
 #[derive(Debug)]
 pub(super) struct Fault {
     /// The settings concerned, as `section.key`.
@@ -11,8 +11,8 @@ pub(super) struct Fault {
     pub(super) reason: String,
 }
 
-/// The largest body and the largest header block. Positions in what is encoded have 32 bits, and a
-/// frame of both has to fit with room to spare.
+/// The largest body and the largest header block. Positions in encoded data have 32 bits, and a
+/// frame of both must fit with room to spare.
 const LARGEST_BODY: usize = 1024 * 1024 * 1024;
 const LARGEST_HEADERS: usize = 16 * 1024 * 1024;
 
@@ -29,7 +29,7 @@ impl Fault {
 }
 
 impl Config {
-    /// The first rule that is broken, if any.
+    /// Fails with the first broken rule, if any.
     pub(super) fn check(&self) -> Result<(), Fault> {
         self.listen.check()?;
         self.limits.check()?;
@@ -44,8 +44,8 @@ impl Config {
         Ok(())
     }
 
-    /// A client that has one of the largest messages on its way has no room for more, so the next
-    /// one would cut it.
+    /// A client that is being sent one of the largest messages has no room for more, so the next
+    /// one would disconnect it.
     fn check_room(&self) -> Result<(), Fault> {
         let frame = self.limits.body + self.limits.header_bytes;
         for (key, room) in [

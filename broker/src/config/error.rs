@@ -1,4 +1,4 @@
-//! Why a configuration is refused: where the fault stands, what was found, what is allowed.
+//! Why a configuration is refused: where the error is, what was found, what is allowed.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ pub enum ConfigError {
     /// A value that its setting does not allow, or that contradicts another setting.
     #[error("{}: {reason}", place.of(key))]
     Invalid {
-        /// Where the value stands.
+        /// Where the value is set.
         place: Place,
         /// The setting, as `section.key`.
         key: String,
@@ -41,15 +41,15 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
-    /// A file that is not TOML; the cause tells line and column.
+    /// A file that is not TOML; the cause names line and column.
     #[error("{}: {}", path.display(), source.to_string().trim_end())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What the TOML parser says.
+        /// The error of the TOML parser.
         source: Box<::config::ConfigError>,
     },
-    /// A key that no setting has.
+    /// An unknown key.
     #[error(
         "{}: [{section}] has no key {key:?}{}; known keys: {}",
         path.display(), hint(key, known::keys(section)), join(known::keys(section))
@@ -62,7 +62,7 @@ pub enum ConfigError {
         /// The key.
         key: String,
     },
-    /// A section, or a key outside of all sections, that does not exist.
+    /// An unknown section, or a key outside of all sections.
     #[error(
         "{}: there is no section [{section}]{}; known sections: {}",
         path.display(), hint(section, known::sections()), join(known::sections())
@@ -73,7 +73,7 @@ pub enum ConfigError {
         /// The section.
         section: String,
     },
-    /// An environment variable of ours that is no setting.
+    /// An environment variable with our prefix that is no setting.
     #[error(
         "{name}: there is no such setting{}; a variable is STOMPD__SECTION__KEY, and \
          `stompd default-config` prints every setting",
@@ -85,10 +85,10 @@ pub enum ConfigError {
     },
 }
 
-/// Where a value stands.
+/// Where a value is set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Place {
-    /// In this file, or nowhere at all, if no file was read.
+    /// In this file, or in none if no file was read.
     File(Option<PathBuf>),
     /// On the command line, as this flag.
     Flag(&'static str),
@@ -97,7 +97,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The place of one setting. A flag or a variable is one setting already.
+    /// Returns the place of one setting. A flag or a variable is one setting already.
     fn of(&self, key: &str) -> String {
         match self {
             Self::File(Some(_)) => format!("{self}: {key}"),

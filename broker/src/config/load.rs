@@ -1,4 +1,4 @@
-//! From file, environment and command line to a checked [`Config`].
+//! Loads a checked [`Config`] from file, environment and command line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,13 +12,13 @@ use super::check::Fault;
 use super::reference::{Annotated, known};
 use super::{Config, ConfigError, Place};
 
-/// Where settings come from: each later field outdoes the earlier ones, and all outdo the defaults.
+/// The sources of settings: each later field overrides the earlier ones, and all the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// The file of `--config`, which must exist. `None`: `./broker.toml` or
-    /// `/etc/stompd/broker.toml`, the first that does, if any.
+    /// The file of `--config`, which must exist. `None`: the first that exists of `./broker.toml`
+    /// and `/etc/stompd/broker.toml`, if any.
     pub file: Option<PathBuf>,
-    /// Environment variables; only those whose name begins with `STOMPD__` are looked at.
+    /// Environment variables; only those whose name begins with `STOMPD__` are used.
     pub environment: Vec<(OsString, OsString)>,
     /// Settings from the command line.
     pub flags: Vec<Flag>,
@@ -35,7 +35,7 @@ pub struct Flag {
     pub value: String,
 }
 
-/// A configuration, and where it came from.
+/// A configuration, and its sources.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Loaded {
     /// The settings in force.
@@ -44,25 +44,25 @@ pub struct Loaded {
     pub origin: Origin,
 }
 
-/// Where settings came from; its `Display` names all of it, without a value.
+/// The sources of settings; its `Display` names all of them, without a value.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Origin {
     /// The file that was read. `None`: there was none, and the defaults hold.
     pub file: Option<PathBuf>,
-    /// The environment variables and flags that outdid it.
+    /// The environment variables and flags that override it.
     pub overrides: Vec<String>,
-    /// Where each setting stands that is not left at its default, as `section.key`.
+    /// Where each setting is set that is not at its default, as `section.key`.
     places: BTreeMap<String, Place>,
 }
 
 impl Origin {
-    /// Where a setting, as `section.key`, was set. `None`: nowhere, it has its default.
+    /// Returns where a setting, as `section.key`, is set. `None`: it has its default.
     pub fn of(&self, key: &str) -> Option<&Place> {
         self.places.get(key)
     }
 }
 
-/// The files that are tried, in this order, when none is named.
+/// The files that are tried, in this order, if none is named.
 pub(super) const FILES: [&str; 2] = ["broker.toml", "/etc/stompd/broker.toml"];
 
 const PREFIX: &str = "STOMPD__";
@@ -72,8 +72,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or is not TOML, and for each section, key, environment variable
-    /// or value that is not known or not allowed.
+    /// If a file cannot be read or is not TOML, or if a section, key, environment variable or value
+    /// is unknown or not allowed.
     pub fn load(source: Source) -> Result<Loaded, ConfigError> {
         let file = read(source.file)?;
         assemble(file, source.environment, source.flags)
@@ -81,7 +81,8 @@ impl Config {
 }
 
 impl Loaded {
-    /// The settings in force as a TOML document, with a comment behind each that says who set it.
+    /// Returns the settings in force as a TOML document, with a comment after each that states its
+    /// source.
     pub fn annotated(&self) -> impl fmt::Display {
         Annotated(self)
     }
@@ -100,7 +101,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All of loading but the reading of the file, which comes as path and text.
+/// All of loading except reading the file, which is passed as path and text.
 pub(super) fn assemble(
     file: Option<(PathBuf, String)>,
     environment: Vec<(OsString, OsString)>,
@@ -131,7 +132,7 @@ pub(super) fn assemble(
     Ok(Loaded { config, origin })
 }
 
-/// A setting that outdoes the file.
+/// A setting that overrides the file.
 struct Override {
     place: Place,
     key: String,
@@ -149,7 +150,7 @@ impl From<Flag> for Override {
 }
 
 impl Fault {
-    /// The blame goes to the last source that set one of the settings concerned.
+    /// Reports the last source that set one of the settings concerned.
     fn at(self, path: Option<&PathBuf>, overrides: &[Override]) -> ConfigError {
         let last = overrides.iter().rfind(|it| self.keys.contains(&it.key));
         let place = last.map_or_else(|| Place::File(path.cloned()), |it| it.place.clone());
@@ -162,7 +163,8 @@ impl Fault {
     }
 }
 
-/// What `config` says of a value that one of our forms refuses: the key, and the reason inside.
+/// Converts an error of `config` for a value that one of our forms refuses: the key, and the reason
+/// inside.
 impl From<::config::ConfigError> for Fault {
     fn from(error: ::config::ConfigError) -> Self {
         match error {
@@ -176,7 +178,7 @@ impl From<::config::ConfigError> for Fault {
     }
 }
 
-/// The file that was named, or the first there is.
+/// Reads the named file, or the first that exists.
 fn read(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let must_exist = named.is_some();
     let candidates = named.map_or_else(|| FILES.map(PathBuf::from).to_vec(), |path| vec![path]);
@@ -190,7 +192,7 @@ fn read(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError
     Ok(None)
 }
 
-/// A file whose sections and keys are all known; the values are looked at when all is merged.
+/// Parses a file with known sections and keys; the values are checked after merging.
 fn parse(path: &Path, text: &str) -> Result<::config::Config, ConfigError> {
     let parsed = ::config::Config::builder()
         .add_source(File::from_str(text, FileFormat::Toml))
@@ -216,7 +218,7 @@ fn parse(path: &Path, text: &str) -> Result<::config::Config, ConfigError> {
     Ok(parsed)
 }
 
-/// Every setting of a file whose sections are known, as `section.key`.
+/// Returns every setting of a file whose sections are known, as `section.key`.
 fn keys(file: &Value) -> impl Iterator<Item = String> {
     let sections = table(file).into_iter().flatten();
     sections.flat_map(|(section, settings)| {
@@ -225,7 +227,7 @@ fn keys(file: &Value) -> impl Iterator<Item = String> {
     })
 }
 
-/// The entries of a table in the order of their names; `None` if it is no table.
+/// Returns the entries of a table in the order of their names; `None` if it is no table.
 fn table(value: &Value) -> Option<BTreeMap<&String, &Value>> {
     match &value.kind {
         ValueKind::Table(table) => Some(table.iter().collect()),
@@ -233,7 +235,7 @@ fn table(value: &Value) -> Option<BTreeMap<&String, &Value>> {
     }
 }
 
-/// Our variables, in the order of their names.
+/// Returns our variables, in the order of their names.
 fn variables(environment: Vec<(OsString, OsString)>) -> Result<Vec<Override>, ConfigError> {
     let ours: BTreeMap<String, OsString> = environment
         .into_iter()

@@ -1,8 +1,8 @@
-//! Every setting, checked: whoever holds a [`Config`] may rely on what its fields say.
+//! Every setting, checked: code that has a [`Config`] may rely on its fields.
 //!
-//! One section is one struct, and one part of the program reads it. `broker.toml` is the reference
+//! One section is one struct, which one part of the program reads. `broker.toml` is the reference
 //! for people: the same keys, with the same defaults. A new setting is a field with its doc line
-//! and default here, and a line in `broker.toml`; a rule that the type of the field cannot carry
+//! and default here, and a line in `broker.toml`; a rule that the type of the field cannot express
 //! goes to `check.rs`. A key that holds a secret comes with a twin `<key>_file`.
 
 mod check;
@@ -30,19 +30,19 @@ use self::units::{
 pub struct Config {
     /// Where clients and operators connect.
     pub listen: Listen,
-    /// How silent peers are found.
+    /// How silent peers are detected.
     pub heart_beat: HeartBeat,
-    /// How much one client, and all of them, may ask for.
+    /// Limits of one client, and of all of them.
     pub limits: Limits,
-    /// How much queues hold.
+    /// Limits of queues.
     pub queue: Queue,
-    /// What the admin port offers besides metrics and health, and to how many.
+    /// What the admin port offers besides metrics and health, and its limits.
     pub admin: Admin,
-    /// How the broker leaves.
+    /// How the broker stops.
     pub stop: Stop,
     /// Threads.
     pub runtime: Runtime,
-    /// What is told to standard error.
+    /// What is logged to standard error.
     pub log: Log,
 }
 
@@ -64,24 +64,25 @@ pub struct Listen {
     pub paths: Vec<String>,
 }
 
-/// `[heart_beat]`: how silent peers are found. Each interval is whole milliseconds and fits 32 bits.
+/// `[heart_beat]`: how silent peers are detected. Each interval is whole milliseconds and fits 32
+/// bits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeartBeat {
     /// The broker offers to send something at least this often. Zero: it offers nothing.
     #[serde(with = "As::<Interval>")]
     pub send: Duration,
-    /// The broker asks clients to send something at least this often, and those that offer to send
-    /// more often to do that. Zero: it asks for nothing.
+    /// The broker asks clients to send something at least this often, and clients that offer to
+    /// send more often to do so. Zero: it asks for nothing.
     #[serde(with = "As::<Interval>")]
     pub want: Duration,
-    /// A WebSocket on which nothing was written, or nothing was read, for this long gets a Ping,
-    /// so that no proxy takes it for idle. Zero: never.
+    /// A WebSocket on which nothing was written, or nothing was read, for this long gets a Ping, so
+    /// that no proxy considers it idle. Zero: never.
     #[serde(with = "As::<Interval>")]
     pub ping: Duration,
 }
 
-/// `[limits]`: how much one client, and all of them, may ask for. None of them is zero.
+/// `[limits]`: limits of one client, and of all of them. None of them is zero.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -98,7 +99,7 @@ pub struct Limits {
     /// Bytes of all header lines of a frame together, up to 16 MiB.
     #[serde(with = "As::<Positive<Size>>")]
     pub header_bytes: usize,
-    /// Time from accept until CONNECT is complete; whoever takes longer is cut.
+    /// Time from accept until CONNECT is complete; slower clients are disconnected.
     #[serde(with = "As::<Positive<Interval>>")]
     pub connect_timeout: Duration,
     /// Clients connected at the same time; the next one is refused.
@@ -110,24 +111,25 @@ pub struct Limits {
     /// Bytes of memory that the subscriptions of one connection take; one more ends it.
     #[serde(with = "As::<Positive<Size>>")]
     pub subscription_bytes: usize,
-    /// Arrangements of wildcards that the subscriptions of all connections may have; a
-    /// subscription with one more ends its connection. Each costs every match a look-up.
+    /// Arrangements of wildcards that the subscriptions of all connections may have; a subscription
+    /// that adds one more ends its connection. Each costs every match a look-up.
     #[serde(with = "As::<Positive<Count>>")]
     pub pattern_shapes: usize,
-    /// As `pattern_shapes`, for the subscriptions of one connection.
+    /// Like `pattern_shapes`, for the subscriptions of one connection.
     #[serde(with = "As::<Positive<Count>>")]
     pub connection_pattern_shapes: usize,
-    /// Bytes that wait for one client before `slow_consumer` decides; a single message may be larger.
+    /// Bytes queued for one client before `slow_consumer` applies; a single message may be larger.
     #[serde(with = "As::<Positive<Size>>")]
     pub outbox_bytes: usize,
-    /// Messages that wait for one client before `slow_consumer` decides.
+    /// Messages queued for one client before `slow_consumer` applies.
     #[serde(with = "As::<Positive<Count>>")]
     pub outbox_messages: usize,
     /// How long publishers wait for a client whose outbox is half full, before they fill it; it is
     /// renewed as the outbox is written. Zero: never.
     #[serde(with = "As::<Interval>")]
     pub patience: Duration,
-    /// A client whose socket takes no byte for this long, while replies wait for it, is cut.
+    /// A client whose socket accepts no byte for this long, while replies are queued, is
+    /// disconnected.
     #[serde(with = "As::<Positive<Interval>>")]
     pub stall: Duration,
     /// What happens to a client whose outbox is full when the next message arrives.
@@ -138,67 +140,67 @@ pub struct Limits {
 /// What happens to a client that reads more slowly than its subscriptions deliver.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlowConsumer {
-    /// It is cut, so that it notices the loss and can catch up after it has reconnected.
+    /// It is disconnected, so that it notices the loss and can catch up after it has reconnected.
     Disconnect,
-    /// It stays, and the oldest messages that wait for it are dropped.
+    /// It stays connected, and the oldest messages queued for it are dropped.
     DropOldest,
 }
 
-/// `[queue]`: how much queues hold, and how much their consumers have at a time.
+/// `[queue]`: limits of queues, and of what their consumers have at a time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
-    /// Messages that a consumer may have and not have settled, if it names no number itself.
+    /// Unsettled messages that a consumer may have, if it sets no limit itself.
     #[serde(with = "As::<Positive<Count>>")]
     pub prefetch: usize,
-    /// Bytes that such a consumer may have; the message that reaches it is the last.
+    /// Bytes that such a consumer may have; the message that reaches the limit is the last.
     #[serde(with = "As::<Positive<Size>>")]
     pub prefetch_bytes: usize,
     /// Messages in a queue that wait for a consumer; one more is refused.
     #[serde(with = "As::<Positive<Count>>")]
     pub max_length: usize,
-    /// Memory of all messages of a queue, with those that consumers have: text and what each costs
-    /// beside it. One message may be larger.
+    /// Memory of all messages of a queue, including those that consumers have: their text and the
+    /// overhead of each. One message may be larger.
     #[serde(with = "As::<Positive<Size>>")]
     pub max_bytes: usize,
-    /// Queues that may exist; what would make one more is refused.
+    /// Maximum number of queues; one more is refused.
     #[serde(with = "As::<Positive<Count>>")]
     pub max_queues: usize,
-    /// Whether `/metrics` names queues. Clients choose the names: there can be many.
+    /// Whether `/metrics` names queues. Clients choose the names, so there can be many.
     #[serde(with = "As::<Switch>")]
     pub metrics: bool,
-    /// Queues that it names at most: those with the most messages.
+    /// Maximum number of queues that it names: those with the most messages.
     #[serde(with = "As::<Positive<Count>>")]
     pub metrics_limit: usize,
 }
 
-/// `[admin]`: what the admin port offers besides metrics and health, and to how many.
+/// `[admin]`: what the admin port offers besides metrics and health, and its limits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Whether `/demo/` is a page that shows the broker at work.
+    /// Whether `/demo/` serves the demo page.
     #[serde(with = "As::<Switch>")]
     pub demo: bool,
-    /// Connections to the admin port at the same time; one more takes the place of the one that has
-    /// been silent longest.
+    /// Connections to the admin port at the same time; one more replaces the one that has been
+    /// silent longest.
     #[serde(with = "As::<Positive<Count>>")]
     pub connections: usize,
-    /// Time in which a request must be complete; also how long a connection may stay without one.
+    /// Time limit of a request; also of a connection without one.
     #[serde(with = "As::<Positive<Interval>>")]
     pub timeout: Duration,
 }
 
-/// `[stop]`: how the broker leaves after SIGTERM. The sum of the three is the longest it takes.
+/// `[stop]`: how the broker stops after SIGTERM. It takes at most the sum of the three.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// Time for which it still accepts clients while it already reports itself as not ready.
+    /// Time for which it still accepts clients but already reports itself as not ready.
     #[serde(with = "As::<Interval>")]
     pub delay: Duration,
     /// Time over which the closing of connections is spread, so that not all reconnect at once.
     #[serde(with = "As::<Interval>")]
     pub spread: Duration,
-    /// Time that the last bytes get to reach the clients.
+    /// Time for the last bytes to reach the clients.
     #[serde(with = "As::<Interval>")]
     pub flush: Duration,
 }
@@ -212,11 +214,11 @@ pub struct Runtime {
     pub workers: usize,
 }
 
-/// `[log]`: what is told to standard error.
+/// `[log]`: what is logged to standard error.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// How a line looks.
+    /// The format of a line.
     #[serde(with = "As::<Word<LogFormat>>")]
     pub format: LogFormat,
     /// A level, or directives of `tracing_subscriber::EnvFilter`; known to parse.
@@ -224,7 +226,7 @@ pub struct Log {
     pub level: String,
 }
 
-/// How a line of the log looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
     /// One JSON object per line, for machines.

@@ -1,4 +1,4 @@
-//! The reference file of all settings: which keys there are, in the order in which people read them.
+//! The reference file of all settings: the keys, in the order in which people read them.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use ::config::{Value, ValueKind};
 
 use super::{Config, Loaded, Place};
 
-/// `broker.toml`: every key at its default, with what it means. `stompd default-config` prints it.
+/// `broker.toml`: every key with its default and its meaning. `stompd default-config` prints it.
 pub const REFERENCE: &str = include_str!("../../../broker.toml");
 
-/// What may be written, read off the reference.
+/// The known names, taken from the reference.
 pub(super) mod known {
     use super::{Line, REFERENCE};
 
@@ -52,7 +52,7 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The reference keeps to one line per setting, which a test holds.
+    /// The reference has one line per setting, which a test checks.
     fn all(text: &'a str) -> impl Iterator<Item = Self> {
         let mut section = "";
         text.lines().filter_map(move |line| {
@@ -73,7 +73,7 @@ impl fmt::Display for Config {
     }
 }
 
-/// The settings in force as a TOML document, with a comment behind each that says who set it.
+/// The settings in force as a TOML document, with a comment after each that states its source.
 pub(super) struct Annotated<'a>(pub(super) &'a Loaded);
 
 impl fmt::Display for Annotated<'_> {
@@ -82,7 +82,7 @@ impl fmt::Display for Annotated<'_> {
         write(f, config, |key| {
             let place = origin.of(key).map(Place::to_string);
             let comment = place.unwrap_or_else(|| "default".to_owned());
-            // A file's name may have an end of line, which would end the comment.
+            // A file name may contain an end of line, which would end the comment.
             Some(comment.replace(char::is_control, "?"))
         })
     }
@@ -113,7 +113,7 @@ fn write(
     Ok(())
 }
 
-/// Where comments begin, unless a setting is longer.
+/// The column of comments, unless a setting is longer.
 const COLUMN: usize = 36;
 
 /// A value as TOML.
@@ -146,7 +146,7 @@ impl fmt::Display for Toml<'_> {
     }
 }
 
-/// The known word that `found` most likely stands for, if any is near enough to say so.
+/// Returns the known word that `found` most likely stands for, if any is similar enough.
 pub(super) fn nearest<T: AsRef<str>>(found: &str, known: impl Iterator<Item = T>) -> Option<T> {
     known
         .map(|word| (distance(found, word.as_ref()), word))
@@ -155,7 +155,7 @@ pub(super) fn nearest<T: AsRef<str>>(found: &str, known: impl Iterator<Item = T>
         .map(|(_, word)| word)
 }
 
-/// How many characters must be put in, taken out or changed to make one word the other.
+/// Number of characters to insert, delete or change to turn one word into the other.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (above, a) in from.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! Each rule of the configuration, through the door that everybody uses.
+//! Tests each rule of the configuration through its public interface.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -33,14 +33,14 @@ fn load(
     )
 }
 
-/// A file that is accepted, and what follows from it.
+/// A file that is accepted, and its effect.
 fn accept(text: &str, change: impl FnOnce(&mut Config)) {
     let mut expected = Config::default();
     change(&mut expected);
     assert_eq!(load(text, &[], &[]).unwrap().config, expected, "{text}");
 }
 
-/// A file that is refused, and the whole of the reason.
+/// A file that is refused, and the complete reason.
 #[track_caller]
 fn refuse(text: &str, reason: &str) {
     assert_eq!(
@@ -359,7 +359,7 @@ fn settings_do_not_contradict_each_other() {
             ),
         );
     }
-    // One of the largest messages has to fit into an outbox, and on its way from a queue.
+    // One of the largest messages must fit into an outbox, and into a consumer's prefetch.
     let more = 8 * 1024 * 1024 - 64 * 1024 + 1;
     for (key, table) in [
         ("limits.outbox_bytes", ""),

@@ -1,8 +1,8 @@
 //! How values are written: durations, sizes, counts, addresses, lists, words, log levels.
 //!
-//! `#[serde(with = "As::<Size>")]` gives a field its form. Each form accepts what a file holds, and
-//! what an environment variable can hold, which is text only. A refusal says what was found and
-//! what is allowed; `load.rs` adds where.
+//! `#[serde(with = "As::<Size>")]` gives a field its form. Each form accepts values from a file,
+//! and from an environment variable, which is text only. An error states what was found and what is
+//! allowed; `load.rs` adds where.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,20 +36,20 @@ impl<F: Form> As<F> {
     }
 }
 
-/// A way to write values.
+/// A notation of values.
 pub(super) trait Form {
-    /// What they become.
+    /// The type of the parsed value.
     type Field;
 
-    /// The value, or what is wrong with it: "is not a …; write …".
+    /// Returns the value, or what is wrong with it: "is not a …; write …".
     fn read(found: &Found) -> Result<Self::Field, Cow<'static, str>>;
 
-    /// The value as it would stand in a file.
+    /// Returns the value as written in a file.
     fn write(field: &Self::Field) -> impl Serialize;
 }
 
-/// `"10s"`, `"1m 30s"`, `"500ms"`: whole milliseconds that fit 32 bits. So it can stand in a
-/// `heart-beat` header, and no sum with a clock overflows.
+/// `"10s"`, `"1m 30s"`, `"500ms"`: whole milliseconds that fit 32 bits. So it fits a `heart-beat`
+/// header, and no sum with a clock overflows.
 pub(super) enum Interval {}
 
 impl Form for Interval {
@@ -78,7 +78,7 @@ impl Form for Interval {
 pub(super) enum Size {}
 
 impl Size {
-    /// Far above any sensible limit, and far below where sums of sizes overflow.
+    /// Far above any sensible limit, and far below the point where sums of sizes overflow.
     const LARGEST: ByteSize = ByteSize::tib(1);
 }
 
@@ -117,7 +117,7 @@ enum Written {
     Text(String),
 }
 
-/// A whole number of things.
+/// A whole number.
 pub(super) enum Count {}
 
 impl Form for Count {
@@ -168,7 +168,7 @@ where
 pub(super) enum Address {}
 
 impl Address {
-    /// True for a socket address and for `name:port`; the name is resolved when it is bound.
+    /// Whether it is a socket address or `name:port`; the name is resolved when it is bound.
     fn is_valid(text: &str) -> bool {
         let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_named = || {
@@ -220,10 +220,10 @@ impl Form for List {
     }
 }
 
-/// One word of a closed list.
+/// One word of a fixed list.
 pub(super) struct Word<T>(PhantomData<T>);
 
-/// What the words of a [`Word`] mean.
+/// The meanings of the words of a [`Word`].
 pub(super) trait Choice: Copy + PartialEq + 'static {
     /// Every word with its meaning, the default first.
     const WORDS: &'static [(&'static str, Self)];
@@ -253,8 +253,8 @@ impl<T: Choice> Form for Word<T> {
 pub(super) enum Level {}
 
 impl Level {
-    /// A bare word must be a level: `EnvFilter` would take a misspelt one for a module's name, and
-    /// nothing would be logged.
+    /// A bare word must be a level: `EnvFilter` would take a misspelled one for a module name and
+    /// log nothing.
     fn is_valid(text: &str) -> bool {
         let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
         let is_directive = |part: &str| part.contains(['=', '[', '{', '}']) || is_level(part);
@@ -281,7 +281,7 @@ impl Form for Level {
     }
 }
 
-/// A value as it was found; its `Display` is how a refusal quotes it.
+/// A value as it was found; errors quote its `Display`.
 pub(super) struct Found(ValueKind);
 
 /// `true` or `false`.

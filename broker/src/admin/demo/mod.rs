@@ -1,7 +1,7 @@
-//! A page that shows STOMP over WebSocket at work, in the reader's own tabs.
+//! A page that demonstrates STOMP over WebSocket, in the reader's own tabs.
 //!
-//! All of it is in the binary. It asks nobody but this broker for anything; its
-//! `Content-Security-Policy` holds it to that, but for a WebSocket to the same port of other hosts.
+//! All of it is in the binary. It contacts only this broker; its `Content-Security-Policy` enforces
+//! that, except for a WebSocket to the same port of other hosts.
 
 use axum::Router;
 use axum::http::header::{
@@ -11,17 +11,17 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde_json::json;
 
-/// What the page has to know of the broker.
+/// What the page needs to know about the broker.
 #[derive(Clone, Debug)]
 pub struct Demo {
-    /// The port of STOMP over WebSocket. `None`: nobody listens.
+    /// The port of STOMP over WebSocket. `None`: off.
     pub port: Option<u16>,
     /// The path at which a WebSocket is opened.
     pub path: String,
 }
 
 impl Demo {
-    /// The page, and the way to it.
+    /// Returns the routes of the page.
     pub(super) fn routes<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         let settings = self.settings();
         let mut router = Router::new()
@@ -53,7 +53,7 @@ impl Demo {
         json!({ "port": self.port, "path": self.path, "version": version }).to_string()
     }
 
-    /// The host is the one under which the reader reached the page, which may be any.
+    /// The host is the one that the reader used to reach the page, which may be any.
     fn policy(&self) -> String {
         let sockets = self
             .port
@@ -87,9 +87,9 @@ const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Another release of the broker may have another one under this name.
+/// Another release of the broker may have a different file with this name.
 const ASK_AGAIN: &str = "no-cache";
-/// The name has the version in it.
+/// The name contains the version.
 const KEEP: &str = "public, max-age=31536000, immutable";
 
 /// Each file: its name below `/demo/`, its type, and its text.

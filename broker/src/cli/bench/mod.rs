@@ -1,9 +1,10 @@
 //! `stompd bench`: measures a broker and checks it.
 //!
-//! Each body carries the numbers of its publisher, its destination and its turn (`stamp.rs`), so
-//! each subscriber can tell what is lost, doubled or out of order (`tally.rs`). A message is
-//! published when the broker has confirmed it, and only of those that were confirmed one can be lost.
-//! The time of a message begins when it was due, also if the broker kept the publisher waiting then.
+//! Each body carries the numbers of its publisher, its destination and its place in the sequence
+//! (`stamp.rs`), so each subscriber can detect what is lost, duplicated or out of order
+//! (`tally.rs`). A message counts as published when the broker has confirmed it, and only confirmed
+//! ones can be lost. The latency of a message starts when it was due, even if the broker kept the
+//! publisher waiting then.
 
 mod plan;
 mod publisher;
@@ -64,13 +65,13 @@ pub(super) struct Arguments {
     /// How long to send
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration, conflicts_with = "messages")]
     duration: Duration,
-    /// Send so many messages in all, instead of for a time
+    /// Number of messages to send in all, instead of for a time
     #[arg(long, value_name = "N")]
     messages: Option<u64>,
-    /// Messages per second of all publishers together [default: as fast as it goes]
+    /// Messages per second of all publishers together [default: as many as possible]
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// Pause publishers while a subscriber is so many messages behind; 0: never
+    /// Pause publishers while a subscriber is N messages behind; 0: never
     #[arg(long, value_name = "N", default_value_t = 1000)]
     lag: u64,
     /// Use queues instead of topics
@@ -82,7 +83,7 @@ pub(super) struct Arguments {
     /// How many messages the broker may send ahead of their ACKs
     #[arg(long, value_name = "N")]
     prefetch: Option<u64>,
-    /// What the destinations are called: /topic/NAME.0 and so on
+    /// Name of the destinations: /topic/NAME.0 and so on
     #[arg(long, default_value = "stompd-bench")]
     name: String,
     /// Print the result as a JSON object
@@ -112,14 +113,14 @@ impl Arguments {
         !matches!(self.ack, Ack::Auto)
     }
 
-    /// How many messages a publisher is to send.
+    /// Number of messages for a publisher to send.
     fn messages_of(&self, publisher: u16) -> u64 {
         let publishers = u64::from(self.publishers);
         let share = |all| all / publishers + u64::from(u64::from(publisher) < all % publishers);
         self.messages.map_or(u64::MAX, share)
     }
 
-    /// When publishers are to end.
+    /// Returns when publishers must end.
     fn end(&self, begin: Instant) -> Option<Instant> {
         self.messages.is_none().then(|| begin + self.duration)
     }
@@ -133,7 +134,7 @@ async fn measure(arguments: Arguments) -> Result<Report, Failure> {
     }
 }
 
-/// The first time nothing more is published, and what was is reported; the second time it ends.
+/// The first signal stops publishing and the result is reported; the second one ends the run.
 async fn interrupted_twice(plan: &Plan) -> Failure {
     for _ in 0..2 {
         if let Err(failure) = interrupted().await {
@@ -144,7 +145,7 @@ async fn interrupted_twice(plan: &Plan) -> Failure {
     Failure::Found("interrupted".to_owned())
 }
 
-/// A run while it goes on.
+/// A run in progress.
 struct Run {
     plan: Arc<Plan>,
     start: Instant,
@@ -186,8 +187,8 @@ impl Run {
         Ok(run.report())
     }
 
-    /// All subscribe before the first is connected that publishes. Each is a task at once, which
-    /// keeps up its heart-beats while the others connect.
+    /// All subscribe before the first publisher connects. Each is a task at once, which keeps up
+    /// its heart-beats while the others connect.
     async fn connect(
         &mut self,
         started: &watch::Receiver<Option<Instant>>,
@@ -223,7 +224,7 @@ impl Run {
         }
     }
 
-    /// Waits until all that was sent has arrived, or for too long nothing more has.
+    /// Waits until all that was sent has arrived, or nothing more arrives for too long.
     async fn receive_the_rest(&mut self) {
         let progress = &Arc::clone(&self.plan).progress;
         let (mut received, mut since) = (progress.received(), Instant::now());
@@ -240,11 +241,11 @@ impl Run {
                 return;
             }
         }
-        // What is doubled may come after all the others.
+        // Duplicates may arrive after all the others.
         sleep(GRACE).await;
     }
 
-    /// Where one has failed the others need not go on.
+    /// If one has failed the others need not continue.
     fn on_publisher(&mut self, done: Result<Result<Instant, Error>, JoinError>) {
         match done {
             Ok(Ok(published)) => self.published = self.published.max(published),
@@ -268,7 +269,7 @@ impl Run {
     fn on_failure(&mut self, text: String) {
         self.plan.progress.stop();
         self.published = Instant::now();
-        // The same happens to many at once.
+        // The same error can occur many times.
         if !self.errors.contains(&text) {
             self.errors.push(text);
         }
@@ -300,7 +301,7 @@ impl Run {
     }
 }
 
-/// A progress bar, seen only on a terminal.
+/// A progress bar, visible only on a terminal.
 fn bar(arguments: &Arguments) -> ProgressBar {
     let milliseconds = u64::try_from(arguments.duration.as_millis()).unwrap_or(u64::MAX);
     let bar = ProgressBar::new(arguments.messages.unwrap_or(milliseconds));
@@ -323,13 +324,13 @@ fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write a number of messages per second, more than 0".to_owned())
 }
 
-/// So often the progress is shown, and looked at in the end.
+/// How often the progress is shown, and checked at the end.
 const TICK: Duration = Duration::from_millis(50);
 
-/// For so long nothing has to arrive until what is missing counts as lost.
+/// Time without arrivals after which missing messages count as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// For so long doubles are waited for.
+/// How long to wait for duplicates.
 const GRACE: Duration = Duration::from_millis(100);
 
 const MOST_BYTES: usize = 64 << 20;

@@ -1,4 +1,4 @@
-//! Who sends where, who hears what, and how far all have come.
+//! Who sends where, who receives what, and the progress of all.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -7,20 +7,20 @@ use tokio::time::Instant;
 
 use super::Arguments;
 
-/// What all workers know.
+/// What all workers share.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) arguments: Arguments,
-    /// A number by which messages of this run are told from others.
+    /// A number that distinguishes messages of this run from others.
     pub(super) run: u32,
-    /// What times in bodies are counted from.
+    /// The origin of the times in bodies.
     pub(super) epoch: Instant,
     pub(super) progress: Progress,
-    /// What each subscriber hears.
+    /// The destinations of each subscriber.
     sources: Vec<Vec<u16>>,
 }
 
-/// How far all have come. Whoever moves says so.
+/// The progress of all workers, who announce each change.
 #[derive(Debug)]
 pub(super) struct Progress {
     /// Messages sent, by destination.
@@ -29,7 +29,7 @@ pub(super) struct Progress {
     received: Vec<AtomicU64>,
     /// Messages that the broker has confirmed, by publisher.
     confirmed: Vec<AtomicU64>,
-    /// Whether publishers are to stop.
+    /// Whether publishers must stop.
     pub(super) stop: AtomicBool,
     pub(super) moved: Notify,
 }
@@ -55,7 +55,7 @@ impl Plan {
         }
     }
 
-    /// How a destination is called.
+    /// Returns the name of a destination.
     pub(super) fn destination(&self, number: u16) -> String {
         let kind = if self.arguments.queue {
             "queue"
@@ -65,7 +65,7 @@ impl Plan {
         format!("/{kind}/{}.{number}", self.arguments.name)
     }
 
-    /// The destinations of a publisher, in turn.
+    /// Returns the destinations of a publisher, in the order of use.
     pub(super) fn targets(&self, publisher: u16) -> Vec<u16> {
         share(
             publisher,
@@ -74,12 +74,12 @@ impl Plan {
         )
     }
 
-    /// What a subscriber hears.
+    /// Returns the destinations of a subscriber.
     pub(super) fn sources(&self, subscriber: u16) -> &[u16] {
         &self.sources[usize::from(subscriber)]
     }
 
-    /// Messages of a publisher to each of its destinations, of so many in all.
+    /// Splits this number of messages of a publisher over its destinations.
     pub(super) fn split(&self, publisher: u16, messages: u64) -> Vec<(u16, u64)> {
         let targets = self.targets(publisher);
         let (count, first) = (targets.len() as u64, 0..);
@@ -88,7 +88,7 @@ impl Plan {
             .collect()
     }
 
-    /// How many messages the slowest subscriber has still to get; of queues all together.
+    /// Number of messages that the slowest subscriber has not received; for queues, all together.
     pub(super) fn behind(&self) -> u64 {
         let progress = &self.progress;
         if self.arguments.queue {
@@ -103,7 +103,7 @@ impl Plan {
         .unwrap_or(0)
     }
 
-    /// How many deliveries the messages that were sent amount to.
+    /// Number of deliveries expected of the sent messages.
     pub(super) fn expected(&self) -> u64 {
         if self.arguments.queue {
             return self.progress.sent();
@@ -164,7 +164,7 @@ fn sum(counters: &[AtomicU64]) -> u64 {
     counters.iter().map(|counter| counter.load(Relaxed)).sum()
 }
 
-/// The destinations of one of `workers`: one, or if there are more destinations, its share.
+/// Returns the destinations of one of `workers`: one, or its share if there are more destinations.
 fn share(worker: u16, workers: u16, destinations: u16) -> Vec<u16> {
     if destinations <= workers {
         return vec![worker % destinations];

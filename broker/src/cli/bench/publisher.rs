@@ -1,4 +1,4 @@
-//! One publisher: sends, as fast as it may, and hears what the broker confirms.
+//! One publisher: sends as fast as it may, and receives confirmations.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Publisher {
     client: Client,
     targets: Vec<(u16, String)>,
     sent: u64,
-    /// Bursts without their RECEIPT, by how many messages were sent with them.
+    /// Bursts without their RECEIPT, by the number of messages sent with them.
     unconfirmed: VecDeque<u64>,
 }
 
@@ -37,8 +37,7 @@ impl Publisher {
         }
     }
 
-    /// Sends its share and waits until all of it is confirmed.
-    /// Returns when that was.
+    /// Sends its share and waits until all of it is confirmed. Returns when that was.
     pub(super) async fn run(
         mut self,
         mut started: watch::Receiver<Option<Instant>>,
@@ -57,7 +56,7 @@ impl Publisher {
         let schedule = Schedule::new(&plan.arguments, self.id, start);
         let share = plan.arguments.messages_of(self.id);
         let end = plan.arguments.end(start);
-        // Since when nothing but the schedule keeps it from sending.
+        // Since when only the schedule keeps it from sending.
         let mut free = start;
         while self.sent < share && !plan.progress.is_stopped() {
             if self.wait_for_subscribers().await? {
@@ -89,7 +88,7 @@ impl Publisher {
             self.hear().await?;
         }
         let published = Instant::now();
-        // What it wanted to say it has said.
+        // All of its messages are sent already.
         let _ = self.client.disconnect(LAST_WORD).await;
         Ok(published)
     }
@@ -100,8 +99,8 @@ impl Publisher {
         for index in 0..burst {
             let at = usize::try_from(self.sent % count).unwrap_or_default();
             let (destination, name) = &self.targets[at];
-            // A message that was due while the broker kept us waiting has waited since then; that
-            // a timer comes late is no fault of the broker.
+            // If the broker kept us waiting, the latency of a message starts when it was due; a
+            // late timer is not the broker's fault.
             let due = match schedule.time(self.sent) {
                 Some(scheduled) if scheduled < free => scheduled,
                 _ => now,
@@ -125,8 +124,8 @@ impl Publisher {
         }
     }
 
-    /// Does not run away from the slowest subscriber: then one would measure how the broker treats
-    /// the slow. Returns whether it had to wait.
+    /// Stays near the slowest subscriber: otherwise this would measure how the broker treats slow
+    /// clients. Returns whether it had to wait.
     async fn wait_for_subscribers(&mut self) -> Result<bool, Error> {
         let plan = Arc::clone(&self.plan);
         let lag = plan.arguments.lag;
@@ -142,7 +141,7 @@ impl Publisher {
             tokio::select! {
                 () = moved => {}
                 frame = self.client.next() => self.take(&frame?),
-                // What is lost would be waited for for ever.
+                // It would wait for lost messages forever.
                 () = sleep(super::PATIENCE) => plan.progress.stop(),
             }
         }
@@ -174,7 +173,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// A RECEIPT is for its message and for those before it.
+    /// A RECEIPT confirms its message and those before it.
     fn take(&mut self, frame: &Frame) {
         let id = frame.header("receipt-id").and_then(|id| id.parse().ok());
         if let (Command::Receipt, Some(sent)) = (frame.command, id) {
@@ -192,7 +191,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// The rate is shared by all publishers, which begin one after the other.
+    /// The rate is shared by all publishers, which start one after the other.
     fn new(arguments: &Arguments, publisher: u16, start: Instant) -> Self {
         let publishers = f64::from(arguments.publishers);
         let interval = arguments.rate.map(|rate| publishers * 1e9 / rate);
@@ -210,7 +209,7 @@ impl Schedule {
         Some(self.begin + nanoseconds(offset))
     }
 
-    /// How many messages are due, when so many were sent.
+    /// Number of messages that are due after `sent` were sent.
     fn due(&self, now: Instant, sent: u64) -> u64 {
         let is_due = |number: &u64| self.time(*number).is_none_or(|time| time <= now);
         (sent..sent + BURST).take_while(is_due).count() as u64
@@ -221,14 +220,14 @@ fn nanoseconds(count: f64) -> Duration {
     Duration::from_secs_f64(count / 1e9)
 }
 
-/// So many messages are written together, with one RECEIPT.
+/// Number of messages written together, with one RECEIPT.
 const BURST: u64 = 64;
 
-/// So many bursts may wait for their RECEIPT.
+/// Number of bursts that may wait for their RECEIPT.
 const WINDOW: usize = 16;
 
-/// How long a RECEIPT may take.
+/// Time limit of a RECEIPT.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the last one may.
+/// Time limit of the last RECEIPT.
 const LAST_WORD: Duration = Duration::from_secs(2);

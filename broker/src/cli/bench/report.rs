@@ -1,4 +1,4 @@
-//! What a run has found: as a table, or as JSON.
+//! The result of a run, as a table or as JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::plan::Plan;
 use super::tally::{Seen, Tally};
 
-/// What a run has found.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) url: String,
@@ -23,14 +23,14 @@ pub(super) struct Report {
     pub(super) sent: u64,
     /// Messages that the broker confirmed.
     pub(super) published: u64,
-    /// From the begin to the last confirmation.
+    /// From the start to the last confirmation.
     pub(super) publish_seconds: f64,
     pub(super) published_per_second: f64,
-    /// Messages of this run that arrived, doubles included.
+    /// Messages of this run that arrived, duplicates included.
     pub(super) delivered: u64,
-    /// How many should have arrived of those that were confirmed.
+    /// Number of deliveries expected of the confirmed messages.
     pub(super) expected: u64,
-    /// From the begin to the last arrival.
+    /// From the start to the last arrival.
     pub(super) deliver_seconds: f64,
     pub(super) delivered_per_second: f64,
     pub(super) delivered_mib_per_second: f64,
@@ -40,7 +40,7 @@ pub(super) struct Report {
     pub(super) damaged: u64,
     pub(super) foreign: u64,
     pub(super) latency_ms: Option<Latency>,
-    /// What ended connections before their time.
+    /// The errors that ended connections early.
     pub(super) errors: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Latency {
     max: f64,
 }
 
-/// How long it took.
+/// The durations of a run.
 pub(super) struct Times {
     pub(super) publish: Duration,
     pub(super) deliver: Duration,
@@ -96,7 +96,7 @@ impl Report {
         }
     }
 
-    /// What is wrong, if anything is.
+    /// Returns what is wrong, if anything is.
     pub(super) fn fault(&self) -> Option<String> {
         let counts = [
             (self.lost, "lost"),
@@ -116,8 +116,8 @@ impl Report {
     }
 }
 
-/// Of the messages that were confirmed: how many should have arrived, how many did not, and how
-/// many came to two consumers of a queue.
+/// Of the confirmed messages: how many should have arrived, how many did not, and how many reached
+/// two consumers of a queue.
 fn compare(plan: &Plan, tallies: &[Tally]) -> (u64, u64, u64) {
     let (mut expected, mut missing, mut doubled) = (0, 0, 0);
     for publisher in 0..plan.arguments.publishers {

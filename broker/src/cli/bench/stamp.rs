@@ -1,19 +1,19 @@
-//! The numbers in the body of a message: who sent it, as which, when.
+//! The numbers in the body of a message: its publisher, its sequence number, its time.
 //!
 //! They are text, so that a WebSocket carries them as text, as most applications do.
 
 use std::time::Duration;
 
-/// What a body says.
+/// The contents of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Stamp {
     /// The run; a queue may hold messages of an earlier one.
     pub(super) run: u32,
     pub(super) publisher: u16,
     pub(super) destination: u16,
-    /// How many messages of this publisher to this destination came before it; 40 bits.
+    /// Number of earlier messages of this publisher to this destination; 40 bits.
     pub(super) number: u64,
-    /// When it was due, from the begin of the run; 48 bits of nanoseconds.
+    /// When it was due, from the start of the run; 48 bits of nanoseconds.
     pub(super) due: Duration,
 }
 
@@ -21,7 +21,7 @@ impl Stamp {
     /// Bytes of the numbers.
     pub(super) const SIZE: usize = 8 + 4 + 4 + 10 + 12;
 
-    /// A body of `size` bytes, which is at least [`SIZE`](Self::SIZE).
+    /// Returns a body of `size` bytes, which is at least [`SIZE`](Self::SIZE).
     pub(super) fn body(self, size: usize) -> Vec<u8> {
         let mut body = format!(
             "{:08x}{:04x}{:04x}{:010x}{:012x}",

@@ -1,4 +1,4 @@
-//! One subscriber: takes what comes, and keeps the books.
+//! One subscriber: receives messages and counts them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes and waits until that stands.
+    /// Subscribes and waits until the subscription is active.
     pub(super) async fn new(plan: Arc<Plan>, id: u16, mut client: Client) -> Result<Self, Error> {
         let arguments = &plan.arguments;
         for source in plan.sources(id) {
@@ -49,13 +49,13 @@ impl Subscriber {
             let frame = timeout(PATIENCE, subscriber.client.next()).await;
             let frame = frame.map_err(no_receipt)??;
             missing -= usize::from(frame.command == Command::Receipt);
-            // Of a queue with messages of an earlier run.
+            // From a queue with messages of an earlier run.
             subscriber.take(&frame);
         }
         Ok(subscriber)
     }
 
-    /// Takes messages until it is told to stop. What it has counted is true also after an error.
+    /// Receives messages until it is stopped. Its counts are valid even after an error.
     pub(super) async fn run(
         mut self,
         mut stop: watch::Receiver<bool>,
@@ -70,12 +70,12 @@ impl Subscriber {
                 return (self.id, self.tally, Some(error));
             }
         }
-        // ACKs are on the way with it.
+        // ACKs are sent with it.
         let _ = self.client.disconnect(LAST_WORD).await;
         (self.id, self.tally, None)
     }
 
-    /// Takes a frame and all that came with it, and acknowledges them.
+    /// Takes a frame and all that arrived with it, and acknowledges them.
     fn take_all(&mut self, first: Frame) -> Result<(), Error> {
         let before = self.tally.delivered;
         let mut next = Ok(Some(first));
@@ -113,7 +113,7 @@ impl Subscriber {
         }
     }
 
-    /// Whether a body is all of what was sent, and came to where it was sent to.
+    /// Whether a body is complete, and arrived at the destination it was sent to.
     fn is_whole(&self, frame: &Frame, stamp: Stamp) -> bool {
         let mut padding = frame.body.iter().skip(Stamp::SIZE);
         frame.body.len() == self.plan.arguments.size
@@ -123,8 +123,8 @@ impl Subscriber {
     }
 }
 
-/// How long the broker may take to subscribe.
+/// Time limit of a SUBSCRIBE.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long it may take to hear the last ACKs.
+/// Time limit of the last ACKs.
 const LAST_WORD: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What has arrived, and what that says: lost, doubled, out of order.
+//! What has arrived, and what is lost, duplicated or out of order.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,23 +7,23 @@ use tokio::time::Instant;
 
 use super::stamp::Stamp;
 
-/// The books of one subscriber.
+/// The counts of one subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     streams: HashMap<Stream, Numbers>,
-    /// Messages of this run, doubles included.
+    /// Messages of this run, duplicates included.
     pub(super) delivered: u64,
-    /// Messages that this subscriber had before.
+    /// Messages that this subscriber had received before.
     pub(super) duplicates: u64,
     /// Messages that came after a later one of their stream.
     pub(super) out_of_order: u64,
     /// Messages of this run whose body is not what was sent.
     pub(super) damaged: u64,
-    /// Messages of somebody else.
+    /// Messages of other senders or of an earlier run.
     pub(super) foreign: u64,
-    /// Microseconds from when a message was due until it was here.
+    /// Microseconds from when a message was due until it arrived.
     pub(super) latencies: Option<Histogram<u64>>,
-    /// When the last one came.
+    /// When the last one arrived.
     pub(super) last: Option<Instant>,
 }
 
@@ -51,31 +51,31 @@ impl Tally {
             None => self.damaged += 1,
         }
         if self.latencies.is_none() {
-            // Three digits; it cannot fail for this number.
+            // Three digits; cannot fail for this number.
             self.latencies = Histogram::new(3).ok();
         }
         if let Some(latencies) = &mut self.latencies {
-            // It grows with what it is given; what memory cannot hold is no latency.
+            // It resizes itself; a value that memory cannot hold is not a latency.
             let _ = latencies.record(microseconds);
         }
     }
 
-    /// What has been seen of a stream.
+    /// Returns what was seen of a stream.
     pub(super) fn seen(&self, stream: Stream) -> Option<&Seen> {
         self.streams.get(&stream).map(|numbers| &numbers.seen)
     }
 }
 
-/// A set of numbers that comes almost without gaps: one bit each, and none for the whole begin.
+/// A set of numbers that arrive almost without gaps: one bit each, and none for the complete start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// All below are in; a multiple of 64.
+    /// All numbers below are in the set; a multiple of 64.
     base: u64,
     words: VecDeque<u64>,
 }
 
 impl Seen {
-    /// Whether the number is new. `None` if it is so far ahead that it cannot be meant.
+    /// Returns whether the number is new. `None` if it is too far ahead to be valid.
     fn insert(&mut self, number: u64) -> Option<bool> {
         let Some(offset) = number.checked_sub(self.base) else {
             return Some(false);
@@ -100,7 +100,7 @@ impl Seen {
         }
     }
 
-    /// Puts in all numbers of another set. Returns how many were in both.
+    /// Adds all numbers of another set. Returns how many were in both.
     pub(super) fn merge(&mut self, other: &Self) -> u64 {
         let both = self.len() + other.len();
         let base = self.base.max(other.base);
@@ -114,7 +114,7 @@ impl Seen {
         both - self.len()
     }
 
-    /// How many of the numbers below this one are in.
+    /// Returns how many of the numbers below this one are in the set.
     pub(super) fn count_below(&self, number: u64) -> u64 {
         let whole = |index| u64::from(self.word(index).count_ones());
         let begin = self.base.min(number);
@@ -135,7 +135,7 @@ impl Seen {
         self.base + bits
     }
 
-    /// The word behind the last.
+    /// Returns the position after the last word.
     fn end(&self) -> u64 {
         self.base / 64 + self.words.len() as u64
     }
@@ -154,13 +154,13 @@ impl Seen {
     }
 }
 
-/// The word of a number, and its bit in there.
+/// Returns the word of a number, and its bit in that word.
 fn position(offset: u64) -> (usize, u64) {
     let word = usize::try_from(offset / 64).unwrap_or(usize::MAX);
     (word, 1 << (offset % 64))
 }
 
-/// Words that a set holds: 32 MiB, 268 million numbers from the first gap on.
+/// Maximum number of words in a set: 32 MiB, 268 million numbers from the first gap on.
 const FARTHEST: usize = 4 << 20;
 
 #[cfg(test)]
