@@ -1,4 +1,4 @@
-"""Load generators: how each is called for a row, and where its result says what.
+"""Load generators: how each is called for a row, and where its result contains which value.
 
 `stompd bench` is known here; any other is described by a JSON file with the same fields as below:
 
@@ -38,7 +38,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     "stompd": {
         "program": "stompd",
         "rows": {
-            # At full speed publishers wait for the slowest subscriber, or its treatment would be measured.
+            # At full speed publishers wait for the slowest subscriber; otherwise its treatment would be measured.
             "fan": "bench --lag 128",
             "paced": "bench --rate {rate}",
             "queue": "bench --queue --lag 1024",
@@ -62,7 +62,7 @@ KNOWN: dict[str, dict[str, Any]] = {
 
 
 class Unusable(Exception):
-    """There is no such generator, or it is not described as it should be."""
+    """The generator is unknown, or its description is invalid."""
 
 
 class Failed(Exception):
@@ -71,7 +71,7 @@ class Failed(Exception):
 
 @dataclass
 class Outcome:
-    """What the generator says about a run, and whether it was content."""
+    """The generator's report of a run, and whether it succeeded."""
 
     results: dict[str, float | None]
     notes: dict[str, float | None]
@@ -92,7 +92,7 @@ class Generator:
     notes_of: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def run(self, kind: str, values: dict[str, object], more: list[str], hardly: bool = False) -> Outcome:
-        """One run, or one with `hardly` a message."""
+        """One run; with `hardly`, one with few messages."""
         parts = [self.rows[kind], self.common, self.hardly if hardly else self.amount]
         if values.get("pid") is not None:
             parts.append(self.pid)
@@ -105,7 +105,7 @@ class Generator:
 
 
 def load(name: str, path: str | None) -> Generator:
-    """One that is known, or the one that a JSON file describes; `path` is where its program is."""
+    """A known generator, or one described by a JSON file; `path` is the path of its program."""
     description = KNOWN[name] if name in KNOWN else _read(name)
     try:
         generator = Generator(**description)
@@ -122,7 +122,7 @@ def load(name: str, path: str | None) -> Generator:
 
 
 def raise_file_limit() -> None:
-    """As many connections as may be, also for the programs that are run."""
+    """Raises the limit of open files, also for child processes."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

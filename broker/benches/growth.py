@@ -42,7 +42,7 @@ HEADS = {"destinations": "destinations", "wildcards": PATTERNS, "fresh": PATTERN
 ON_THE_WAY = 1 << 20
 BLOCK = 64 << 10
 READ = 1 << 18
-# Begins each delivery and is nowhere else: the bodies do not hold it.
+# Starts each delivery and occurs nowhere else: the bodies do not contain it.
 MESSAGE = b"MESSAGE\n"
 PATIENCE = 10.0
 LONGEST = 40
@@ -132,7 +132,7 @@ def _runs(
     """Microseconds per publish, and publishes per second, of each run."""
     runs: dict[str, list[tuple[float, float]]] = {server.name: [] for server in compared}
     for number in range(arguments.runs):
-        # Nobody is always the first.
+        # No server always comes first.
         first = number % len(compared)
         for server in compared[first:] + compared[:first]:
             process.settle(server.pid)
@@ -144,10 +144,10 @@ def _runs(
 
 
 def _run(arguments: argparse.Namespace, server: Server, count: int, number: int) -> tuple[float, float]:
-    # Names of their own, or the run would meet what the broker remembers of the one before.
+    # Separate names, or the run would use what the broker has cached in the previous one.
     name = f"growth{time.time_ns() % 10**9}-{number}"
     with Load(arguments, server) as load:
-        # As many different bytes for each count, or small counts would have the caches to themselves.
+        # The same number of different bytes for each count, or small counts would fit the caches better.
         most = max(arguments.counts)
         blocks = PREPARE[arguments.what](load, name, count, most)
         load.publish(blocks, arguments.warmup)
@@ -155,7 +155,7 @@ def _run(arguments: argparse.Namespace, server: Server, count: int, number: int)
         before, begin = process.cpu_seconds(server.pid), time.monotonic()
         published = load.publish(blocks, arguments.secs)
         seconds = time.monotonic() - begin
-        # The broker has delivered the last one, but may have to finish the step in which it did.
+        # The broker has delivered the last one, but may not have finished that step.
         process.settle(server.pid)
         used = process.cpu_seconds(server.pid) - before
     return used * 1e6 / published, published / seconds
@@ -184,12 +184,12 @@ PREPARE = {"destinations": _destinations, "wildcards": _wildcards, "fresh": _fre
 
 
 def _patterns(name: str, count: int) -> list[str]:
-    """They differ from the topics at their ends only, which is where a broker that searches comes last."""
+    """They differ from the topics only at their ends, which a searching broker compares last."""
     return [f"/topic/{name}.*.unseen{number}" for number in range(count)]
 
 
 def _blocks(load: Load, topics: Iterator[str], most: int | None = None) -> Iterator[Block]:
-    """SENDs to these topics in blocks of 64 KiB; of `most` messages if there is an end."""
+    """SENDs to these topics in blocks of 64 KiB; at most `most` messages if it is set."""
     size = load.arguments.size
     body = b"x" * size
     data, messages = bytearray(), 0
@@ -205,7 +205,7 @@ def _blocks(load: Load, topics: Iterator[str], most: int | None = None) -> Itera
 
 
 class Load:
-    """One publisher, and the connections that hear."""
+    """One publisher, and the connections that receive."""
 
     def __init__(self, arguments: argparse.Namespace, server: Server) -> None:
         self.arguments = arguments
@@ -225,7 +225,7 @@ class Load:
             connection.close()
 
     def subscribe(self, destinations: list[str], heard: bool = True) -> None:
-        """Returns when the broker has said that it has all of them."""
+        """Returns when the broker has confirmed all of them."""
         for start in range(0, len(destinations), self.arguments.per_connection):
             connection = self._connect()
             part = destinations[start : start + self.arguments.per_connection]
@@ -243,7 +243,7 @@ class Load:
             _await(connection, b"RECEIPT\n", patience=60.0)
 
     def publish(self, blocks: Iterator[Block], seconds: float) -> int:
-        """Publishes for so long; returns when all has been delivered, and how many that were."""
+        """Publishes for this time; returns when all is delivered, with the number of messages."""
         self._watch()
         begin, end = self.sent, time.monotonic() + seconds
         rest = memoryview(b"")
@@ -251,7 +251,7 @@ class Load:
             if not rest and self._may_send():
                 data, messages = next(blocks)
                 rest = memoryview(data)
-                # A block counts as sent when it is begun.
+                # A block counts as sent when it is started.
                 self.sent += messages
             if rest:
                 rest = rest[self._write(rest) :]
@@ -276,7 +276,7 @@ class Load:
         for hearer in self.hearers:
             hearer.wire.socket.setblocking(False)
             self.selector.register(hearer.wire.socket, selectors.EVENT_READ, hearer)
-        # Its own is not read for messages, but an ERROR comes there.
+        # The publisher's connection receives no messages, but may receive an ERROR.
         self.selector.register(self.publisher.socket, selectors.EVENT_READ, None)
 
     def _received(self) -> int:
@@ -305,7 +305,7 @@ class Load:
 
 
 class Hearer:
-    """A connection that counts what it gets."""
+    """A connection that counts what it receives."""
 
     def __init__(self, connection: Wire) -> None:
         self.wire = connection
@@ -316,7 +316,7 @@ class Hearer:
         data = self.wire.receive(READ)
         if not data:
             raise Failed("a subscriber was cut")
-        # What begins a message may be cut in two by what was read at once.
+        # The start of a message may be split between two reads.
         data = self._end + data
         self.messages += data.count(MESSAGE)
         self._end = data[-(len(MESSAGE) - 1) :]

@@ -1,4 +1,4 @@
-"""What the kernel tells about the process of a server: who listens on a port, and what it has used."""
+"""What the kernel reports about a server process: which one listens on a port, and what it has used."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ LISTENING = "0A"
 
 
 class Gone(Exception):
-    """The process is not there any more."""
+    """The process has ended."""
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of all its threads so far, ended ones too; in steps of a tick, mostly 10 ms."""
+    """Processor time of all its threads so far, including ended ones; in ticks, mostly of 10 ms."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name in parentheses may hold anything.
+            # The name in parentheses may contain anything.
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         raise Gone(f"process {pid} is gone") from None
@@ -27,7 +27,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def listener(port: int) -> int | None:
-    """The process that listens on a port of this machine, as far as this user may know."""
+    """The process that listens on a port of this machine, as far as this user may see it."""
     sockets = {f"socket:[{inode}]" for inode in _listening(port)}
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         if sockets.intersection(_open_files(pid)):
@@ -36,7 +36,7 @@ def listener(port: int) -> int | None:
 
 
 def settle(pid: int | None, most: float = 10.0) -> None:
-    """Waits until it has done with what was before, such as the end of many connections."""
+    """Waits until it has finished earlier work, such as the end of many connections."""
     end = time.monotonic() + most
     while time.monotonic() < end:
         before = cpu_seconds(pid) if pid else 0.0
@@ -65,6 +65,6 @@ def _open_files(pid: int) -> list[str]:
         for name in os.listdir(folder):
             files.append(os.readlink(f"{folder}/{name}"))
     except OSError:
-        # It has ended meanwhile, or it is another user's.
+        # It has ended, or belongs to another user.
         pass
     return files

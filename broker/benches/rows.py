@@ -1,4 +1,4 @@
-"""The rows of the table: what each puts on a broker, by its name."""
+"""The rows of the table: the load of each, by its name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUPS["all"] = " ".join(GROUPS.values())
 
 @dataclass(frozen=True)
 class Row:
-    """The fields are what the templates of a generator may name; `kind` says which template."""
+    """The fields are available to the templates of a generator; `kind` selects the template."""
 
     name: str
     kind: str
@@ -44,7 +44,7 @@ class Row:
 
 
 def parse(text: str) -> list[Row]:
-    """Rows and groups by name; whoever names one twice gets it once."""
+    """Rows and groups by name; duplicates are removed."""
     names = [name for word in text.replace(",", " ").split() for name in GROUPS.get(word, word).split()]
     return [_row(name) for name in dict.fromkeys(names)]
 

@@ -12,11 +12,11 @@ import process
 import wire
 
 HELP = """a server to be measured; repeat it, the first is what the others are compared with. PID is the
-process whose processor time counts; without it, whoever listens on the port"""
+process whose processor time counts; default: the one that listens on the port"""
 
 
 class Unusable(Exception):
-    """What is to be measured cannot be."""
+    """A server cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_all(texts: list[str]) -> list[Server]:
-    """Each is there, or it is not worth to begin."""
+    """Checks that each server answers before the measurement starts."""
     servers = [_parse(text) for text in texts]
     if len({server.name for server in servers}) < len(servers):
         raise Unusable("two servers have the same name")

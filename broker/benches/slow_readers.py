@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Subscribers that read slowly, to see whether others suffer from them.
+"""Subscribers that read slowly, to measure their effect on other clients.
 
     slow_readers.py --url ws://127.0.0.1:15674/ws --destination '/topic/slow.*' --secs 60
 
@@ -21,8 +21,8 @@ from collections import Counter
 import wire
 from wire import Wire
 
-STEPS = 10  # of reading in a second
-# In seconds. It also makes the kernel tell who was cut, which else is behind all that is still to be read.
+STEPS = 10  # reads per second
+# In seconds. It also makes the kernel report a disconnect, which otherwise comes after all unread data.
 HEART_BEAT = 2.0
 REFUSED = b"ERROR\n"
 
@@ -30,7 +30,7 @@ REFUSED = b"ERROR\n"
 def main() -> int:
     arguments = _arguments()
     try:
-        # Whether it is there at all is better said now, and once.
+        # Reports once, at the start, if the broker is unreachable.
         Wire(arguments.url).close()
     except (OSError, ValueError, wire.Refused) as error:
         print(f"slow_readers.py: {arguments.url}: {error}", file=sys.stderr)
@@ -79,7 +79,7 @@ def _report(arguments: argparse.Namespace, readers: list[Reader], seconds: float
 
 
 class Reader(threading.Thread):
-    """One of them: a connection at a time."""
+    """One slow reader: one connection at a time."""
 
     def __init__(self, arguments: argparse.Namespace, over: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -103,7 +103,7 @@ class Reader(threading.Thread):
             self.over.wait(pause)
 
     def _connection(self) -> str:
-        """Reads one until its end, and says how it ended."""
+        """Reads a connection until its end, and reports how it ended."""
         connection = Wire(self.arguments.url, receive_buffer=self.arguments.buffer)
         self.connections += 1
         try:
@@ -131,7 +131,7 @@ class Reader(threading.Thread):
         return "was there at the end"
 
     def _step(self, stream: Stream) -> str:
-        """Reads what one may in a step."""
+        """Reads the share of one step."""
         try:
             data = stream.connection.receive(max(self.arguments.rate // STEPS, 1))
         except BlockingIOError:
@@ -141,7 +141,7 @@ class Reader(threading.Thread):
 
 
 class Stream:
-    """What is read, as far as it matters here: Pings, Closes, ERRORs."""
+    """Parses what matters here: Pings, Closes, ERRORs."""
 
     def __init__(self, connection: Wire) -> None:
         self.connection = connection
@@ -152,7 +152,7 @@ class Stream:
         self._text = b""
 
     def on_read(self, data: bytes) -> str:
-        """What ends the connection, if something does."""
+        """Returns what ends the connection, if anything."""
         if not self.connection.web:
             return self._on_text(data)
         end = ""
@@ -191,7 +191,7 @@ class Stream:
         return ""
 
     def _on_text(self, data: bytes) -> str:
-        """Over TCP there is no Close that says why; an ERROR does."""
+        """TCP has no Close with a reason; an ERROR states it."""
         text = self._text + data
         self._text = text[-len(REFUSED) :]
         return "cut (ERROR)" if REFUSED in text else ""

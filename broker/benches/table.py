@@ -98,7 +98,7 @@ def _arguments_of(texts: list[str], compared: list[Server]) -> dict[str, list[st
 
 
 def _possible(chosen: list[Row], generator: Generator) -> list[Row]:
-    """Nothing is dropped silently."""
+    """Reports rows that are left out."""
     missing = [row.name for row in chosen if row.kind not in generator.rows]
     if missing:
         program = Path(generator.program).name
@@ -107,7 +107,7 @@ def _possible(chosen: list[Row], generator: Generator) -> list[Row]:
 
 
 class Table:
-    """Measures and prints; a row is printed as soon as all its runs are done."""
+    """Measures and prints; each row is printed when all its runs are done."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Table:
     def _runs(self, row: Row) -> dict[str, list[Run]]:
         runs: dict[str, list[Run]] = {server.name: [] for server in self.servers}
         for number in range(self.arguments.runs):
-            # Nobody is always the first.
+            # No server always comes first.
             first = number % len(self.servers)
             for server in self.servers[first:] + self.servers[:first]:
                 try:
@@ -166,12 +166,12 @@ class Table:
         return {**results, "notes": outcome.notes, "complaint": outcome.complaint, "raw": outcome.raw}
 
     def _settle(self) -> None:
-        """What the one before has left to be done is not to be counted here."""
+        """Work left over from the previous run must not count here."""
         for server in self.servers:
             process.settle(server.pid)
 
     def _measure(self, row: Row, server: Server, hardly: bool = False) -> tuple[Outcome, float | None]:
-        """A run, and the processor time that the broker took from its begin until it had settled."""
+        """A run, and the processor time of the broker from its start until the broker is idle."""
         arguments = self.arguments
         values = {
             **vars(row),
@@ -247,7 +247,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits are as much as a measurement is worth."""
+    """Rounds to three digits, the precision of a measurement."""
     if value is None:
         return "–"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3

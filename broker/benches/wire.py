@@ -1,4 +1,4 @@
-"""As much of a STOMP client, over TCP or WebSocket, as measuring needs: frames out, bytes in.
+"""A minimal STOMP client for measurements, over TCP or WebSocket: frames out, bytes in.
 
 Frames of WebSocket are masked with zeros: servers take that mask off as any other, and it costs us nothing.
 """
@@ -18,7 +18,7 @@ EOL = b"\n"
 
 
 class Refused(Exception):
-    """The server does not let us in."""
+    """The server refuses the connection."""
 
 
 def address(url: str) -> tuple[str, int]:
@@ -30,7 +30,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 def frame(command: str, headers: dict[str, object], body: bytes = b"") -> bytes:
-    """A STOMP frame. Values are ours and need no escapes."""
+    """A STOMP frame. Our values need no escapes."""
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
     return f"{command}\n{lines}\n".encode() + body + b"\0"
 
@@ -60,21 +60,21 @@ class Wire:
         self.web = url.startswith("ws:")
         self.socket = _open(address(url), receive_buffer, timeout)
         try:
-            # What came behind the answer to the handshake, and is not of it.
+            # Bytes that arrived after the reply to the handshake.
             self.early = self._shake_hands(url) if self.web else b""
         except BaseException:
             self.socket.close()
             raise
 
     def wrap(self, data: bytes) -> bytes:
-        """A frame of STOMP or an EOL, as it is sent here."""
+        """Encodes a STOMP frame or an EOL for sending."""
         return web_frame(data) if self.web else data
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(self.wrap(data))
 
     def receive(self, most: int) -> bytes:
-        """The next bytes as they are; none if the server has closed."""
+        """The next raw bytes; none if the server has closed."""
         early, self.early = self.early[:most], self.early[most:]
         return early or self.socket.recv(most)
 
@@ -107,7 +107,7 @@ def _open(host_and_port: tuple[str, int], receive_buffer: int | None, timeout: f
     opened = socket.socket(family, kind, protocol)
     try:
         if receive_buffer:
-            # Before it is connected: the window that is offered then depends on it.
+            # Before connecting: the offered window depends on it.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         opened.settimeout(timeout)
         opened.connect(where)

@@ -66,11 +66,11 @@ Examples:
   stompd --websocket 0.0.0.0:15674 --tcp \"\"   WebSocket for every interface, no TCP
   stompd default-config > broker.toml         start a configuration
   stompd check-config -c broker.toml          check it
-  STOMPD__LIMITS__BODY=2MiB stompd            one setting from the environment
+  STOMPD__LIMITS__BODY=2MiB stompd            set one setting in the environment
   stompd sub '/topic/chat.*'                  print messages as they come
   stompd pub /topic/chat.hello Hello          send one
 
-Exit status: 0 fine, 1 failed while running, 2 wrong command line or configuration.";
+Exit status: 0 success, 1 failed while running, 2 wrong command line or configuration.";
 
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]

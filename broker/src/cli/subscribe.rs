@@ -24,10 +24,10 @@ Examples:
   stompd sub '/topic/#' --json | jq .body
   stompd sub /queue/orders --ack client-individual --prefetch 1
 
-A message is acknowledged after it was printed, so what a pipe did not take comes again.
-Ctrl-C, or a reader that leaves, ends it and is no failure.
+A message is acknowledged after it is printed, so what a pipe did not accept is delivered again.
+It ends without failure on Ctrl-C, or if the reader closes the pipe.
 
-Exit status: 0 fine, 1 the broker refused or left, or --timeout passed before --count was reached,
+Exit status: 0 success, 1 the broker refused or disconnected, or --timeout passed before --count was reached,
 2 wrong command line.";
 
 #[expect(

@@ -92,7 +92,7 @@ function story(mine) {
     : 'A SEND of another tab arrived here as this MESSAGE ↓, because this tab subscribes to its destination.';
 }
 
-/** Pointing at it lights its frames; pressing it pins that. */
+/** Hovering highlights its frames; pressing it pins them. */
 export function pointable(target, wire, id, subject, story) {
   const light = () => wire.light(id, story());
   target.addEventListener('pointerenter', ({ pointerType }) => pointerType === 'mouse' && light());
@@ -111,6 +111,6 @@ export function hue(name) {
 }
 
 function tidy(room) {
-  // What a URL escapes is not in the name of a room, and a percent sign need not be an escape.
+  // Room names contain no character that a URL escapes; a percent sign need not start an escape.
   return room.toLowerCase().replace(/%[0-9a-f]{2}|[^a-z0-9-]/g, '').slice(0, 24) || 'lobby';
 }

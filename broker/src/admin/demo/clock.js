@@ -1,4 +1,4 @@
-// A worker that ticks: a tab in the background has timers that go once a second, its workers do not.
+// A worker that ticks: browsers slow the timers of background tabs to one per second, but not those of workers.
 
 let timer;
 

@@ -1,4 +1,4 @@
-// The tab's connection: stomp.js does the work, this keeps the subscriptions over reconnects and taps the wire.
+// The tab's connection: stomp.js does the work, this keeps subscriptions over reconnects and records all frames.
 
 import { FrameReader } from './frames.js';
 
@@ -58,7 +58,7 @@ export class Connection extends EventTarget {
     if (this.up) this.#client.publish({ destination, body, headers });
   }
 
-  /** Calls back when the broker has processed the frame. */
+  /** Calls `onReceipt` when the broker has processed the frame. */
   publishWithReceipt(destination, body, headers, onReceipt = () => {}) {
     if (!this.up) return;
     const receipt = `receipt-${++this.#receipts}`;

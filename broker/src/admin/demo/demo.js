@@ -1,4 +1,4 @@
-// Puts the page together.
+// Assembles the page.
 
 import { Chat } from './chat.js';
 import { Connection } from './connection.js';
@@ -8,7 +8,7 @@ import { Wire } from './wire.js';
 
 const NAMES = ['Ada', 'Alan', 'Barbara', 'Dennis', 'Edsger', 'Frances', 'Grace', 'Hedy', 'Katherine', 'Linus', 'Margaret', 'Niklaus', 'Radia', 'Tim'];
 const PATIENCE = 3;
-/** The least of so many counts: the others are the page's own work, too. */
+/** The minimum of this number of measurements counts: the others include the page's own work. */
 const TRIPS = 5;
 
 const $ = (selector) => document.querySelector(selector);
@@ -66,7 +66,7 @@ class Status {
   }
 }
 
-/** On a narrow screen one part is seen at a time. */
+/** A narrow screen shows one part at a time. */
 function views() {
   const buttons = [...document.querySelectorAll('#views button')];
   const look = (view) => {

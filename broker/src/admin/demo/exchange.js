@@ -1,16 +1,16 @@
-// Somebody has to make the prices: the tabs agree on one of them. Who hears no price for a while begins; of two, the
-// one with the larger id stops. There is no other state than what is said on the wire.
+// One tab makes the prices. A tab that receives no price for a while begins; of two, the
+// one with the larger id stops. There is no state besides the messages.
 
 const PRICES = '/topic/demo.prices';
 const CONTROL = '/topic/demo.exchange';
 const SILENCE = 2000;
-/** After a change of hands the old one's last prices still arrive. */
+/** After a hand-over the last prices of the previous tab still arrive. */
 const GRACE = 1000;
-/** So long somebody else may begin after a hand-over. */
+/** Time for another tab to begin after a hand-over. */
 const REST = 6000;
 const DEFAULT_RATE = 4;
 
-/** Events: `price` ({ symbol, price }), `change` when any of the properties did. */
+/** Events: `price` ({ symbol, price }), `change` when any of the properties changed. */
 export class Exchange extends EventTarget {
   #connection;
   #me;
@@ -21,7 +21,7 @@ export class Exchange extends EventTarget {
   #patience = 0;
 
   active = false;
-  /** Whose tab it is; unknown until a price is heard. */
+  /** The name of the tab that makes the prices; unknown until a price arrives. */
   name;
   rate = DEFAULT_RATE;
 
@@ -58,7 +58,7 @@ export class Exchange extends EventTarget {
     this.#wait(0);
   }
 
-  /** Listens for a price at least so long. */
+  /** Waits for a price for at least this time. */
   #wait(rest) {
     this.#heard = performance.now() + rest;
     this.#patience = SILENCE + Math.random() * 500;
@@ -120,7 +120,7 @@ export class Exchange extends EventTarget {
         break;
       case 'hand-over':
         if (mine) this.#leave(REST);
-        // Not all others at once.
+        // A random delay, so that not all others begin at once.
         else this.#patience = Math.random() * 300;
         if (!mine) this.#heard = performance.now();
         break;

@@ -1,4 +1,4 @@
-// The frames in what goes over a WebSocket, read from its bytes: the page shows what was sent, not what a library
+// Parses frames from the bytes of a WebSocket: the page shows what was sent, not what a library
 // makes of it.
 
 const [NUL, LF, CR] = [0, 10, 13];
@@ -7,7 +7,7 @@ const decoder = new TextDecoder();
 
 /** A frame as it was written; a heart-beat has no command. */
 export class Frame {
-  /** Header lines as they stand, escaped. */
+  /** Header lines as sent, escaped. */
   headers = [];
   body = '';
 
@@ -15,7 +15,7 @@ export class Frame {
     this.command = command;
   }
 
-  /** The value of a header, as it stands; of several the first counts. */
+  /** The value of a header as sent; of several the first counts. */
   header(name) {
     return this.headers.find(([known]) => known === name)?.[1];
   }
@@ -25,7 +25,7 @@ export class Frame {
 export class FrameReader {
   #bytes = new Uint8Array(0);
 
-  /** The frames that these data, a string or an ArrayBuffer, complete. */
+  /** Returns the frames that this data, a string or an ArrayBuffer, completes. */
   read(data) {
     this.#append(typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data));
     const frames = [];
@@ -46,7 +46,7 @@ export class FrameReader {
     this.#bytes = both;
   }
 
-  /** Reads one frame, and says where it ends; where it began if it is not complete. */
+  /** Reads one frame, and returns where it ends, or where it began if it is not complete. */
   #one(start, frames) {
     const bytes = this.#bytes;
     const begin = bytes[start] === CR ? start + 1 : start;

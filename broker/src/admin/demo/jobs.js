@@ -47,7 +47,7 @@ export class Jobs {
     }
   }
 
-  /** A job in hand, or none: the connection it came over is the only one that can settle it. */
+  /** The current job, if any: only the connection that delivered it can settle it. */
   #hold(message) {
     this.#message = message;
     for (const button of this.#buttons) button.disabled = !message;
@@ -59,7 +59,7 @@ export class Jobs {
     const job = element('button', 'link', body);
     job.type = 'button';
     job.title = 'Show its frames on the wire';
-    // One that `stompd pub` has sent has no id.
+    // A job sent by `stompd pub` has no id.
     if (headers['demo-id']) pointable(job, this.#wire, headers['demo-id'], 'jobs', story);
     const again = element('span', 'again', 'redelivered');
     again.title = 'Another tab had it and did not finish it';
@@ -75,7 +75,7 @@ export class Jobs {
   #settle(how) {
     const message = this.#message;
     if (!message || !this.#connection.up) return;
-    // A job that is given back must not come straight back to a tab that works by itself.
+    // A job that is returned must not come straight back to a tab that works automatically.
     if (how === 'nack') this.#auto.checked = false;
     this.#hold(undefined);
     if (how === 'ack') {

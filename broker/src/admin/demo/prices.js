@@ -37,7 +37,7 @@ export class Prices {
     this.#changed();
   }
 
-  /** The next price, if this tab makes them: it goes on from the last one heard. */
+  /** The next price, if this tab makes them: it continues from the last one received. */
   next() {
     const stocks = [...this.#stocks.values()];
     const { symbol, price } = stocks[Math.floor(Math.random() * stocks.length)];

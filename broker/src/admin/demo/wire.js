@@ -1,6 +1,6 @@
 // The right half: every frame of this tab, both directions.
 
-// So many are kept of each kind, so that prices do not push out what people said, and nothing how it all began.
+// Number of frames kept of each kind, so that prices do not displace chat, and nothing displaces the first frames.
 const KEEP = { chat: 130, prices: 180, jobs: 90, connection: 40, rare: 60 };
 const OFTEN = ['SEND', 'MESSAGE', 'RECEIPT', 'ACK', 'NACK', ''];
 const MOST = Object.values(KEEP).reduce((sum, count) => sum + count);
@@ -33,7 +33,7 @@ export class Wire {
   #rates = { out: document.querySelector('#out'), in: document.querySelector('#in') };
 
   #records;
-  /** What is to be drawn: records that are new, or everything. */
+  /** What to draw: new records, or everything. */
   #fresh = [];
   #all = false;
   #drawing = false;
@@ -43,12 +43,12 @@ export class Wire {
   #folded = false;
   #paused = false;
   #follows = true;
-  /** The message whose frames are lit, and the one to go back to. */
+  /** The message whose frames are highlighted, and the one to return to. */
   #lit;
   #pinned;
   #count = { out: 0, in: 0 };
   #number = 0;
-  /** What a RECEIPT or an ACK is about is known by an earlier frame only. */
+  /** Only an earlier frame tells what a RECEIPT or an ACK refers to. */
   #receipts = new Map();
   #deliveries = new Map();
 
@@ -79,7 +79,7 @@ export class Wire {
     this.#clear();
   }
 
-  /** Lights the frames that a message of the chat or a job is made of, and says what they tell. */
+  /** Highlights the frames of a chat message or a job, and explains them. */
   light(about, story) {
     this.#mark(about);
     this.#story.textContent = story;
@@ -87,7 +87,7 @@ export class Wire {
     this.#ofLit()[0]?.scrollIntoView({ block: 'nearest' });
   }
 
-  /** The same, until it is pressed again; and whatever hides them goes. */
+  /** The same, until it is pressed again; also removes filters that hide them. */
   pin(about, story, subject) {
     if (this.#pinned?.about === about) {
       this.#unpin();
@@ -146,7 +146,7 @@ export class Wire {
     kept.push(record);
     if (kept.length > KEEP[kind]) kept.shift().gone = true;
     this.#fresh.push(record);
-    // A hidden tab draws nothing, nor does one that is paused: that draws everything when it goes on.
+    // A hidden or paused tab draws nothing; it draws everything when it continues.
     if (this.#fresh.length > MOST) {
       if (this.#paused) this.#fresh = [];
       else this.#redraw();
@@ -154,7 +154,7 @@ export class Wire {
     this.#schedule();
   }
 
-  /** Which subject a frame belongs to, and which message it is about. */
+  /** Returns the subject of a frame, and the message it refers to. */
   #place(frame) {
     const header = (name) => frame?.header(name);
     const known = this.#deliveries.get(header('id')) ?? this.#receipts.get(header('receipt-id'));
@@ -166,7 +166,7 @@ export class Wire {
     if (header('ack')) this.#deliveries.set(header('ack'), place);
     if (header('receipt')) this.#receipts.set(header('receipt'), place);
     this.#receipts.delete(header('receipt-id'));
-    // What is never acknowledged or receipted must not pile up.
+    // Frames that are never acknowledged or receipted must not accumulate.
     for (const map of [this.#deliveries, this.#receipts]) {
       if (map.size > MOST) map.delete(map.keys().next().value);
     }
@@ -250,7 +250,7 @@ export class Wire {
       time(record.at),
     ]);
     details.append(summary);
-    // The inside of a frame is made when somebody looks at it: of most prices nobody does.
+    // The inside of a frame is created when it is opened: most prices never are.
     const fill = () => details.open && details.childElementCount === 1 && details.append(inside(frame));
     details.addEventListener('toggle', fill);
     details.open = !this.#folded && !record.quiet && record.subject !== 'prices';
@@ -297,7 +297,7 @@ function hint(frame) {
   return toQueue ? 'to one of those who subscribe there' : (HINTS[frame.command] ?? '');
 }
 
-/** What is left of a frame that is folded. */
+/** The summary of a folded frame. */
 function gist(frame) {
   const where = frame.header('destination') ?? frame.header('receipt-id') ?? frame.header('id') ?? '';
   return `${where} ${frame.body.slice(0, 100)}`;

@@ -36,14 +36,14 @@ use crate::client::Error;
 
 const EXAMPLES: &str = "\
 Examples:
-  stompd bench                                          one to one, as fast as it goes
+  stompd bench                                          one to one, at full speed
   stompd bench --subscribers 100 --rate 1000            fan-out at a steady rate
   stompd bench --queue --publishers 4 --subscribers 4 --ack client-individual
   stompd bench --url tcp://broker:61613 --messages 100000 --json
 
-The bench shares the machine with what it measures if that is here, and takes about as much of it.
-At full speed publishers pause while a subscriber is --lag messages behind, so that it is not the
-treatment of slow consumers that is measured.
+On the machine of the broker, the bench uses about as much of the processors as the broker.
+At full speed publishers pause while a subscriber is --lag messages behind, so that the treatment of
+slow consumers is not measured.
 
 Exit status: 0 all arrived once and in order, 1 not, 2 wrong command line.";
 
