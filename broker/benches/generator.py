@@ -2,20 +2,20 @@
 
 `stompd bench` is known here; any other is described by a JSON file with the same fields as below:
 
-  program      what is run: a name to be found in PATH, or a path
-  rows         for each kind of row the beginning of its arguments. The kinds: fan distinct paced queue
-               queue-ack rtt churn idle. What is missing is left out of the table, which says so
-  common       arguments behind these, for all rows
-  amount       arguments for a run as long as it shall be
-  hardly       arguments in their place for a run with hardly a message. Where the generator does not measure
-               the broker's processor time, this run tells what connecting and disconnecting cost
-  pid          arguments that tell it the broker's process
-  results      where in the line of JSON that it prints the results are, see RESULTS; "a.b * 1000" is b
-               within a, times 1000
-  results_of   others, for a kind of row
-  notes_of     for a kind of row, more that is worth showing
+  program      the program to run: a name in PATH, or a path
+  rows         for each kind of row the first arguments. The kinds: fan distinct paced queue
+               queue-ack rtt churn idle. Missing kinds are left out of the table, with a notice
+  common       the next arguments, for all rows
+  amount       arguments for a run of full length
+  hardly       arguments used instead for a run with few messages. If the generator does not measure the
+               broker's processor time, this run measures the cost of connecting and disconnecting
+  pid          arguments that pass the process id of the broker
+  results      the position of each result in the line of JSON that it prints, see RESULTS; "a.b * 1000"
+               is b within a, times 1000
+  results_of   other results, for a kind of row
+  notes_of     additional values to show, for a kind of row
 
-Arguments may name {url} {pubs} {subs} {topics} {size} {rate} {ack} {prefetch} {secs} {warmup}
+Arguments may contain {url} {pubs} {subs} {topics} {size} {rate} {ack} {prefetch} {secs} {warmup}
 {warmup_messages} {pid} {conns} {cycles}.
 """
 

@@ -5,18 +5,17 @@
     growth.py wildcards --server floor=ws://127.0.0.1:15999/ws --server stompd=ws://127.0.0.1:15674/ws
     growth.py fresh --server stompd=tcp://127.0.0.1:61613
 
-destinations  N subscriptions to N topics; one publisher goes round all of them. From 2 on each message is for
-              another topic than the one before, and what comes together cannot be delivered as one: compare
+destinations  N subscriptions to N topics; one publisher sends to them in turn. From 2 on each message has a
+              different topic than the previous one, so the broker cannot deliver them as a batch: compare
               100,000 with 2, not with 1.
-wildcards     one subscription that hears all, and N to patterns that match nothing; one topic.
-fresh         the same, but each message is for a topic that was never there before, which one more pattern
-              matches. A broker that remembers who hears a topic has nothing to remember here. For brokers
-              with wildcards only.
+wildcards     one subscription that receives all, and N to patterns that match nothing; one topic.
+fresh         the same, but each message is for a new topic, which one more pattern matches. Caching the
+              receivers of a topic does not help a broker here. Only for brokers with wildcards.
 
-Each message has exactly one subscriber. At most 1 MiB is on its way at a time, so nobody counts as slow. What
-is measured is the broker's processor time, so it does not matter that this is Python; the rate says nothing
-of the broker. One connection has up to --per-connection subscriptions: raise the limit of the broker (of
-stompd `limits.subscriptions`) above that, or give less; the more connections hear, the more it has to write.
+Each message has exactly one subscriber. At most 1 MiB is in flight at a time, so no client counts as slow. The
+result is the broker's processor time, so it does not matter that this is Python; the rate says nothing about
+the broker. One connection has up to --per-connection subscriptions: raise the limit of the broker (stompd:
+`limits.subscriptions`) above that, or lower it; the more connections receive, the more the broker writes.
 """
 
 from __future__ import annotations
@@ -76,12 +75,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("what", choices=COUNTS)
     servers.add_argument(parser)
-    parser.add_argument("--counts", help="how many there are, such as 1,1000 (destinations: 1,2,1000,100000)")
+    parser.add_argument("--counts", help="numbers to measure, such as 1,1000 (destinations: 1,2,1000,100000)")
     parser.add_argument("--runs", type=int, default=3, help="how often each count is measured (3)")
     parser.add_argument("--secs", type=float, default=4.0, help="how long one run measures (4)")
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before (1)")
     parser.add_argument("--size", type=int, default=128, help="bytes of a body (128)")
-    parser.add_argument("--per-connection", type=int, default=200_000, help="subscriptions of one (200000)")
+    parser.add_argument("--per-connection", type=int, default=200_000, help="subscriptions per connection (200000)")
     parser.add_argument("--login")
     parser.add_argument("--passcode")
     arguments = parser.parse_args()

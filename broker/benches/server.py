@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import process
 import wire
 
-HELP = """a server to be measured; repeat it, the first is what the others are compared with. PID is the
+HELP = """a server to measure; repeat it, the others are compared with the first. PID is the
 process whose processor time counts; default: the one that listens on the port"""
 
 

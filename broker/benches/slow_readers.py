@@ -3,9 +3,9 @@
 
     slow_readers.py --url ws://127.0.0.1:15674/ws --destination '/topic/slow.*' --secs 60
 
-Each reads --rate bytes per second and tells the kernel to buffer little. Whoever is cut connects anew. They
-send heart-beats and answer Pings, so slowness is all that they are cut for. It ends after --secs, with
-SIGTERM or Ctrl-C, and says what they have read and how often they were cut.
+Each reads --rate bytes per second and limits the kernel's buffer. A disconnected reader connects again. They
+send heart-beats and answer Pings, so slowness is the only reason to disconnect them. It ends after --secs, on
+SIGTERM or Ctrl-C, and reports what they have read and how often they were disconnected.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--readers", type=int, default=10, help="how many (10)")
     parser.add_argument("--rate", type=int, default=10_000, help="bytes per second of each (10000)")
     parser.add_argument("--buffer", type=int, default=8 << 10, help="SO_RCVBUF of each (8192)")
-    parser.add_argument("--secs", type=float, default=0.0, help="end after so long (on SIGTERM)")
+    parser.add_argument("--secs", type=float, default=0.0, help="end after this time (on SIGTERM)")
     parser.add_argument("--login")
     parser.add_argument("--passcode")
     parser.add_argument("--json", action="store_true", help="print the result as a JSON object")

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Compares STOMP brokers under load, row by row and in turns, and prints a table in Markdown.
+"""Compares STOMP brokers under load, row by row and alternately, and prints a table in Markdown.
 
     table.py --server stompd=ws://127.0.0.1:15674/ws --server other=ws://127.0.0.1:15675/ws --rows "fan rtt"
 
-The first server is what the others are compared with. Each run of a row is made with all servers, one after
-the other, before the next run begins, so that what else the machine does meets all of them. Figures are
-medians of the runs; ratios (×) are those of the medians. They move much less than the figures do.
+The other servers are compared with the first one. Each run of a row is made with all servers, one after the
+other, before the next run begins, so that other load of the machine affects all of them. Figures are medians
+of the runs; ratios (×) are those of the medians. Ratios vary much less than figures.
 
-Processor time is the broker's per delivery. If the generator measures it, its figure counts; else it is that
-of the whole run, less that of a run that connects as many clients but sends hardly a message.
+Processor time is the broker's per delivery. If the generator measures it, its figure counts; otherwise it is
+that of the whole run, minus that of a run that connects as many clients but sends few messages.
 
 The load comes from `stompd bench`, or from any other generator: see generator.py.
 """
@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--conns", type=int, default=10_000, help="connections of row idle (10000)")
     parser.add_argument("--cycles", type=int, default=5_000, help="connections of row churn (5000)")
     parser.add_argument("--generator", default="stompd", help="stompd, or a JSON file that describes another (stompd)")
-    parser.add_argument("--generator-path", metavar="FILE", help="where its program is, if not in PATH")
+    parser.add_argument("--generator-path", metavar="FILE", help="path of its program, if not in PATH")
     parser.add_argument(
         "--args",
         metavar="NAME=ARGS",
@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         default=[],
         help="more arguments for the generator with one server, or with `all`: rabbit='--login guest'",
     )
-    parser.add_argument("--json", metavar="FILE", help="append each run to this file, with all that was said")
+    parser.add_argument("--json", metavar="FILE", help="append each run to this file, with the complete output")
     return parser.parse_args()
 
 

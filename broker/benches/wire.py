@@ -1,6 +1,6 @@
 """A minimal STOMP client for measurements, over TCP or WebSocket: frames out, bytes in.
 
-Frames of WebSocket are masked with zeros: servers take that mask off as any other, and it costs us nothing.
+Frames of WebSocket are masked with zeros: servers unmask that like any other mask, and it costs us nothing.
 """
 
 from __future__ import annotations
