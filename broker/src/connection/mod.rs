@@ -250,7 +250,7 @@ impl Connection {
         // Boxed, since an idle client would keep the memory for it.
         let ended = Box::pin(async {
             let ended = self.process().await;
-            // Earlier SENDs count whatever came after them; if one is refused that comes first.
+            // Earlier SENDs count whatever follows them; a refusal of one takes precedence.
             let ended = self.hand_over().await.and(ended);
             self.members.dispatch(now()).await;
             ended

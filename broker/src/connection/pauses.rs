@@ -67,7 +67,7 @@ impl Pause {
     }
 }
 
-/// Factor for time spent in vain: its limit at once is the patience with one client.
+/// Factor for time spent in vain: one such pause is no longer than the patience with one client.
 const VAIN: u32 = 20;
 
 /// A publisher may wait for this fraction (1/10) of its time.
