@@ -27,8 +27,8 @@ Examples:
 A message is acknowledged after it is printed, so what a pipe did not accept is delivered again.
 It ends without failure on Ctrl-C, or if the reader closes the pipe.
 
-Exit status: 0 success, 1 the broker refused or disconnected, or --timeout passed before --count was reached,
-2 wrong command line.";
+Exit status: 0 success, 1 the broker refused or disconnected, or --timeout passed before --count
+was reached, 2 wrong command line.";
 
 #[expect(
     clippy::struct_excessive_bools,
