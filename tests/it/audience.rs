@@ -14,7 +14,7 @@ use stompd::engine::SessionId;
 use stompd::engine::destination::Pattern;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
 use stompd::framing::Framing;
-use stompd::hub::audience::{Audience, Cohort, Members, Receiver};
+use stompd::hub::audience::{Audience, Cohort, Receiver, Receivers};
 use stompd::outbox::{Bounds, Outbox, Policy};
 use stompd::subscriber::{Subscriber, SubscriberId};
 use support::wire::MemoryWire;
@@ -103,7 +103,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn an_audience_keeps_the_members_it_was_taken_with(steps in vec(step(), 1..60)) {
-        let (mut members, mut model) = (Members::default(), BTreeMap::new());
+        let (mut members, mut model) = (Receivers::default(), BTreeMap::new());
         let mut taken = Vec::new();
         for step in steps {
             match step {
@@ -140,7 +140,7 @@ proptest! {
 
 #[test]
 fn a_change_of_many_members_copies_one_cohort() {
-    let mut members = Members::default();
+    let mut members = Receivers::default();
     for number in 0..10_000 {
         let subscriber = subscriber(number);
         members.insert(subscriber.id(), Receiver::Direct(subscriber));

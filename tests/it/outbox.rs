@@ -606,7 +606,10 @@ impl Pair {
             destination,
             subscription,
         };
-        let (was_blocked, was_empty) = (self.outbox.link().blocked, self.model.line.is_empty());
+        let (was_blocked, was_empty) = (
+            self.outbox.outbound_state().blocked,
+            self.model.line.is_empty(),
+        );
         let ended = &self.ended[subscription as usize];
         let pushed = self
             .outbox
@@ -654,7 +657,7 @@ impl Pair {
             self.outbox.is_full_of_replies(),
             replies >= policy.bounds.messages || bytes >= policy.bounds.bytes
         );
-        let link = self.outbox.link();
+        let link = self.outbox.outbound_state();
         let stuck = self.model.replies_since.filter(|_| replies > 0);
         assert_eq!(link.last_write, self.model.last_write);
         assert_eq!(link.last_data, self.model.last_data);
@@ -784,11 +787,15 @@ fn a_ping_goes_before_all_frames_that_are_not_begun() {
     outbox.reply(receipt(3, 0), now);
     outbox.ping(KIND.framing.ping());
     outbox.ping(KIND.framing.ping());
-    assert_eq!(outbox.link().ping_progress, None);
+    assert_eq!(outbox.outbound_state().ping_progress, None);
     wire.allow(usize::MAX);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
     assert_eq!(shown(&wire), ["Ping", "m-1", "m-2", "3-"]);
-    assert_eq!(outbox.link().ping_progress, None, "no progress before it");
+    assert_eq!(
+        outbox.outbound_state().ping_progress,
+        None,
+        "no progress before it"
+    );
 }
 
 #[test]
@@ -805,17 +812,23 @@ fn a_ping_behind_a_begun_frame_sees_its_progress() {
     );
     outbox.ping(KIND.framing.ping());
     assert_eq!(outbox.flush(now + second).unwrap(), Flushed::Blocked);
-    assert_eq!(outbox.link().ping_progress, None);
+    assert_eq!(outbox.outbound_state().ping_progress, None);
     wire.allow(7);
     assert_eq!(outbox.flush(now + 2 * second).unwrap(), Flushed::Blocked);
-    assert_eq!(outbox.link().ping_progress, Some(now + 2 * second));
+    assert_eq!(
+        outbox.outbound_state().ping_progress,
+        Some(now + 2 * second)
+    );
     wire.allow(usize::MAX);
     assert_eq!(outbox.flush(now + 3 * second).unwrap(), Flushed::All);
-    assert_eq!(outbox.link().ping_progress, Some(now + 3 * second));
+    assert_eq!(
+        outbox.outbound_state().ping_progress,
+        Some(now + 3 * second)
+    );
     assert_eq!(shown(&wire), ["m-1", "Ping", "m-2"]);
     outbox.ping(KIND.framing.ping());
     assert_eq!(
-        outbox.link().ping_progress,
+        outbox.outbound_state().ping_progress,
         None,
         "it belongs to another Ping"
     );
@@ -960,7 +973,7 @@ fn a_publisher_with_an_older_time_does_not_set_times_back() {
     outbox.flush(later).unwrap();
     let message = piece("/topic/a", 1, 1, &[1]);
     outbox.push(&message, 1, &AtomicBool::new(false), Write::Now, start);
-    let link = outbox.link();
+    let link = outbox.outbound_state();
     assert_eq!((link.last_data, link.last_write), (later, later));
 }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use stomp_codec::{Command, Frame, Version};
-use stompd::engine::heart_beat::Link;
+use stompd::engine::heart_beat::OutboundState;
 use stompd::engine::refusal::Refusal;
-use stompd::engine::session::{Credentials, Verdict};
+use stompd::engine::session::{Credentials, LoginVerdict};
 use stompd::framing::Framing;
 use support::world::World;
 
@@ -1077,7 +1077,7 @@ fn nothing_happens_after_the_end() {
         world.check(end);
         let session = &mut world.session;
         let now = Instant::now() + Duration::from_secs(10_000);
-        let link = Link {
+        let outbound = OutboundState {
             last_data: now,
             last_write: now,
             open: true,
@@ -1088,13 +1088,13 @@ fn nothing_happens_after_the_end() {
         for command in Command::ALL {
             session.on_frame(Frame::new(command).with_header("destination", "/topic/a"));
         }
-        session.on_verdict(Verdict::Welcome { user: None }, now);
-        session.on_timeout(now, &link);
+        session.on_verdict(LoginVerdict::Welcome { user: None }, now);
+        session.on_timeout(now, &outbound);
         session.on_failure(&Refusal::SlowConsumer, None);
         session.on_stop();
         session.on_close();
         assert!(!session.wants_input());
-        assert_eq!(session.next_timeout(&link), None);
+        assert_eq!(session.next_timeout(&outbound), None);
         assert_eq!(session.actions().count(), 0, "{end}");
     }
 }

@@ -20,10 +20,10 @@ use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use stompd::auth::Authenticator;
 use stompd::config::SlowConsumer;
 use stompd::engine::SessionId;
-use stompd::engine::queue::Verdict as Settlement;
+use stompd::engine::ack::AckVerdict;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{
-    Acknowledgement, Action, Closing, Credentials, Session, Settings, Verdict,
+    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Session, Settings,
 };
 use stompd::engine::subscription::{self, AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
@@ -192,7 +192,7 @@ impl World {
         let end = self.now + time;
         let mut turns = 0;
         loop {
-            let due = self.session.next_timeout(&self.outbox.link());
+            let due = self.session.next_timeout(&self.outbox.outbound_state());
             let Some(next) = due.into_iter().chain(self.pong_at).min() else {
                 break;
             };
@@ -206,7 +206,8 @@ impl World {
                 self.pong_at = None;
                 self.session.on_read(self.now);
             }
-            self.session.on_timeout(self.now, &self.outbox.link());
+            self.session
+                .on_timeout(self.now, &self.outbox.outbound_state());
             self.perform();
         }
         self.now = end;
@@ -227,11 +228,11 @@ impl World {
             ("overflow", "") => self.session.on_failure(&Refusal::SlowConsumer, None),
             ("closed", "") => self.session.on_close(),
             ("welcome", name) => {
-                let verdict = Verdict::Welcome { user: user(name) };
+                let verdict = LoginVerdict::Welcome { user: user(name) };
                 self.session.on_verdict(verdict, self.now);
             }
             ("refused", "") => {
-                let verdict = Verdict::Refused(Refusal::SecondConnect);
+                let verdict = LoginVerdict::Refused(Refusal::SecondConnect);
                 self.session.on_verdict(verdict, self.now);
             }
             _ => panic!("unknown event: {what:?}"),
@@ -391,9 +392,9 @@ fn subscribed(subscription: &Subscription) -> String {
 
 fn settled(acknowledgement: &Acknowledgement) -> String {
     let verdict = match acknowledgement.verdict {
-        Settlement::Ack => "ACK",
-        Settlement::Requeue => "REQUEUE",
-        Settlement::Drop => "DROP",
+        AckVerdict::Ack => "ACK",
+        AckVerdict::Requeue => "REQUEUE",
+        AckVerdict::Drop => "DROP",
     };
     let delivery = acknowledgement.delivery;
     let line = format!("! {verdict} {}-{}", delivery.subscription, delivery.number);

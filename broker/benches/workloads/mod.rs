@@ -20,7 +20,7 @@ use stompd::engine::SessionId;
 use stompd::engine::ack::DeliveryId;
 use stompd::engine::message::Message;
 use stompd::engine::queue::{self, Settled};
-use stompd::engine::session::{Action, Session, Settings, Verdict};
+use stompd::engine::session::{Action, LoginVerdict, Session, Settings};
 use stompd::engine::subscription::{self, Prefetch};
 use stompd::framing::Framing;
 use stompd::hub::{self, Hub, Pressure};
@@ -205,7 +205,7 @@ impl Client {
             while let Some(action) = self.session.next_action() {
                 match action {
                     Action::Authenticate(_) => {
-                        let welcome = Verdict::Welcome { user: None };
+                        let welcome = LoginVerdict::Welcome { user: None };
                         self.session.on_verdict(welcome, self.now);
                     }
                     Action::Open(version) => self.decoder.set_version(version),

@@ -1,6 +1,6 @@
 //! Authentication of clients. Without configured users, any login is accepted.
 
-use crate::engine::session::{Credentials, Verdict};
+use crate::engine::session::{Credentials, LoginVerdict};
 
 /// The ways to check [`Credentials`].
 #[derive(Clone, Debug)]
@@ -11,9 +11,9 @@ pub enum Authenticator {
 
 impl Authenticator {
     /// Returns the verdict for the session.
-    pub fn verdict(&self, credentials: Credentials) -> Verdict {
+    pub fn verdict(&self, credentials: Credentials) -> LoginVerdict {
         match self {
-            Self::Open => Verdict::Welcome {
+            Self::Open => LoginVerdict::Welcome {
                 user: credentials.login.filter(|login| !login.is_empty()),
             },
         }

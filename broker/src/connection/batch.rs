@@ -41,7 +41,7 @@ impl Connection {
         // A batch is no larger than one read, so that subscribers have time to take it.
         if batch.bytes >= BATCH {
             self.hand_over().await?;
-            self.breathe(true).await;
+            self.yield_if_due(true).await;
         }
         Ok(())
     }
@@ -127,9 +127,10 @@ impl Connection {
                 self.session.on_reading(false, now());
             }
             self.flush();
-            self.timer.arm(self.session.next_beat(&self.outbox.link()));
+            self.timer
+                .arm(self.session.next_beat(&self.outbox.outbound_state()));
             if self.timer.poll_passed(context).is_ready() {
-                for due in self.session.on_busy(now(), &self.outbox.link()) {
+                for due in self.session.on_busy(now(), &self.outbox.outbound_state()) {
                     match due {
                         Due::Beat => self.beat(),
                         Due::Ping => self.ping(),
@@ -159,7 +160,7 @@ impl Connection {
         let mut pause = pauses.begin(now());
         while pause.may_go_on(now()) && !self.outbox.has_signals() {
             self.beside(tokio::time::sleep(PULSE)).await;
-            self.members.hear_news(&self.outbox, now()).await;
+            self.members.on_outbox_progress(&self.outbox, now()).await;
             if pressure.ease(now()) {
                 pause.helped(now());
             }

@@ -147,7 +147,7 @@ impl Members {
     }
 
     /// Reports the progress of deliveries to the queues.
-    pub(super) async fn hear_news(&mut self, outbox: &Outbox, now: Instant) {
+    pub(super) async fn on_outbox_progress(&mut self, outbox: &Outbox, now: Instant) {
         if !self.queued {
             return;
         }

@@ -48,7 +48,7 @@ pub struct Presence(Gauge);
 
 /// Bytes held by one client's transactions, as part of the total.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldBytes {
     all: Gauge,
     bytes: i64,
 }
@@ -161,8 +161,8 @@ impl Metrics {
     }
 
     /// Returns the account of a client that holds nothing yet.
-    pub(super) fn held(&self) -> Held {
-        Held {
+    pub(super) fn held(&self) -> HeldBytes {
+        HeldBytes {
             all: self.held.clone(),
             bytes: 0,
         }
@@ -219,7 +219,7 @@ impl Tally {
     }
 }
 
-impl Held {
+impl HeldBytes {
     pub(super) fn set(&mut self, bytes: usize) {
         let bytes = number(bytes);
         if bytes != self.bytes {
@@ -229,7 +229,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.set(0);
     }

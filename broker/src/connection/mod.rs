@@ -40,7 +40,7 @@ use crate::turn;
 use self::batch::Batch;
 use self::ending::let_go;
 use self::members::Members;
-use self::metrics::{Clocks, Held, Tally};
+use self::metrics::{Clocks, HeldBytes, Tally};
 pub use self::metrics::{Metrics, Presence};
 use self::pauses::Pauses;
 use self::timer::Timer;
@@ -150,7 +150,7 @@ struct Connection {
     timer: Timer,
     received: Tally,
     clocks: Clocks,
-    held: Held,
+    held: HeldBytes,
     /// When the current input was read.
     read_at: std::time::Instant,
     reading: bool,
@@ -180,14 +180,14 @@ impl Connection {
         self.on_bytes(rest).await?;
         loop {
             let flushed = self.flush();
-            self.members.hear_news(&self.outbox, now()).await;
-            self.breathe(flushed == Flushed::Some).await;
+            self.members.on_outbox_progress(&self.outbox, now()).await;
+            self.yield_if_due(flushed == Flushed::Some).await;
             if self.update_reading().await? {
                 continue;
             }
             let blocked = flushed != Flushed::All;
             self.timer
-                .arm(self.session.next_timeout(&self.outbox.link()));
+                .arm(self.session.next_timeout(&self.outbox.outbound_state()));
             tokio::select! {
                 biased;
                 () = self.outbox.woken() => self.on_signal()?,
@@ -220,7 +220,7 @@ impl Connection {
     }
 
     /// Yields to other clients of this thread when this one has used its turn.
-    async fn breathe(&mut self, now: bool) {
+    async fn yield_if_due(&mut self, now: bool) {
         if now || self.turn >= TURN {
             self.turn = 0;
             turn::end().await;
@@ -304,7 +304,7 @@ impl Connection {
         self.hand_over().await?;
         self.members.dispatch(now()).await;
         self.flush();
-        self.breathe(true).await;
+        self.yield_if_due(true).await;
         let full = self.outbox.is_full_of_replies();
         if full {
             // Now, and not at the next check: by then there may be room, and the rest of the input
@@ -321,12 +321,12 @@ impl Connection {
     }
 
     async fn on_timeout(&mut self) -> Result<(), End> {
-        let (now, link) = (now(), self.outbox.link());
+        let (now, outbound) = (now(), self.outbox.outbound_state());
         // Unread input is a sign of life: this process may have been suspended.
-        if self.session.would_cut(now, &link) && self.socket.has_input() {
+        if self.session.would_cut(now, &outbound) && self.socket.has_input() {
             self.session.on_read(now);
         }
-        self.session.on_timeout(now, &link);
+        self.session.on_timeout(now, &outbound);
         Box::pin(self.perform()).await
     }
 

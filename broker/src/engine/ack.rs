@@ -12,7 +12,6 @@ use std::fmt;
 use stomp_codec::{Frame, Version};
 
 use super::SessionId;
-use super::queue::Verdict;
 use super::refusal::Refusal;
 
 /// The id of one delivery of a subscription with acknowledgement.
@@ -81,11 +80,22 @@ impl AckId {
     }
 }
 
+/// The outcome of a message that a consumer had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckVerdict {
+    /// It was processed.
+    Ack,
+    /// It was not processed, and returns to its place.
+    Requeue,
+    /// It was not processed, and is dropped.
+    Drop,
+}
+
 /// What a NACK asks for: `requeue:false` gives the message up, as in RabbitMQ.
-pub fn nack(frame: &Frame) -> Verdict {
+pub fn nack(frame: &Frame) -> AckVerdict {
     match frame.header("requeue") {
-        Some("false" | "False") => Verdict::Drop,
-        _ => Verdict::Requeue,
+        Some("false" | "False") => AckVerdict::Drop,
+        _ => AckVerdict::Requeue,
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Intervals {
 
 /// The current state of the outgoing side of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
+pub struct OutboundState {
     /// When data (a STOMP frame or an EOL, not a Ping) was last written.
     pub last_data: Instant,
     /// When the peer's kernel last took a byte of any kind.
@@ -106,32 +106,36 @@ impl HeartBeat {
     }
 
     /// Returns what is due now; a [`Due::Cut`] is always alone.
-    pub fn on_timeout(&mut self, now: Instant, link: &Link) -> Vec<Due> {
-        if self.would_cut(now, link) {
+    pub fn on_timeout(&mut self, now: Instant, outbound: &OutboundState) -> Vec<Due> {
+        if self.would_cut(now, outbound) {
             return vec![Due::Cut(now - self.last_read)];
         }
         let mut due = Vec::new();
-        if self.ping_at(link).is_some_and(|at| at <= now) {
+        if self.ping_at(outbound).is_some_and(|at| at <= now) {
             self.last_ping = Some(now);
             due.push(Due::Ping);
         }
-        if self.beat_at(link).is_some_and(|at| at <= now) {
+        if self.beat_at(outbound).is_some_and(|at| at <= now) {
             due.push(Due::Beat);
         }
         due
     }
 
     /// Whether the client is considered dead.
-    pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
-        self.cut_at(link).is_some_and(|at| at <= now)
+    pub fn would_cut(&self, now: Instant, outbound: &OutboundState) -> bool {
+        self.cut_at(outbound).is_some_and(|at| at <= now)
     }
 
     /// Returns when to call [`HeartBeat::on_timeout`] next, if nothing happens until then.
-    pub fn next_timeout(&self, link: &Link) -> Option<Instant> {
-        [self.cut_at(link), self.ping_at(link), self.beat_at(link)]
-            .into_iter()
-            .flatten()
-            .min()
+    pub fn next_timeout(&self, outbound: &OutboundState) -> Option<Instant> {
+        [
+            self.cut_at(outbound),
+            self.ping_at(outbound),
+            self.beat_at(outbound),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns the silence after which the client is considered dead: 2.5 intervals; without an
@@ -145,7 +149,7 @@ impl HeartBeat {
         interval * 5 / 2
     }
 
-    fn cut_at(&self, link: &Link) -> Option<Instant> {
+    fn cut_at(&self, outbound: &OutboundState) -> Option<Instant> {
         let patience = self.patience();
         if patience.is_zero() || !self.reading {
             return None;
@@ -153,31 +157,31 @@ impl HeartBeat {
         let at = self.last_read + patience;
         // While a Ping is queued behind bytes that make progress, the connection is slow and not
         // dead.
-        let postponed = link
+        let postponed = outbound
             .ping_progress
             .map_or(at, |progress| progress + patience);
         Some(at.max(postponed.min(at + self.stall)))
     }
 
-    fn ping_at(&self, link: &Link) -> Option<Instant> {
-        if !link.open {
+    fn ping_at(&self, outbound: &OutboundState) -> Option<Instant> {
+        if !outbound.open {
             return None;
         }
         let overdue = (self.can_ping && !self.inbound.is_zero() && self.reading)
             .then(|| self.last_read + self.inbound * 3 / 2)
             .filter(|&at| self.last_ping.is_none_or(|ping| ping < at));
         let idle = (!self.ping.is_zero()).then(|| {
-            let silent = link.last_write.min(self.last_read) + self.ping;
+            let silent = outbound.last_write.min(self.last_read) + self.ping;
             self.last_ping
                 .map_or(silent, |ping| silent.max(ping + self.ping))
         });
         overdue.into_iter().chain(idle).min()
     }
 
-    fn beat_at(&self, link: &Link) -> Option<Instant> {
+    fn beat_at(&self, outbound: &OutboundState) -> Option<Instant> {
         // Queued bytes are data; an EOL after them would add nothing.
-        (!self.outbound.is_zero() && link.open && !link.blocked)
-            .then(|| link.last_data + self.outbound)
+        (!self.outbound.is_zero() && outbound.open && !outbound.blocked)
+            .then(|| outbound.last_data + self.outbound)
     }
 }
 
@@ -237,7 +241,7 @@ mod tests {
         start: Instant,
         now: Instant,
         beat: HeartBeat,
-        link: Link,
+        outbound: OutboundState,
         /// How long the client takes to answer a Ping; `None` if it does not.
         pong: Option<Duration>,
         log: Vec<(f32, Due)>,
@@ -264,7 +268,7 @@ mod tests {
                 server,
                 now,
             );
-            let link = Link {
+            let outbound = OutboundState {
                 last_data: now,
                 last_write: now,
                 open: true,
@@ -276,7 +280,7 @@ mod tests {
                 start: now,
                 now,
                 beat,
-                link,
+                outbound,
                 pong: None,
                 log: Vec::new(),
             }
@@ -287,7 +291,7 @@ mod tests {
             let end = self.now + SECOND * u32::try_from(seconds).expect("small");
             let mut pong_at = None;
             loop {
-                let timeout = self.beat.next_timeout(&self.link);
+                let timeout = self.beat.next_timeout(&self.outbound);
                 let Some(next) = timeout
                     .into_iter()
                     .chain(pong_at)
@@ -302,15 +306,15 @@ mod tests {
                     self.beat.on_read(self.now);
                     pong_at = None;
                 }
-                for due in self.beat.on_timeout(self.now, &self.link) {
+                for due in self.beat.on_timeout(self.now, &self.outbound) {
                     self.log.push(((self.now - self.start).as_secs_f32(), due));
                     match due {
                         Due::Cut(_) => return &self.log,
-                        Due::Beat => self.link.last_data = self.now,
+                        Due::Beat => self.outbound.last_data = self.now,
                         Due::Ping => pong_at = self.pong.map(|delay| self.now + delay),
                     }
-                    if !self.link.blocked {
-                        self.link.last_write = self.now;
+                    if !self.outbound.blocked {
+                        self.outbound.last_write = self.now;
                     }
                 }
             }
@@ -455,7 +459,7 @@ mod tests {
     fn data_postpones_the_eol() {
         let mut world = World::new((0, 10_000), 0, true);
         world.run(9);
-        world.link.last_data = world.now;
+        world.outbound.last_data = world.now;
         world.run(11);
         assert_eq!(world.log, [(19.0, Due::Beat)]);
     }
@@ -476,11 +480,11 @@ mod tests {
     #[test]
     fn a_ping_behind_bytes_that_move_postpones_the_cut_by_at_most_stall() {
         let mut world = World::new((10_000, 0), 0, true);
-        world.link.blocked = true;
+        world.outbound.blocked = true;
         for _ in 0..80 {
             world.run(1);
             if world.dues().contains(&Due::Ping) {
-                world.link.ping_progress = Some(world.now);
+                world.outbound.ping_progress = Some(world.now);
             }
             if world
                 .dues()
@@ -501,8 +505,8 @@ mod tests {
         let mut world = World::new((10_000, 0), 25, true);
         for _ in 0..30 {
             world.run(1);
-            world.link.last_write = world.now;
-            world.link.last_data = world.now;
+            world.outbound.last_write = world.now;
+            world.outbound.last_data = world.now;
             if world
                 .dues()
                 .last()

@@ -62,7 +62,7 @@ pub enum Audience {
 
 /// The receivers of one destination or pattern.
 #[derive(Debug, Default)]
-pub struct Members {
+pub struct Receivers {
     /// None of them is empty.
     cohorts: Vec<Arc<Cohort>>,
     len: usize,
@@ -84,7 +84,7 @@ struct Index {
 /// A cohort, and a member of it.
 type Place = (usize, usize);
 
-impl Members {
+impl Receivers {
     /// Adds a receiver that is not yet present.
     pub fn insert(&mut self, id: SubscriberId, receiver: Receiver) {
         self.audience = None;

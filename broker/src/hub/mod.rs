@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
-use self::audience::{Audience, Members, Receiver};
+use self::audience::{Audience, Receiver, Receivers};
 use self::delivery::Delivery;
 pub use self::delivery::Pressure;
 use self::metrics::Metrics;
@@ -41,7 +41,7 @@ pub struct Hub {
     prefix: Arc<str>,
     next_message: AtomicU64,
     connections: Connections,
-    topics: DashMap<Destination, Members>,
+    topics: DashMap<Destination, Receivers>,
     wildcards: Arc<Wildcards>,
     queues: Queues,
     settings: Settings,
@@ -314,8 +314,8 @@ impl Hub {
 
     /// Does the periodic work that no client's frames trigger. Visits all queues, so it must not
     /// run on a thread that serves clients.
-    pub fn tend(&self, now: Instant) {
-        self.queues.tend(now, PATIENCE);
+    pub fn run_maintenance(&self, now: Instant) {
+        self.queues.run_maintenance(now, PATIENCE);
         self.wildcards.tidy();
     }
 

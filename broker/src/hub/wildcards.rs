@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::audience::{Audience, Members, Receiver};
+use super::audience::{Audience, Receiver, Receivers};
 use crate::engine::destination::Destination;
 use crate::engine::patterns::{Full, Patterns};
 use crate::subscriber::SubscriberId;
@@ -32,7 +32,7 @@ pub(super) struct Cell(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    members: Members,
+    members: Receivers,
     /// Number of subscriptions that are about to become members.
     pinned: usize,
     /// It was removed from the patterns, because it had no members.

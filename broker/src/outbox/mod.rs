@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use crate::config::SlowConsumer;
 use crate::encoding::Piece;
-use crate::engine::heart_beat::Link;
+use crate::engine::heart_beat::OutboundState;
 
 pub use self::allowance::Allowance;
 pub use self::backlog::{AT_ONCE, Backlog, Bounds, Load, PIECE, Removed};
@@ -443,12 +443,12 @@ impl Outbox {
     }
 
     /// Returns what heart-beats need to know.
-    pub fn link(&self) -> Link {
+    pub fn outbound_state(&self) -> OutboundState {
         let state = self.lock();
         let replies_since = state
             .replies_since
             .filter(|_| state.backlog.replies().frames > 0);
-        Link {
+        OutboundState {
             last_data: state.last_data,
             last_write: state.last_write,
             open: state.wire.is_some(),

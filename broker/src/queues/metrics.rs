@@ -5,8 +5,9 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use crate::engine::ack::AckVerdict;
 use crate::engine::destination::Destination;
-use crate::engine::queue::{Depth, Verdict};
+use crate::engine::queue::Depth;
 use crate::metrics::{Counter, Gauge, Gauges, Registry, number};
 
 use super::{Common, Settings};
@@ -47,12 +48,12 @@ impl Metrics {
         }
     }
 
-    pub(super) fn count_settled(&self, verdict: Verdict, count: usize) {
+    pub(super) fn count_settled(&self, verdict: AckVerdict, count: usize) {
         if count > 0 {
             let counter = match verdict {
-                Verdict::Ack => &self.acknowledged,
-                Verdict::Requeue => &self.redelivered,
-                Verdict::Drop => &self.rejected,
+                AckVerdict::Ack => &self.acknowledged,
+                AckVerdict::Requeue => &self.redelivered,
+                AckVerdict::Drop => &self.rejected,
             };
             counter.inc_by(count as u64);
         }

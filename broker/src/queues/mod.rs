@@ -230,7 +230,7 @@ impl Queues {
 
     /// Logs and counts consumers that have had no credit and settled nothing for `patience`. Visits
     /// all queues, so it must not run on a thread that serves clients.
-    pub fn tend(&self, now: Instant, patience: Duration) {
+    pub fn run_maintenance(&self, now: Instant, patience: Duration) {
         let mut unnamed = 0;
         let mut lines = 0;
         self.common.visit(|queue| {

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::config::SlowConsumer;
 use crate::encoding::{Names, Piece};
+use crate::engine::ack::AckVerdict;
 use crate::engine::destination::Destination;
 use crate::engine::memory::allocated;
 use crate::engine::message::Message;
-use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled, Verdict};
+use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled};
 use crate::engine::subscription::AckMode;
 use crate::outbox::{self, Allowance, Load, Progress, Signal, Track};
 use crate::subscriber::Subscriber;
@@ -312,7 +313,7 @@ impl SharedQueue {
         self: &Arc<Self>,
         subscriber: &Subscriber,
         number: u64,
-        verdict: Verdict,
+        verdict: AckVerdict,
         hold: Option<u32>,
     ) -> Settled {
         let (settled, unused) = {
@@ -336,7 +337,7 @@ impl SharedQueue {
     /// for.
     pub(super) fn commit(self: &Arc<Self>, subscriber: &Subscriber, transaction: u32) {
         let counts = self.lock().queue.commit(subscriber.id(), transaction);
-        for verdict in [Verdict::Ack, Verdict::Requeue, Verdict::Drop] {
+        for verdict in [AckVerdict::Ack, AckVerdict::Requeue, AckVerdict::Drop] {
             self.common
                 .metrics
                 .count_settled(verdict, counts[verdict as usize]);
@@ -355,7 +356,7 @@ impl SharedQueue {
     pub fn settle_written(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
         let written = subscriber.progress.written();
         let settled = self.lock().queue.settle_written(subscriber.id(), written);
-        self.common.metrics.count_settled(Verdict::Ack, settled);
+        self.common.metrics.count_settled(AckVerdict::Ack, settled);
         self.dispatch(now);
         self.remove_if_unused();
     }
@@ -392,7 +393,7 @@ impl SharedQueue {
             (settled, queue.retire(subscriber.id(), begun))
         };
         let settled = settled.unwrap_or_default();
-        self.common.metrics.count_settled(Verdict::Ack, settled);
+        self.common.metrics.count_settled(AckVerdict::Ack, settled);
         self.dispatch(now);
         self.remove_if_unused();
         !done
@@ -408,7 +409,7 @@ impl SharedQueue {
             (settled, queue.end(subscriber.id(), begun))
         };
         let settled = settled.unwrap_or_default();
-        self.common.metrics.count_settled(Verdict::Ack, settled);
+        self.common.metrics.count_settled(AckVerdict::Ack, settled);
         self.common.metrics.redelivered.inc_by(redelivered as u64);
         self.dispatch(now);
         self.remove_if_unused();
@@ -484,7 +485,7 @@ impl SharedQueue {
                 settled = state.queue.settle_written(grant.consumer, written);
             }
         }
-        self.common.metrics.count_settled(Verdict::Ack, settled);
+        self.common.metrics.count_settled(AckVerdict::Ack, settled);
         if delivered.taken {
             self.common.delivered.inc_by(grant.entries.len() as u64);
         }

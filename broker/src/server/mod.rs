@@ -116,7 +116,7 @@ impl Broker {
             doorman: Arc::clone(&doorman),
             readiness,
             accepting: Vec::new(),
-            tending: tokio::spawn(tend(Arc::clone(&shared))),
+            tending: tokio::spawn(run_maintenance(Arc::clone(&shared))),
             answering: admin.map(|listener| {
                 let settings = admin::Settings {
                     connections: places.admin,
@@ -315,7 +315,7 @@ fn observe(readiness: watch::Receiver<Readiness>, registry: &Registry) {
 }
 
 /// Does the periodic work that no client's frames trigger.
-async fn tend(shared: Arc<Shared>) {
+async fn run_maintenance(shared: Arc<Shared>) {
     let mut turns = tokio::time::interval(TEND);
     let mut trim = Trim::new(turns.tick().await.into_std());
     loop {
@@ -323,8 +323,8 @@ async fn tend(shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         // It visits all queues, which would delay the clients of a worker.
         let tended = spawn_blocking(move || {
-            shared.hub.tend(now);
-            trim.tend(now);
+            shared.hub.run_maintenance(now);
+            trim.run_maintenance(now);
             trim
         });
         match tended.await {

@@ -29,7 +29,7 @@ impl Trim {
 
     /// Returns memory if it is time for that. This takes a while, so a thread that serves clients
     /// must not call it.
-    pub(super) fn tend(&mut self, now: Instant) {
+    pub(super) fn run_maintenance(&mut self, now: Instant) {
         let quiet = self.is_quiet(now);
         if now < self.next || (!quiet && now < self.latest) {
             return;
@@ -145,7 +145,7 @@ mod tests {
         drop(all);
         let now = Instant::now();
         let mut trim = Trim::new(now);
-        trim.tend(now + PATIENCE);
+        trim.run_maintenance(now + PATIENCE);
         let after = resident().expect("Linux");
         assert!(full > after + 60 * 1024 * 1024, "{full} {after}");
     }

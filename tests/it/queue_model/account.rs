@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use stompd::engine::SessionId;
-use stompd::engine::queue::{ConsumerId, Verdict};
+use stompd::engine::ack::AckVerdict;
+use stompd::engine::queue::ConsumerId;
 use stompd::engine::subscription::AckMode;
 
 use super::client::Message;
@@ -75,7 +76,7 @@ struct Given {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Out,
-    Held(u32, Verdict),
+    Held(u32, AckVerdict),
     Over,
 }
 
@@ -188,7 +189,7 @@ impl Account {
         let consumer = self.consumers.get_mut(&id).unwrap();
         if whole && consumer.mode == AckMode::Auto {
             let last = consumer.given.len() - 1;
-            self.settle_at(id, last, Verdict::Ack);
+            self.settle_at(id, last, AckVerdict::Ack);
         }
     }
 
@@ -232,7 +233,7 @@ impl Account {
         &mut self,
         id: ConsumerId,
         number: usize,
-        verdict: Verdict,
+        verdict: AckVerdict,
         hold: Option<u32>,
     ) {
         let consumer = self.consumers.get_mut(&id).unwrap();
@@ -251,18 +252,18 @@ impl Account {
         }
     }
 
-    fn settle_at(&mut self, id: ConsumerId, at: usize, verdict: Verdict) {
+    fn settle_at(&mut self, id: ConsumerId, at: usize, verdict: AckVerdict) {
         let consumer = self.consumers.get_mut(&id).unwrap();
         let given = &mut consumer.given[at];
         given.state = State::Over;
         let store = self.stores.get_mut(&consumer.home).unwrap();
         match verdict {
-            Verdict::Requeue => {
+            AckVerdict::Requeue => {
                 self.redelivered += 1;
                 return store.put_back(given.order);
             }
-            Verdict::Ack => self.acknowledged += 1,
-            Verdict::Drop => self.rejected += 1,
+            AckVerdict::Ack => self.acknowledged += 1,
+            AckVerdict::Drop => self.rejected += 1,
         }
         store.items.remove(&given.order).unwrap();
     }
@@ -285,7 +286,7 @@ impl Account {
         consumer.aborted = true;
     }
 
-    fn held(&self, session: SessionId, transaction: u32) -> Vec<(ConsumerId, usize, Verdict)> {
+    fn held(&self, session: SessionId, transaction: u32) -> Vec<(ConsumerId, usize, AckVerdict)> {
         let mut held = Vec::new();
         for (id, consumer) in self.of(session) {
             for (at, given) in consumer.given.iter().enumerate() {

@@ -14,7 +14,8 @@ use proptest::sample::{Index, select};
 use stomp_codec::{Command, Frame};
 use stompd::config::SlowConsumer;
 use stompd::engine::SessionId;
-use stompd::engine::queue::{Bounds, ConsumerId, Verdict};
+use stompd::engine::ack::AckVerdict;
+use stompd::engine::queue::{Bounds, ConsumerId};
 use stompd::engine::subscription::AckMode;
 use stompd::hub::{self, Hub, Loss};
 use stompd::metrics::Registry;
@@ -49,7 +50,7 @@ enum What {
     SendIn(usize, usize, usize),
     Subscribe(usize, AckMode, usize),
     Unsubscribe(Index),
-    Settle(Index, Index, Verdict, Option<usize>),
+    Settle(Index, Index, AckVerdict, Option<usize>),
     SettleUnknown(Index),
     Commit(usize),
     Abort(usize),
@@ -66,7 +67,14 @@ fn step() -> impl Strategy<Value = Step> {
     let size = || prop_oneof![3 => 0_usize..20, 1 => 0_usize..500];
     let transaction = || 0..TRANSACTIONS;
     let mode = select(&[AckMode::Auto, AckMode::Client, AckMode::Individual][..]);
-    let verdict = select(&[Verdict::Ack, Verdict::Ack, Verdict::Requeue, Verdict::Drop][..]);
+    let verdict = select(
+        &[
+            AckVerdict::Ack,
+            AckVerdict::Ack,
+            AckVerdict::Requeue,
+            AckVerdict::Drop,
+        ][..],
+    );
     let what = prop_oneof![
         10 => vec((destination(), size()), 1..6).prop_map(What::Send),
         2 => (transaction(), destination(), size())
@@ -208,7 +216,7 @@ impl<'a> World<'a> {
             What::Leave(politely) => self.leave(at, *politely),
             What::Pass(seconds) => {
                 self.now += Duration::from_secs(*seconds);
-                self.hub.tend(self.now);
+                self.hub.run_maintenance(self.now);
             }
             // Such a client is not read.
             _ if self.clients[at].outbox.is_full_of_replies() => {}
@@ -364,7 +372,7 @@ impl<'a> World<'a> {
         at: usize,
         of: Index,
         number: Index,
-        verdict: Verdict,
+        verdict: AckVerdict,
         hold: Option<usize>,
     ) {
         let Some(id) = self.subscription(at, of) else {
@@ -377,9 +385,9 @@ impl<'a> World<'a> {
         // Usually one of the last.
         let number = whole - number.index(whole.min(8));
         let frame = match verdict {
-            Verdict::Ack => Frame::new(Command::Ack),
-            Verdict::Requeue => Frame::new(Command::Nack),
-            Verdict::Drop => Frame::new(Command::Nack).with_header("requeue", "false"),
+            AckVerdict::Ack => Frame::new(Command::Ack),
+            AckVerdict::Requeue => Frame::new(Command::Nack),
+            AckVerdict::Drop => Frame::new(Command::Nack).with_header("requeue", "false"),
         };
         let delivery = self.account.consumers[&id].delivery(number);
         let mut frame = frame.with_header("id", &format!("{}-{}-{delivery}", id.0, id.1));

@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use stomp_codec::Headers;
 use stompd::engine::SessionId;
+use stompd::engine::ack::AckVerdict;
 use stompd::engine::destination::Destination;
 use stompd::engine::memory::allocated;
 use stompd::engine::message::Message;
-use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Settled, Verdict};
+use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Settled};
 use stompd::engine::subscription::{AckMode, Prefetch};
 
 // --- Steps -------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ enum Step {
     Subscribe(AckMode, usize, Option<usize>),
     Retire(Index, Index),
     End(Index, Index),
-    Settle(Index, Index, Verdict, Option<usize>),
+    Settle(Index, Index, AckVerdict, Option<usize>),
     /// Number of consecutive ACKs.
     AckMany(Index, Vec<Index>),
     Commit(Index, usize),
@@ -90,8 +91,8 @@ fn settling() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn verdict() -> impl Strategy<Value = Verdict> {
-    prop_oneof![4 => Just(Verdict::Ack), 2 => Just(Verdict::Requeue), 1 => Just(Verdict::Drop)]
+fn verdict() -> impl Strategy<Value = AckVerdict> {
+    prop_oneof![4 => Just(AckVerdict::Ack), 2 => Just(AckVerdict::Requeue), 1 => Just(AckVerdict::Drop)]
 }
 
 /// Number of transactions that each consumer has open.
@@ -111,7 +112,7 @@ struct Note {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Out,
-    Held(u32, Verdict),
+    Held(u32, AckVerdict),
     Over,
 }
 
@@ -235,11 +236,11 @@ impl Model {
         self.ready.sort_by_key(|note| note.id);
     }
 
-    fn settle_one(&mut self, of: usize, at: usize, verdict: Verdict) {
+    fn settle_one(&mut self, of: usize, at: usize, verdict: AckVerdict) {
         let delivery = &mut self.consumers[of].given[at];
         delivery.state = State::Over;
         let note = delivery.note;
-        if verdict == Verdict::Requeue {
+        if verdict == AckVerdict::Requeue {
             self.put_back(note, true);
         }
     }
@@ -248,7 +249,7 @@ impl Model {
         &mut self,
         of: usize,
         number: u64,
-        verdict: Verdict,
+        verdict: AckVerdict,
         transaction: Option<u32>,
     ) -> Settled {
         let consumer = &mut self.consumers[of];
@@ -276,7 +277,7 @@ impl Model {
     }
 
     /// The indices of what a transaction holds, and the purpose.
-    fn held(&self, of: usize, transaction: u32) -> Vec<(usize, Verdict)> {
+    fn held(&self, of: usize, transaction: u32) -> Vec<(usize, AckVerdict)> {
         let given = self.consumers[of].given.iter().enumerate();
         given
             .filter_map(|(at, delivery)| match delivery.state {
@@ -293,7 +294,7 @@ impl Model {
             self.settle_one(of, at, verdict);
         }
         self.consumers[of].go_if_done();
-        [Verdict::Ack, Verdict::Requeue, Verdict::Drop]
+        [AckVerdict::Ack, AckVerdict::Requeue, AckVerdict::Drop]
             .map(|verdict| held.iter().filter(|(_, other)| *other == verdict).count())
     }
 
@@ -310,7 +311,7 @@ impl Model {
         let out = self.consumers[of].out();
         let written: Vec<_> = out.into_iter().filter(|&at| (at as u64) < number).collect();
         for &at in &written {
-            self.settle_one(of, at, Verdict::Ack);
+            self.settle_one(of, at, AckVerdict::Ack);
         }
         if !written.is_empty() {
             let consumer = &mut self.consumers[of];
@@ -503,7 +504,7 @@ impl World {
             }
             Step::AckMany(_, numbers) => {
                 for number in numbers {
-                    let one = Step::Settle(*number, *number, Verdict::Ack, None);
+                    let one = Step::Settle(*number, *number, AckVerdict::Ack, None);
                     self.consumer_step(of, &one);
                 }
             }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::memory;
-use super::{Entry, Load, Verdict};
+use super::{Entry, Load};
+use crate::engine::ack::AckVerdict;
 
 /// The unsettled deliveries of one consumer, first to last.
 ///
@@ -58,7 +59,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     transaction: u32,
-    verdict: Verdict,
+    verdict: AckVerdict,
 }
 
 impl Flights {
@@ -130,7 +131,7 @@ impl Flights {
         number: u64,
         cumulative: bool,
         transaction: u32,
-        verdict: Verdict,
+        verdict: AckVerdict,
     ) -> usize {
         let mut held = 0;
         while let Some(range) = self.next_free(number, cumulative) {
@@ -157,7 +158,7 @@ impl Flights {
     }
 
     /// Removes what a transaction held. Nothing else is visited.
-    pub(super) fn commit(&mut self, transaction: u32, mut settle: impl FnMut(Entry, Verdict)) {
+    pub(super) fn commit(&mut self, transaction: u32, mut settle: impl FnMut(Entry, AckVerdict)) {
         for range in self.take_notes(transaction) {
             for at in self.places(range) {
                 let flight = &mut self.line[at];
@@ -421,7 +422,7 @@ mod tests {
             let mut flights = many();
             let hold = |number, transaction| {
                 move |flights: &mut Flights| {
-                    flights.hold(number, cumulative, transaction, Verdict::Ack)
+                    flights.hold(number, cumulative, transaction, AckVerdict::Ack)
                 }
             };
             // The first of many, then one in the middle of what is held already.
@@ -446,10 +447,10 @@ mod tests {
     #[test]
     fn begin_ack_and_abort_again_and_again_visit_one_each() {
         let mut flights = many();
-        assert_eq!(flights.hold(20_000, true, 1, Verdict::Ack), 20_000);
+        assert_eq!(flights.hold(20_000, true, 1, AckVerdict::Ack), 20_000);
         for transaction in 2..1000 {
             let turn = |flights: &mut Flights| {
-                flights.hold(20_001, true, transaction, Verdict::Requeue)
+                flights.hold(20_001, true, transaction, AckVerdict::Requeue)
                     + flights.release(transaction)
             };
             assert_eq!(visits(&mut flights, turn), (2, 2));
@@ -463,7 +464,7 @@ mod tests {
         for transaction in 1..=6 {
             let number = u64::from(transaction) * 10_000;
             assert_eq!(
-                flights.hold(number, true, transaction, Verdict::Ack),
+                flights.hold(number, true, transaction, AckVerdict::Ack),
                 10_000
             );
         }
@@ -488,8 +489,8 @@ mod tests {
     #[test]
     fn what_a_transaction_held_may_be_gone_when_it_ends() {
         let mut flights = many();
-        assert_eq!(flights.hold(10, true, 1, Verdict::Ack), 10);
-        assert_eq!(flights.hold(60_000, true, 2, Verdict::Ack), 59_990);
+        assert_eq!(flights.hold(10, true, 1, AckVerdict::Ack), 10);
+        assert_eq!(flights.hold(60_000, true, 2, AckVerdict::Ack), 59_990);
         let mut taken = 0;
         flights.take_from(6, |_| taken += 1);
         assert_eq!((taken, flights.len()), (59_995, 5));

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SessionId;
+use super::ack::AckVerdict;
 use super::memory;
 use super::message::{Message, PLACE};
 use super::subscription::{AckMode, Prefetch};
@@ -59,17 +60,6 @@ pub struct Entry {
     /// Number of bytes it holds in addition to its text. Fits, as the number of header lines is
     /// limited.
     overhead: u32,
-}
-
-/// The outcome of a message that a consumer had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was processed.
-    Ack,
-    /// It was not processed, and returns to its place.
-    Requeue,
-    /// It was not processed, and is dropped.
-    Drop,
 }
 
 /// The result of an ACK or NACK.
@@ -304,7 +294,7 @@ impl<H: Clone> Queue<H> {
         &mut self,
         id: ConsumerId,
         number: u64,
-        verdict: Verdict,
+        verdict: AckVerdict,
         hold: Option<u32>,
     ) -> Settled {
         let Some(consumer) = self.consumers.get_mut(&id) else {
@@ -361,7 +351,9 @@ impl<H: Clone> Queue<H> {
             return 0;
         };
         let flights = &mut consumer.flights;
-        let count = flights.settle(number, true, |entry| self.line.dispose(entry, Verdict::Ack));
+        let count = flights.settle(number, true, |entry| {
+            self.line.dispose(entry, AckVerdict::Ack);
+        });
         if count > 0 {
             self.credit_changed(id);
         }
@@ -617,10 +609,10 @@ impl Line {
         Some(entry)
     }
 
-    fn dispose(&mut self, entry: Entry, verdict: Verdict) {
+    fn dispose(&mut self, entry: Entry, verdict: AckVerdict) {
         match verdict {
-            Verdict::Ack | Verdict::Drop => self.held -= entry.held(),
-            Verdict::Requeue => self.put_back(entry, true),
+            AckVerdict::Ack | AckVerdict::Drop => self.held -= entry.held(),
+            AckVerdict::Requeue => self.put_back(entry, true),
         }
     }
 

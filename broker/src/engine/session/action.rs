@@ -2,9 +2,9 @@
 
 use stomp_codec::{Frame, Version};
 
+use crate::engine::ack::AckVerdict;
 use crate::engine::ack::DeliveryId;
 use crate::engine::message::Message;
-use crate::engine::queue::Verdict as Settlement;
 use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
@@ -20,7 +20,7 @@ pub struct Credentials {
 
 /// The authenticator's answer to [`Credentials`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LoginVerdict {
     /// The client is accepted, under this name if it has one.
     Welcome {
         /// The `user-name` of CONNECTED.
@@ -49,7 +49,7 @@ pub struct Acknowledgement {
     /// The delivery; in mode `client` those before it are included.
     pub delivery: DeliveryId,
     /// The outcome of the delivery.
-    pub verdict: Settlement,
+    pub verdict: AckVerdict,
     /// The number of the transaction that holds it until COMMIT.
     pub transaction: Option<u32>,
     /// The RECEIPT, if the frame asked for one.

@@ -9,11 +9,11 @@ use stomp_codec::{Command, Frame, Version};
 use super::action::{Acknowledgement, Action, Closing, Credentials, Publication};
 use super::reply::receipt;
 use super::{Session, State};
+use crate::engine::ack::AckVerdict;
 use crate::engine::ack::{self, AckId};
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::heart_beat::Intervals;
 use crate::engine::message::Message;
-use crate::engine::queue::Verdict as Settlement;
 use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::subscription::{AckMode, Key, Prefetch, Subscription};
 
@@ -39,7 +39,7 @@ impl Session {
                 Ok(())
             }
             Command::Nack if self.version == Version::V1_0 => Err(Refusal::NackIn10),
-            Command::Ack => self.on_ack(frame, Settlement::Ack),
+            Command::Ack => self.on_ack(frame, AckVerdict::Ack),
             Command::Nack => self.on_ack(frame, ack::nack(frame)),
             Command::Begin => self.on_begin(frame),
             Command::Commit => self.on_commit(frame),
@@ -146,7 +146,7 @@ impl Session {
         Ok(())
     }
 
-    fn on_ack(&mut self, frame: &Frame, verdict: Settlement) -> Result<(), Refusal> {
+    fn on_ack(&mut self, frame: &Frame, verdict: AckVerdict) -> Result<(), Refusal> {
         let id = AckId::of(frame, self.version)?;
         let transaction = frame.header("transaction");
         if let Some(transaction) = transaction {

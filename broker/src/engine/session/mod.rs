@@ -26,13 +26,13 @@ use stomp_codec::{Command, Frame, Version};
 use super::SessionId;
 use super::ack::DeliveryId;
 use super::destination::Destination;
-use super::heart_beat::{Due, HeartBeat, Intervals, Link};
+use super::heart_beat::{Due, HeartBeat, Intervals, OutboundState};
 use super::refusal::{CloseCode, Refusal};
 use super::subscription::{self, Prefetch, Subscriptions};
 use super::transaction::Transactions;
 
 pub use self::action::{
-    Acknowledgement, Action, Closing, Credentials, Publication, Receipt, Verdict,
+    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Publication, Receipt,
 };
 pub use self::reply::error_frame;
 use self::reply::{closing, refusal_message};
@@ -124,13 +124,13 @@ impl Session {
     }
 
     /// Handles the authenticator's answer.
-    pub fn on_verdict(&mut self, verdict: Verdict, now: Instant) {
+    pub fn on_verdict(&mut self, verdict: LoginVerdict, now: Instant) {
         let State::Authenticating { intervals } = self.state else {
             return;
         };
         match verdict {
-            Verdict::Refused(refusal) => self.refuse(&refusal, None),
-            Verdict::Welcome { user } => self.open(intervals, user, now),
+            LoginVerdict::Refused(refusal) => self.refuse(&refusal, None),
+            LoginVerdict::Welcome { user } => self.open(intervals, user, now),
         }
     }
 
@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Handles a deadline that [`Session::next_timeout`] returned.
-    pub fn on_timeout(&mut self, now: Instant, link: &Link) {
+    pub fn on_timeout(&mut self, now: Instant, outbound: &OutboundState) {
         match self.state {
             State::Closed => {}
             State::Opening | State::Authenticating { .. } => {
@@ -156,11 +156,11 @@ impl Session {
                     );
                 }
             }
-            State::Ready if self.stalled_at(link).is_some_and(|at| at <= now) => {
+            State::Ready if self.stalled_at(outbound).is_some_and(|at| at <= now) => {
                 self.refuse(&Refusal::Stalled(self.settings.stall), None);
             }
             State::Ready => {
-                for due in self.heart_beat.on_timeout(now, link) {
+                for due in self.heart_beat.on_timeout(now, outbound) {
                     match due {
                         Due::Cut(silence) => self.refuse(&Refusal::HeartBeatMissed(silence), None),
                         Due::Beat => self.actions.push_back(Action::Beat),
@@ -173,24 +173,24 @@ impl Session {
 
     /// Like [`Session::on_timeout`], within a step and while the client is not read: returns what
     /// must be sent at once.
-    pub fn on_busy(&mut self, now: Instant, link: &Link) -> Vec<Due> {
+    pub fn on_busy(&mut self, now: Instant, outbound: &OutboundState) -> Vec<Due> {
         match self.state {
-            State::Ready => self.heart_beat.on_timeout(now, link),
+            State::Ready => self.heart_beat.on_timeout(now, outbound),
             _ => Vec::new(),
         }
     }
 
     /// Returns when to call [`Session::on_busy`] next.
-    pub fn next_beat(&self, link: &Link) -> Option<Instant> {
+    pub fn next_beat(&self, outbound: &OutboundState) -> Option<Instant> {
         match self.state {
-            State::Ready => self.heart_beat.next_timeout(link),
+            State::Ready => self.heart_beat.next_timeout(outbound),
             _ => None,
         }
     }
 
     /// Whether [`Session::on_timeout`] would disconnect the client because it was silent.
-    pub fn would_cut(&self, now: Instant, link: &Link) -> bool {
-        self.state == State::Ready && self.heart_beat.would_cut(now, link)
+    pub fn would_cut(&self, now: Instant, outbound: &OutboundState) -> bool {
+        self.state == State::Ready && self.heart_beat.would_cut(now, outbound)
     }
 
     /// Ends the session for an external reason: bytes that are not a frame, a full outbox.
@@ -260,16 +260,16 @@ impl Session {
     }
 
     /// Returns when to call [`Session::on_timeout`] next, if nothing happens until then.
-    pub fn next_timeout(&self, link: &Link) -> Option<Instant> {
+    pub fn next_timeout(&self, outbound: &OutboundState) -> Option<Instant> {
         match self.state {
             State::Closed => None,
             State::Opening | State::Authenticating { .. } => {
                 Some(self.opened + self.settings.connect_timeout)
             }
             State::Ready => self
-                .stalled_at(link)
+                .stalled_at(outbound)
                 .into_iter()
-                .chain(self.heart_beat.next_timeout(link))
+                .chain(self.heart_beat.next_timeout(outbound))
                 .min(),
         }
     }
@@ -295,8 +295,10 @@ impl Session {
         }
     }
 
-    fn stalled_at(&self, link: &Link) -> Option<Instant> {
-        link.replies_stuck.map(|since| since + self.settings.stall)
+    fn stalled_at(&self, outbound: &OutboundState) -> Option<Instant> {
+        outbound
+            .replies_stuck
+            .map(|since| since + self.settings.stall)
     }
 }
 
