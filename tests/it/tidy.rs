@@ -1,5 +1,6 @@
 //! Rules that the compiler does not check: which module may import which, and what stays out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +123,40 @@ fn imports(code: &str) -> Vec<String> {
         }
     }
     imports
+}
+
+/// The parts of the engine are its files and folders: no part imports one that imports it.
+#[test]
+fn the_imports_of_the_engine_have_no_circle() {
+    const ENGINE: &str = "broker/src/engine/";
+    let mut imported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, code) in sources(ENGINE) {
+        let path: Vec<_> = file.trim_start_matches(ENGINE).split('/').collect();
+        let part = path[0].trim_end_matches(".rs");
+        if part == "mod" {
+            continue;
+        }
+        let up = "super::".repeat(path.iter().filter(|name| **name != "mod.rs").count());
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let parts = imports(code).into_iter().filter_map(|import| {
+            let rest = import
+                .strip_prefix("crate::engine::")
+                .or_else(|| import.strip_prefix(&up))?;
+            Some(rest.split("::").next()?.to_owned())
+        });
+        imported.entry(part.to_owned()).or_default().extend(parts);
+    }
+    assert!(imported.len() > 10 && imported["refusal"].contains("size"));
+    // Without circles, there is always a part that imports none of the rest.
+    while !imported.is_empty() {
+        let rest: BTreeSet<_> = imported.keys().cloned().collect();
+        imported.retain(|part, parts| {
+            parts
+                .iter()
+                .any(|other| other != part && rest.contains(other))
+        });
+        assert!(imported.len() < rest.len(), "a circle: {imported:?}");
+    }
 }
 
 #[test]
