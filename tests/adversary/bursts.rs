@@ -148,7 +148,7 @@ fn many_subscribers_that_trickle() {
     );
 }
 
-/// Each is waited for anew when it reconnects; the publisher's own budget must limit that.
+/// The publisher waits again for each one that reconnects; its own budget must limit that.
 #[test]
 fn subscribers_that_reconnect_again_and_again() {
     beside(

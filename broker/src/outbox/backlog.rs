@@ -4,7 +4,7 @@
 //! [`Piece`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames that
 //! are partly written are never dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::encoding::Piece;
 use crate::engine::destination::Destination;
 
+use super::index::Index;
 use super::progress::Track;
 
 /// Bounds of the queued messages. Replies are bounded by no longer reading from the client.
@@ -96,28 +97,13 @@ enum Content {
     Hollow,
 }
 
-/// The positions of the messages that are not partly written, so that removing some needs no scan.
-#[derive(Debug, Default)]
-struct Index {
-    by_subscription: BTreeMap<u32, Line>,
-    /// For topics. Kept only for a policy that drops the oldest message.
-    by_destination: Option<HashMap<Destination, Line>>,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    /// The places of the items with its messages, oldest first. May include items that were removed
-    /// or are hollow.
-    places: VecDeque<u64>,
-    load: Load,
-}
-
 impl Backlog {
     /// Returns an empty backlog that can drop the oldest message of a destination.
     pub fn indexed() -> Self {
-        let mut backlog = Self::default();
-        backlog.index.by_destination = Some(HashMap::new());
-        backlog
+        Self {
+            index: Index::with_destinations(),
+            ..Self::default()
+        }
     }
 
     /// Whether nothing is queued.
@@ -297,10 +283,10 @@ impl Backlog {
     /// Removes the messages of one subscription that are not partly written. Costs a search for
     /// each of them, and nothing for those of other subscriptions.
     pub fn remove_subscription(&mut self, number: u32) {
-        let Some(line) = self.index.by_subscription.remove(&number) else {
+        let Some(places) = self.index.take_subscription(number) else {
             return;
         };
-        for place in line.places {
+        for place in places {
             let Some(item) = self.find(place) else {
                 continue;
             };
@@ -590,77 +576,6 @@ impl Removed {
     }
 }
 
-impl Index {
-    fn clear(&mut self) {
-        self.by_subscription.clear();
-        if let Some(lines) = &mut self.by_destination {
-            lines.clear();
-        }
-    }
-
-    fn add(&mut self, piece: &Piece, subscription: u32, is_topic: bool, place: u64, load: Load) {
-        let line = self.by_subscription.entry(subscription).or_default();
-        line.add(place, load);
-        if let Some(lines) = self.by_destination.as_mut().filter(|_| is_topic) {
-            let line = lines.entry(piece.destination().clone()).or_default();
-            line.add(place, load);
-        }
-    }
-
-    /// Some messages of a piece can no longer be removed; up to the place `gone` nothing of their
-    /// subscription is left.
-    fn remove(&mut self, piece: &Piece, subscription: u32, is_topic: bool, load: Load, gone: u64) {
-        self.remove_from_subscription(subscription, load, gone);
-        if is_topic {
-            self.remove_from_destination(piece.destination(), load, gone);
-        }
-    }
-
-    fn remove_from_subscription(&mut self, number: u32, load: Load, gone: u64) {
-        if let Some(line) = self.by_subscription.get_mut(&number)
-            && line.remove(load, gone)
-        {
-            self.by_subscription.remove(&number);
-        }
-    }
-
-    fn remove_from_destination(&mut self, destination: &Destination, load: Load, gone: u64) {
-        if let Some(lines) = &mut self.by_destination
-            && let Some(line) = lines.get_mut(destination)
-            && line.remove(load, gone)
-        {
-            lines.remove(destination);
-        }
-    }
-
-    fn oldest(&self, destination: &Destination) -> Option<u64> {
-        let line = self.by_destination.as_ref()?.get(destination)?;
-        line.places.front().copied()
-    }
-
-    fn load(&self, destination: &Destination) -> Load {
-        let lines = self.by_destination.as_ref();
-        let line = lines.and_then(|lines| lines.get(destination));
-        line.map_or_else(Load::default, |line| line.load)
-    }
-}
-
-impl Line {
-    fn add(&mut self, place: u64, load: Load) {
-        self.places.push_back(place);
-        self.load.add(load);
-    }
-
-    /// Returns whether nothing is left.
-    fn remove(&mut self, load: Load, gone: u64) -> bool {
-        self.load = self.load.without(load);
-        while self.places.front().is_some_and(|place| *place <= gone) {
-            self.places.pop_front();
-        }
-        self.load.frames == 0
-    }
-}
-
 impl Item {
     fn is_hollow(&self) -> bool {
         matches!(self.content, Content::Hollow)
@@ -702,7 +617,7 @@ impl Load {
         }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         *self = self.with(other);
     }
 
@@ -715,7 +630,7 @@ impl Load {
         }
     }
 
-    fn without(self, other: Self) -> Self {
+    pub(super) fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames - other.frames,
             bytes: self.bytes - other.bytes,

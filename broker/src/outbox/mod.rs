@@ -10,6 +10,7 @@
 
 mod allowance;
 mod backlog;
+mod index;
 mod patience;
 mod progress;
 mod wake;
