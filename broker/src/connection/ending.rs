@@ -104,22 +104,30 @@ pub(super) fn let_go(removed: Removed) {
     };
     let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
     garbage.waits.push(removed);
-    if !garbage.is_freed {
-        garbage.is_freed = true;
-        runtime.spawn_blocking(free);
+    let is_freed = std::mem::replace(&mut garbage.is_freed, true);
+    // A runtime that shuts down drops the closure at once.
+    drop(garbage);
+    if !is_freed {
+        let freeing = Freeing;
+        runtime.spawn_blocking(move || drop(freeing));
     }
 }
 
-/// Frees all garbage, including what is added meanwhile.
-fn free() {
-    loop {
-        let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(next) = garbage.waits.pop() else {
-            *garbage = Garbage::NONE;
-            return;
-        };
-        drop(garbage);
-        drop(next);
+/// Frees all garbage when it is dropped, including what is added meanwhile: also if the runtime
+/// shuts down and never runs what it was given.
+struct Freeing;
+
+impl Drop for Freeing {
+    fn drop(&mut self) {
+        loop {
+            let mut garbage = GARBAGE.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(next) = garbage.waits.pop() else {
+                *garbage = Garbage::NONE;
+                return;
+            };
+            drop(garbage);
+            drop(next);
+        }
     }
 }
 

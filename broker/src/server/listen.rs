@@ -138,9 +138,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()
     }?;
     socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit it from the listening one.
+    // Accepted sockets inherit it from the listening one. The broker works without it too, on a
+    // kernel that does not know it.
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT)?;
+    let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT);
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
