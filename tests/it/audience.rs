@@ -9,14 +9,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use stomp_codec::Version;
 use stompd::config::SlowConsumer;
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::destination::Pattern;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
-use stompd::framing::Framing;
 use stompd::hub::audience::{Audience, Cohort, Receiver, Receivers};
-use stompd::outbox::{Bounds, Outbox, Policy};
-use stompd::subscriber::{Subscriber, SubscriberId};
+use stompd::outbox::{Outbox, OutboxBounds, Policy, Subscriber, SubscriberId};
 use support::wire::MemoryWire;
 
 /// Subscribers are identified by number; the ids repeat every 16 numbers.
@@ -24,10 +23,10 @@ const IDS: u32 = 16;
 
 fn subscriber(number: u32) -> Arc<Subscriber> {
     let policy = Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes: 1,
             messages: 1,
-            piece: 0,
+            per_run: 0,
         },
         slow_consumer: SlowConsumer::Disconnect,
         patience: Duration::ZERO,

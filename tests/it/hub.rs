@@ -13,18 +13,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use stomp_codec::{Headers, Version};
 use stompd::config::SlowConsumer;
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::destination::{Destination, Pattern};
 use stompd::engine::message::Message;
 use stompd::engine::queue;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
-use stompd::framing::Framing;
 use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
-use stompd::outbox::{Bounds, Flushed, Outbox, Policy};
+use stompd::outbox::{Flushed, Outbox, OutboxBounds, Policy, Subscriber};
 use stompd::queues;
-use stompd::subscriber::Subscriber;
 use support::peer::Seen;
 use support::wire::{MemoryWire, read};
 
@@ -61,7 +60,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn hub() -> Hub {
-    let queues = queues::Settings {
+    let queues = queues::QueueSettings {
         bounds: queue::Bounds {
             messages: 1000,
             bytes: 1 << 20,
@@ -69,7 +68,7 @@ fn hub() -> Hub {
         queues: usize::MAX,
         named: None,
     };
-    let settings = hub::Settings {
+    let settings = hub::HubSettings {
         policy: policy(),
         pattern_shapes: 256,
     };
@@ -77,10 +76,10 @@ fn hub() -> Hub {
 }
 
 fn policy() -> Policy {
-    let bounds = Bounds {
+    let bounds = OutboxBounds {
         bytes: 1 << 20,
         messages: 1 << 16,
-        piece: 0,
+        per_run: 0,
     };
     Policy {
         bounds,

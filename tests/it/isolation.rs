@@ -12,19 +12,19 @@ use bytes::Bytes;
 use socket2::SockRef;
 use stomp_codec::{Headers, Version};
 use stompd::config::SlowConsumer;
-use stompd::encoding::{Ids, Kind, Piece, Run, Scratch};
+use stompd::encoding::{EncodedRun, Framing, Kind, MessageIds, RunEncoder, Scratch};
 use stompd::engine::SessionId;
 use stompd::engine::destination::{Destination, Pattern};
 use stompd::engine::message::Message;
 use stompd::engine::queue;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
-use stompd::framing::Framing;
 use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
-use stompd::outbox::{Bounds, Flushed, Outbox, PIECE, Policy, Press, Write};
+use stompd::outbox::{
+    Flushed, Outbox, OutboxBounds, Policy, Press, RUN_OVERHEAD, Subscriber, Write,
+};
 use stompd::queues;
-use stompd::subscriber::Subscriber;
 use support::broker::TestBroker;
 use support::peer::Peer;
 use support::script::wire;
@@ -38,10 +38,10 @@ const KIND: Kind = Kind {
 
 fn policy() -> Policy {
     Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes: 1 << 20,
             messages: 1 << 16,
-            piece: PIECE,
+            per_run: RUN_OVERHEAD,
         },
         slow_consumer: SlowConsumer::Disconnect,
         patience: Duration::from_secs(1),
@@ -49,11 +49,11 @@ fn policy() -> Policy {
 }
 
 fn hub(pattern_shapes: usize) -> Hub {
-    let settings = hub::Settings {
+    let settings = hub::HubSettings {
         policy: policy(),
         pattern_shapes,
     };
-    let queues = queues::Settings {
+    let queues = queues::QueueSettings {
         bounds: queue::Bounds {
             messages: 1000,
             bytes: 1 << 20,
@@ -72,13 +72,13 @@ fn message(destination: &str, body: impl Into<Bytes>) -> Message {
     }
 }
 
-fn piece(size: usize) -> Arc<Piece> {
+fn encoded(size: usize) -> Arc<EncodedRun> {
     let messages = [message("/topic/a", vec![b'x'; size])];
-    let ids = Ids {
+    let ids = MessageIds {
         prefix: "m",
         first: 1,
     };
-    Arc::new(Run::new(&messages, ids, &mut Scratch::default()).piece(KIND, Some("s")))
+    Arc::new(RunEncoder::new(&messages, ids, &mut Scratch::default()).encode(KIND, Some("s")))
 }
 
 /// A client of the hub with a subscription, and its socket.
@@ -165,9 +165,9 @@ fn a_busy_client_is_not_cut_while_its_socket_takes_messages() {
     let wire = MemoryWire::open();
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
     outbox.reply(Bytes::from_static(b"RECEIPT\n\n\0"), now);
-    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    let (encoded, never) = (encoded(10_000), AtomicBool::new(false));
     for _ in 0..1000 {
-        let pushed = outbox.push(&piece, 1, &never, Write::Now, now);
+        let pushed = outbox.push(&encoded, 1, &never, Write::Now, now);
         assert_eq!((pushed.accepted, pushed.dropped), (1, 0));
     }
     assert!(!outbox.has_signals());
@@ -184,12 +184,12 @@ fn a_piece_counts_its_overhead() {
         ..policy()
     };
     let outbox = Outbox::new(wire, policy, now);
-    let (piece, never) = (piece(0), AtomicBool::new(false));
+    let (encoded, never) = (encoded(0), AtomicBool::new(false));
     let mut taken = 0;
     while !outbox.has_signals() {
-        taken += outbox.push(&piece, 1, &never, Write::Now, now).accepted;
+        taken += outbox.push(&encoded, 1, &never, Write::Now, now).accepted;
     }
-    let size = piece.bytes().len() + PIECE;
+    let size = encoded.bytes().len() + RUN_OVERHEAD;
     assert!((1_usize << 20).abs_diff(taken * size) < 2 * size, "{taken}");
 }
 
@@ -198,9 +198,9 @@ fn a_long_outbox_frees_its_memory() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(&wire), policy(), now);
-    let (piece, never) = (piece(1), AtomicBool::new(false));
+    let (encoded, never) = (encoded(1), AtomicBool::new(false));
     for _ in 0..2000 {
-        outbox.push(&piece, 1, &never, Write::Now, now);
+        outbox.push(&encoded, 1, &never, Write::Now, now);
     }
     assert!(outbox.memory() > 100_000);
     wire.allow(usize::MAX);
@@ -214,8 +214,8 @@ fn a_long_outbox_frees_its_memory() {
 fn pressed(wire: &Arc<MemoryWire>) -> (Outbox, Instant) {
     let now = Instant::now();
     let outbox = Outbox::new(Arc::<MemoryWire>::clone(wire), policy(), now);
-    let (piece, never) = (piece(10_000), AtomicBool::new(false));
-    while !outbox.push(&piece, 1, &never, Write::Now, now).pressed {}
+    let (encoded, never) = (encoded(10_000), AtomicBool::new(false));
+    while !outbox.push(&encoded, 1, &never, Write::Now, now).pressed {}
     assert!((1_usize << 19).abs_diff(outbox.load().bytes) < 20_000);
     (outbox, now)
 }
@@ -250,9 +250,9 @@ fn the_wait_for_a_client_starts_when_it_stopped_reading() {
     let start = Instant::now();
     let late = start + Duration::from_secs(2);
     let outbox = Outbox::new(MemoryWire::taking(0), policy(), start);
-    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    let (encoded, never) = (encoded(10_000), AtomicBool::new(false));
     for _ in 0..80 {
-        assert!(!outbox.push(&piece, 1, &never, Write::Now, late).pressed);
+        assert!(!outbox.push(&encoded, 1, &never, Write::Now, late).pressed);
     }
     assert_eq!(outbox.press(late), Press::GivenUp);
 }
@@ -261,13 +261,13 @@ fn the_wait_for_a_client_starts_when_it_stopped_reading() {
 fn waited_for(each: usize) -> Duration {
     let wire = MemoryWire::taking(0);
     let (outbox, start) = pressed(&wire);
-    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    let (encoded, never) = (encoded(10_000), AtomicBool::new(false));
     let mut now = start;
     while outbox.press(now) == Press::Holds && now < start + Duration::from_secs(10) {
         now += Duration::from_millis(100);
         wire.allow(each);
         let _ = outbox.flush(now);
-        outbox.push(&piece, 1, &never, Write::Now, now);
+        outbox.push(&encoded, 1, &never, Write::Now, now);
     }
     now - start
 }
@@ -287,9 +287,9 @@ fn publishers_do_not_wait_for_a_client_with_drop_oldest() {
         ..policy()
     };
     let outbox = Outbox::new(MemoryWire::taking(0), policy, now);
-    let (piece, never) = (piece(10_000), AtomicBool::new(false));
+    let (encoded, never) = (encoded(10_000), AtomicBool::new(false));
     for _ in 0..200 {
-        assert!(!outbox.push(&piece, 1, &never, Write::Now, now).pressed);
+        assert!(!outbox.push(&encoded, 1, &never, Write::Now, now).pressed);
     }
 }
 

@@ -15,12 +15,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stomp_codec::{Command, Frame, Headers, Version};
 use stompd::config::SlowConsumer;
-use stompd::encoding::{Ids, Kind, Piece, Run, Scratch};
+use stompd::encoding::{EncodedRun, Framing, Kind, MessageIds, RunEncoder, Scratch};
 use stompd::engine::destination::Destination;
 use stompd::engine::message::Message;
-use stompd::framing::Framing;
 use stompd::outbox::{
-    AT_ONCE, Backlog, Bounds, Delivered, Flushed, Outbox, Policy, Progress, Signal, Track, Write,
+    AT_ONCE, Backlog, Delivered, Flushed, Outbox, OutboxBounds, Policy, Progress, Signal, Track,
+    Write,
 };
 use support::peer::Seen;
 use support::websocket::{FIN, PONG, unmasked};
@@ -36,7 +36,7 @@ const QUEUE: &str = "/queue/q";
 const ACKNOWLEDGED: u32 = 3;
 
 /// Messages to one destination with bodies of these sizes, numbered from `first`.
-fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> Arc<Piece> {
+fn encoded(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> Arc<EncodedRun> {
     let messages: Vec<_> = sizes
         .iter()
         .map(|&size| Message {
@@ -45,15 +45,15 @@ fn piece(destination: &str, subscription: u32, first: u64, sizes: &[usize]) -> A
             body: vec![b'x'; size].into(),
         })
         .collect();
-    let ids = Ids { prefix: "m", first };
+    let ids = MessageIds { prefix: "m", first };
     let mut scratch = Scratch::default();
-    let mut run = Run::new(&messages, ids, &mut scratch);
-    Arc::new(run.piece(KIND, Some(&format!("s{subscription}"))))
+    let mut run = RunEncoder::new(&messages, ids, &mut scratch);
+    Arc::new(run.encode(KIND, Some(&format!("s{subscription}"))))
 }
 
-fn frames(piece: &Piece) -> Vec<Vec<u8>> {
-    (0..piece.len())
-        .map(|at| piece.bytes()[piece.start(at)..piece.start(at + 1)].to_vec())
+fn frames(encoded: &EncodedRun) -> Vec<Vec<u8>> {
+    (0..encoded.len())
+        .map(|at| encoded.bytes()[encoded.start(at)..encoded.start(at + 1)].to_vec())
         .collect()
 }
 
@@ -170,7 +170,7 @@ impl Model {
     }
 
     fn has_room(&self) -> bool {
-        let Bounds {
+        let OutboxBounds {
             messages, bytes, ..
         } = self.policy.bounds;
         let load = self.deliveries();
@@ -313,7 +313,7 @@ impl Model {
 
     fn is_full_of_deliveries(&self) -> bool {
         let (frames, bytes) = self.deliveries();
-        let Bounds {
+        let OutboxBounds {
             messages,
             bytes: limit,
             ..
@@ -454,10 +454,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let messages = select(&[1_usize, 2, 3, 8, 1000][..]);
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
     (bytes, messages, slow_consumer).prop_map(|(bytes, messages, slow_consumer)| Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes,
             messages,
-            piece: 0,
+            per_run: 0,
         },
         slow_consumer,
         patience: Duration::ZERO,
@@ -566,8 +566,8 @@ impl Pair {
 
     fn deliver(&mut self, subscription: u32, sizes: &[usize]) {
         let first = self.next as u64 * 100;
-        let piece = piece(QUEUE, subscription, first, sizes);
-        let expected = self.model.deliver(frames(&piece), subscription);
+        let encoded = encoded(QUEUE, subscription, first, sizes);
+        let expected = self.model.deliver(frames(&encoded), subscription);
         let at = subscription as usize;
         let track = track(
             &self.progress[at],
@@ -577,7 +577,7 @@ impl Pair {
         let now = self.model.now;
         let delivered = self
             .outbox
-            .deliver(&piece, subscription, &self.ended[at], track, now);
+            .deliver(&encoded, subscription, &self.ended[at], track, now);
         assert_eq!(delivered, expected);
         if delivered.taken {
             self.given[at] += sizes.len() as u64;
@@ -597,8 +597,8 @@ impl Pair {
 
     fn push(&mut self, destination: usize, subscription: u32, sizes: &[usize], write: Write) {
         let first = self.next as u64 * 100;
-        let piece = piece(DESTINATIONS[destination], subscription, first, sizes);
-        let frames = frames(&piece);
+        let encoded = encoded(DESTINATIONS[destination], subscription, first, sizes);
+        let frames = frames(&encoded);
         if self.model.open && !self.ended[subscription as usize].load(Ordering::Relaxed) {
             self.offered += frames.len();
         }
@@ -613,7 +613,7 @@ impl Pair {
         let ended = &self.ended[subscription as usize];
         let pushed = self
             .outbox
-            .push(&piece, subscription, ended, write, self.model.now);
+            .push(&encoded, subscription, ended, write, self.model.now);
         self.signals
             .extend(std::iter::from_fn(|| self.outbox.take_signal()));
         if self.signals.contains(&Signal::Lost) {
@@ -746,10 +746,10 @@ proptest! {
 // --- Single rules ------------------------------------------------------------------------------
 
 fn outbox(wire: &Arc<MemoryWire>, messages: usize, slow_consumer: SlowConsumer) -> Outbox {
-    let bounds = Bounds {
+    let bounds = OutboxBounds {
         bytes: 1 << 20,
         messages,
-        piece: 0,
+        per_run: 0,
     };
     let policy = Policy {
         bounds,
@@ -778,7 +778,7 @@ fn a_ping_goes_before_all_frames_that_are_not_begun() {
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
     outbox.push(
-        &piece("/topic/a", 1, 1, &[5, 5]),
+        &encoded("/topic/a", 1, 1, &[5, 5]),
         1,
         &AtomicBool::new(false),
         Write::Now,
@@ -804,7 +804,7 @@ fn a_ping_behind_a_begun_frame_sees_its_progress() {
     let wire = MemoryWire::taking(10);
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
     outbox.push(
-        &piece("/topic/a", 1, 1, &[5, 5]),
+        &encoded("/topic/a", 1, 1, &[5, 5]),
         1,
         &AtomicBool::new(false),
         Write::Now,
@@ -842,7 +842,7 @@ fn drop_oldest_drops_from_the_same_destination_only() {
     let outbox = outbox(&wire, 3, SlowConsumer::DropOldest);
     let push = |destination, first: u64| {
         let pushed = outbox.push(
-            &piece(destination, 1, first, &[1]),
+            &encoded(destination, 1, first, &[1]),
             1,
             &never,
             Write::Now,
@@ -872,8 +872,8 @@ fn drop_oldest_drops_nothing_for_a_message_that_does_not_fit_anyway() {
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 100, SlowConsumer::DropOldest);
     let push = |destination, first: u64, size| {
-        let piece = piece(destination, 1, first, &[size]);
-        let pushed = outbox.push(&piece, 1, &never, Write::Now, now);
+        let encoded = encoded(destination, 1, first, &[size]);
+        let pushed = outbox.push(&encoded, 1, &never, Write::Now, now);
         (pushed.accepted, pushed.dropped)
     };
     assert_eq!(push("/topic/a", 1, 1), (1, 0));
@@ -900,7 +900,7 @@ fn after_an_overflow_only_replies_and_whole_frames_follow() {
     let wire = MemoryWire::taking(100);
     let outbox = outbox(&wire, 2, SlowConsumer::Disconnect);
     let pushed = outbox.push(
-        &piece("/topic/a", 1, 1, &[40, 40, 40, 40]),
+        &encoded("/topic/a", 1, 1, &[40, 40, 40, 40]),
         1,
         &never,
         Write::Now,
@@ -909,7 +909,7 @@ fn after_an_overflow_only_replies_and_whole_frames_follow() {
     // The first is begun; the second was queued and is dropped like the two that do not fit.
     assert_eq!((pushed.accepted, pushed.dropped), (1, 3));
     assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
-    let pushed = outbox.push(&piece("/topic/a", 1, 5, &[1]), 1, &never, Write::Now, now);
+    let pushed = outbox.push(&encoded("/topic/a", 1, 5, &[1]), 1, &never, Write::Now, now);
     assert_eq!(pushed.accepted, 0);
     outbox.reply(receipt(9, 0), now);
     wire.allow(usize::MAX);
@@ -923,7 +923,7 @@ fn the_owner_is_woken_when_it_has_to_write() {
     let never = AtomicBool::new(false);
     let wire = MemoryWire::open();
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
-    let push = |write| outbox.push(&piece("/topic/a", 1, 1, &[1]), 1, &never, write, now);
+    let push = |write| outbox.push(&encoded("/topic/a", 1, 1, &[1]), 1, &never, write, now);
     push(Write::Now);
     assert!(!is_ready(outbox.woken()), "all is written");
     assert!(
@@ -952,7 +952,7 @@ fn while_it_is_held_only_the_owner_writes() {
     let outbox = outbox(&wire, 10, SlowConsumer::Disconnect);
     let now = Instant::now();
     outbox.reply_and_hold(receipt(1, 0), now);
-    let message = piece("/topic/a", 1, 1, &[1]);
+    let message = encoded("/topic/a", 1, 1, &[1]);
     for write in [Write::Now, Write::Later] {
         outbox.push(&message, 1, &AtomicBool::new(false), write, now);
         outbox.flush_for_owner(now);
@@ -971,7 +971,7 @@ fn a_publisher_with_an_older_time_does_not_set_times_back() {
     let later = start + Duration::from_secs(1);
     outbox.reply(receipt(1, 0), later);
     outbox.flush(later).unwrap();
-    let message = piece("/topic/a", 1, 1, &[1]);
+    let message = encoded("/topic/a", 1, 1, &[1]);
     outbox.push(&message, 1, &AtomicBool::new(false), Write::Now, start);
     let link = outbox.outbound_state();
     assert_eq!((link.last_data, link.last_write), (later, later));
@@ -982,22 +982,22 @@ fn a_long_backlog_is_written_in_turns() {
     let now = Instant::now();
     let wire = MemoryWire::taking(0);
     let outbox = outbox(&wire, 100, SlowConsumer::Disconnect);
-    let piece = piece("/topic/a", 1, 1, &[60_000; 10]);
-    outbox.push(&piece, 1, &AtomicBool::new(false), Write::Now, now);
+    let encoded = encoded("/topic/a", 1, 1, &[60_000; 10]);
+    outbox.push(&encoded, 1, &AtomicBool::new(false), Write::Now, now);
     wire.allow(usize::MAX);
     wire.allow_at_once(64 * 1024);
     assert_eq!(outbox.flush(now).unwrap(), Flushed::Some);
     assert!((60_000..=128 * 1024).contains(&wire.len()));
     while outbox.flush(now).unwrap() == Flushed::Some {}
-    assert_eq!(wire.written(), piece.bytes());
+    assert_eq!(wire.written(), encoded.bytes());
 }
 
 #[test]
 fn a_client_that_reads_nothing_does_not_grow_its_outbox() {
-    let bounds = Bounds {
+    let bounds = OutboxBounds {
         bytes: 1 << 20,
         messages: 8,
-        piece: 0,
+        per_run: 0,
     };
     let mut backlog = Backlog::indexed();
     backlog.push_reply(receipt(0, 0));
@@ -1007,7 +1007,7 @@ fn a_client_that_reads_nothing_does_not_grow_its_outbox() {
         if !backlog.fits(1, bounds) {
             assert!(backlog.remove_oldest(&destination));
         }
-        backlog.push_messages(&piece("/topic/a", 1, number, &[1]), 0..1, 1, 0, None);
+        backlog.push_messages(&encoded("/topic/a", 1, number, &[1]), 0..1, 1, 0, None);
     }
     assert_eq!(backlog.messages().frames, 8);
     let items = format!("{backlog:?}").matches("place: ").count();
@@ -1039,9 +1039,9 @@ impl Consumer {
     /// Delivers messages with bodies of these sizes, named by their numbers.
     fn deliver(&mut self, outbox: &Outbox, sizes: &[usize], now: Instant) -> Delivered {
         let first = self.given + 1;
-        let piece = piece(QUEUE, self.number, first, sizes);
+        let encoded = encoded(QUEUE, self.number, first, sizes);
         let track = track(&self.progress, first, self.reports);
-        let delivered = outbox.deliver(&piece, self.number, &self.ended, track, now);
+        let delivered = outbox.deliver(&encoded, self.number, &self.ended, track, now);
         self.given += sizes.len() as u64;
         delivered
     }
@@ -1138,7 +1138,7 @@ fn deliveries_are_taken_until_the_outbox_is_full_which_is_reported() {
     assert!(!outbox.wait_for_room(1));
     assert!(outbox.take_news().room.is_empty());
     // There is room when half of the limit is written, not before.
-    let size = piece(QUEUE, 1, 1, &[1]).bytes().len();
+    let size = encoded(QUEUE, 1, 1, &[1]).bytes().len();
     wire.allow(3 * size);
     outbox.flush(now).unwrap();
     assert!(outbox.take_news().room.is_empty());
@@ -1174,8 +1174,8 @@ fn deliveries_and_topic_messages_have_separate_limits() {
     let outbox = outbox(&wire, 2, SlowConsumer::DropOldest);
     let mut consumer = Consumer::new(1, true);
     let push = |first: u64| {
-        let piece = piece("/topic/a", 2, first, &[1]);
-        let pushed = outbox.push(&piece, 2, &never, Write::Now, now);
+        let encoded = encoded("/topic/a", 2, first, &[1]);
+        let pushed = outbox.push(&encoded, 2, &never, Write::Now, now);
         (pushed.accepted, pushed.dropped)
     };
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), FULL);
@@ -1196,7 +1196,7 @@ fn deliveries_dropped_in_an_overflow_were_never_begun() {
     let mut consumer = Consumer::new(1, true);
     consumer.deliver(&outbox, &[40, 40], now);
     let pushed = outbox.push(
-        &piece("/topic/a", 2, 11, &[1, 1]),
+        &encoded("/topic/a", 2, 11, &[1, 1]),
         2,
         &never,
         Write::Now,
@@ -1263,7 +1263,7 @@ fn the_owner_is_woken_when_another_task_writes_deliveries() {
         assert_eq!(waits && !outbox.wait_for_room(1), waits);
         // A publisher writes and finds that the socket takes everything.
         outbox.push(
-            &piece("/topic/a", 2, 11, &[1]),
+            &encoded("/topic/a", 2, 11, &[1]),
             2,
             &never,
             Write::Later,

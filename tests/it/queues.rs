@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use stomp_codec::{Headers, Version};
 use stompd::config::{Config, SlowConsumer};
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::destination::{Destination, Pattern};
@@ -15,12 +16,10 @@ use stompd::engine::message::Message;
 use stompd::engine::queue;
 use stompd::engine::subscription::{AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transactions;
-use stompd::framing::Framing;
 use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
-use stompd::outbox::{Bounds, Outbox, Policy};
-use stompd::queues::Settings;
-use stompd::subscriber::Subscriber;
+use stompd::outbox::{Outbox, OutboxBounds, Policy, Subscriber};
+use stompd::queues::QueueSettings;
 use support::broker::TestBroker;
 use support::peer::{Peer, Seen};
 use support::script::{self, body, header, wire};
@@ -865,7 +864,7 @@ const BATCHES: usize = 5000;
 
 /// A hub whose queues are so short that a batch of three fills them.
 fn hub() -> Hub {
-    let settings = Settings {
+    let settings = QueueSettings {
         bounds: queue::Bounds {
             messages: 2,
             bytes: 1 << 20,
@@ -873,7 +872,7 @@ fn hub() -> Hub {
         queues: usize::MAX,
         named: None,
     };
-    let hub = hub::Settings {
+    let hub = hub::HubSettings {
         policy: policy(),
         pattern_shapes: 256,
     };
@@ -882,10 +881,10 @@ fn hub() -> Hub {
 
 fn policy() -> Policy {
     Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes: 1 << 20,
             messages: 1 << 16,
-            piece: 0,
+            per_run: 0,
         },
         slow_consumer: SlowConsumer::Disconnect,
         patience: Duration::ZERO,

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use stomp_codec::{Command, Frame, Version};
+use stompd::encoding::Framing;
 use stompd::engine::heart_beat::OutboundState;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{Credentials, LoginVerdict};
-use stompd::framing::Framing;
 use support::world::World;
 
 const CONNECTED: &str =

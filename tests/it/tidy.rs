@@ -13,39 +13,34 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("broker/src/config", "config"),
     (
         "broker/src/connection",
-        "auth encoding engine framing hub metrics outbox queues subscriber transport turn",
+        "auth encoding engine hub metrics outbox queues transport turn",
     ),
-    ("broker/src/encoding.rs", "engine framing"),
+    ("broker/src/encoding", "engine"),
     (
         BELOW[0],
         "engine bytes bytestring stomp_codec std::borrow std::collections std::fmt std::hash std::mem std::sync::Arc std::time",
     ),
     ("broker/src/error.rs", "config"),
-    ("broker/src/framing.rs", "engine::refusal"),
     (
         "broker/src/hub",
-        "encoding engine metrics outbox queues subscriber turn",
+        "encoding engine metrics outbox queues turn",
     ),
     ("broker/src/lib.rs", ""),
     ("broker/src/logging.rs", "config"),
     ("broker/src/main.rs", ""),
     ("broker/src/metrics.rs", ""),
-    (
-        "broker/src/outbox",
-        "config::SlowConsumer encoding engine::destination engine::heart_beat",
-    ),
+    ("broker/src/outbox", "config::SlowConsumer encoding engine"),
     (
         "broker/src/queues",
-        "config::SlowConsumer encoding engine metrics outbox subscriber turn",
+        "config::SlowConsumer encoding engine metrics outbox turn",
     ),
     (
         "broker/src/server",
         "admin auth config connection engine error hub metrics outbox queues transport",
     ),
-    ("broker/src/subscriber.rs", "encoding engine outbox"),
     (
         "broker/src/transport",
-        "engine::refusal framing outbox::Wire",
+        "encoding::Framing encoding::framing engine::refusal outbox::Wire",
     ),
     ("broker/src/turn.rs", ""),
     (

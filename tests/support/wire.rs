@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use stomp_codec::{Decoder, Item, Limits};
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
-use stompd::framing::Framing;
 use stompd::outbox::Wire;
 
 use crate::peer::Seen;

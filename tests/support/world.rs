@@ -19,16 +19,16 @@ use bytes::Bytes;
 use stomp_codec::{Decoder, Frame, Item, Limits, Version};
 use stompd::auth::Authenticator;
 use stompd::config::SlowConsumer;
+use stompd::encoding::Framing;
 use stompd::engine::SessionId;
 use stompd::engine::ack::AckVerdict;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{
-    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Session, Settings,
+    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Session, SessionSettings,
 };
 use stompd::engine::subscription::{self, AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
-use stompd::framing::Framing;
-use stompd::outbox::{Bounds, Outbox, PIECE, Policy};
+use stompd::outbox::{Outbox, OutboxBounds, Policy, RUN_OVERHEAD};
 
 use crate::script;
 use crate::wire::MemoryWire;
@@ -64,8 +64,8 @@ impl World {
     }
 
     /// A client of a broker with modified settings.
-    pub fn with(framing: Framing, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
+    pub fn with(framing: Framing, change: impl FnOnce(&mut SessionSettings)) -> Self {
+        let mut settings = SessionSettings {
             server: "stompd/test".into(),
             send: Duration::from_secs(1),
             want: Duration::from_secs(10),
@@ -84,10 +84,10 @@ impl World {
         };
         change(&mut settings);
         let policy = Policy {
-            bounds: Bounds {
+            bounds: OutboxBounds {
                 bytes: 1 << 20,
                 messages: 1000,
-                piece: PIECE,
+                per_run: RUN_OVERHEAD,
             },
             slow_consumer: SlowConsumer::Disconnect,
             patience: Duration::ZERO,

@@ -15,19 +15,18 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use stomp_codec::{Command, Decoder, Frame, Item, Limits, Version};
 use stompd::config::SlowConsumer;
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::ack::DeliveryId;
 use stompd::engine::message::Message;
 use stompd::engine::queue::{self, Settled};
-use stompd::engine::session::{Action, LoginVerdict, Session, Settings};
+use stompd::engine::session::{Action, LoginVerdict, Session, SessionSettings};
 use stompd::engine::subscription::{self, Prefetch};
-use stompd::framing::Framing;
 use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
-use stompd::outbox::{Bounds, Outbox, PIECE, Policy, Wire};
+use stompd::outbox::{Outbox, OutboxBounds, Policy, RUN_OVERHEAD, Subscriber, Wire};
 use stompd::queues::{self, SharedQueue};
-use stompd::subscriber::Subscriber;
 use stompd::transport::{Incoming, Transport, WebSocket};
 
 /// A common operation of a broker.
@@ -180,7 +179,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(id: u64, settings: &Arc<Settings>) -> Self {
+    fn new(id: u64, settings: &Arc<SessionSettings>) -> Self {
         let (id, now) = (SessionId(id), Instant::now());
         let mut client = Self {
             id,
@@ -292,7 +291,7 @@ fn hand_over(hub: &Hub, messages: &[Message]) {
 }
 
 fn hub() -> Hub {
-    let queues = queues::Settings {
+    let queues = queues::QueueSettings {
         bounds: queue::Bounds {
             messages: MESSAGES,
             bytes: 1 << 20,
@@ -300,7 +299,7 @@ fn hub() -> Hub {
         queues: usize::MAX,
         named: None,
     };
-    let settings = hub::Settings {
+    let settings = hub::HubSettings {
         policy: policy(),
         pattern_shapes: 256,
     };
@@ -309,18 +308,18 @@ fn hub() -> Hub {
 
 fn policy() -> Policy {
     Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes: 1 << 20,
             messages: MESSAGES,
-            piece: PIECE,
+            per_run: RUN_OVERHEAD,
         },
         slow_consumer: SlowConsumer::Disconnect,
         patience: Duration::from_secs(1),
     }
 }
 
-fn settings() -> Arc<Settings> {
-    Arc::new(Settings {
+fn settings() -> Arc<SessionSettings> {
+    Arc::new(SessionSettings {
         server: "stompd".into(),
         send: Duration::from_secs(10),
         want: Duration::from_secs(10),

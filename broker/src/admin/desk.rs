@@ -24,7 +24,7 @@ use crate::metrics::{Counter, Gauge, Registry};
 
 /// The limits of the admin port.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct AdminSettings {
     /// Connections at the same time.
     pub connections: usize,
     /// Time limit of a request, and of a connection without one.
@@ -35,7 +35,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Desk {
     app: TowerToHyperService<Router>,
-    settings: Settings,
+    settings: AdminSettings,
     guests: Vec<Guest>,
     open: Gauge,
     refused: Counter,
@@ -60,7 +60,7 @@ struct Activity {
 struct Counted(Gauge);
 
 impl Desk {
-    pub(super) fn new(app: Router, settings: Settings, registry: &Registry) -> Self {
+    pub(super) fn new(app: Router, settings: AdminSettings, registry: &Registry) -> Self {
         Self {
             app: TowerToHyperService::new(app),
             settings,

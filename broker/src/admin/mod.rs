@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
 pub use self::demo::Demo;
-pub use self::desk::{Desk, Settings};
+pub use self::desk::{AdminSettings, Desk};
 use crate::metrics::Registry;
 
 /// Whether the broker accepts clients.
@@ -56,7 +56,7 @@ struct Reading {
 
 /// Returns the service for operators, and for readers of the demo page if there is one.
 pub fn desk(
-    settings: Settings,
+    settings: AdminSettings,
     registry: &Arc<Registry>,
     readiness: watch::Receiver<Readiness>,
     demo: Option<Demo>,

@@ -7,9 +7,8 @@ use std::time::Instant;
 use crate::engine::queue::Settled;
 use crate::engine::session::Acknowledgement;
 use crate::hub::{Hub, Place};
-use crate::outbox::{News, Outbox};
+use crate::outbox::{News, Outbox, Subscriber};
 use crate::queues::{Held, SharedQueue};
-use crate::subscriber::Subscriber;
 use crate::turn;
 
 /// The subscriptions of one client.

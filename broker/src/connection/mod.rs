@@ -31,7 +31,7 @@ use tracing::{Span, debug};
 use crate::auth::Authenticator;
 use crate::engine::SessionId;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Closing, Session, Settings};
+use crate::engine::session::{Closing, Session, SessionSettings};
 use crate::hub::Hub;
 use crate::outbox::{Flushed, Outbox, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
@@ -51,7 +51,7 @@ pub struct Shared {
     /// Routes messages.
     pub hub: Hub,
     /// The rules of sessions.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<SessionSettings>,
     /// Maximum sizes of frames.
     pub limits: Limits,
     /// How much may be queued for a client.

@@ -8,14 +8,14 @@ use stomp_codec::{Frame, Version};
 use tracing::debug;
 
 use super::{Connection, End, now};
+use crate::encoding::Framing;
 use crate::encoding::Kind;
 use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
 use crate::engine::session::{Acknowledgement, Action, Receipt};
 use crate::engine::subscription::Subscription;
-use crate::framing::Framing;
 use crate::outbox::Progress;
-use crate::subscriber::Subscriber;
+use crate::outbox::Subscriber;
 use crate::turn;
 
 impl Connection {

@@ -13,8 +13,8 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use crate::encoding::Kind;
+use crate::outbox::{Subscriber, SubscriberId};
 use crate::queues::SharedQueue;
-use crate::subscriber::{Subscriber, SubscriberId};
 
 /// How one subscription receives.
 #[derive(Clone, Debug)]

@@ -7,12 +7,11 @@ use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::audience::{Audience, Cohort};
-use crate::encoding::{Kind, Piece, Run};
+use crate::encoding::{EncodedRun, Kind, RunEncoder};
 use crate::engine::SessionId;
 use crate::engine::message::Message;
-use crate::outbox::{Outbox, Press, Pushed, Write};
+use crate::outbox::{Outbox, Press, Pushed, Subscriber, Write};
 use crate::queues::{self, SharedQueue};
-use crate::subscriber::Subscriber;
 use crate::turn;
 
 /// The clients whose outgoing queues a publisher has filled above the high mark. The publisher's
@@ -30,10 +29,10 @@ pub(super) struct Delivery<'a> {
     pub(super) dropped: usize,
 }
 
-/// Pieces of one run that may be needed again, since several cohorts can have the same encoding.
-/// Few, to save memory.
+/// The encodings of one run that may be needed again, since several cohorts can have the same
+/// encoding. Few, to save memory.
 #[derive(Default)]
-struct Pieces {
+struct EncodedRuns {
     made: SmallVec<[Made; 4]>,
     next: usize,
 }
@@ -41,7 +40,7 @@ struct Pieces {
 struct Made {
     kind: Kind,
     id: Option<ByteString>,
-    piece: Arc<Piece>,
+    encoded: Arc<EncodedRun>,
 }
 
 impl Pressure {
@@ -87,25 +86,25 @@ impl<'a> Delivery<'a> {
         audiences: &[Audience],
         run: &[Message],
         first: u64,
-        mut encoded: Run<'_>,
+        mut run_encoder: RunEncoder<'_>,
         write: Write,
     ) {
-        let mut pieces = Pieces::default();
+        let mut encoded_runs = EncodedRuns::default();
         let mut compact = None;
         for cohort in audiences.iter().flat_map(Audience::cohorts) {
             match &**cohort {
                 Cohort::Direct { kind, id, members } => {
-                    let mut piece = None;
+                    let mut encoded = None;
                     for member in members {
                         if self.is_own(member) {
                             continue;
                         }
-                        if piece.is_none() {
-                            piece = Some(pieces.get(*kind, id.as_ref(), &mut encoded));
+                        if encoded.is_none() {
+                            encoded = Some(encoded_runs.get(*kind, id.as_ref(), &mut run_encoder));
                             self.pause_if_over().await;
                         }
-                        if let Some(piece) = &piece {
-                            self.push(member, piece, write);
+                        if let Some(encoded) = &encoded {
+                            self.push(member, encoded, write);
                         }
                         if turn::is_over_in_batch() {
                             self.pause().await;
@@ -148,9 +147,9 @@ impl<'a> Delivery<'a> {
         turn::end().await;
     }
 
-    fn push(&mut self, member: &Subscriber, piece: &Arc<Piece>, write: Write) {
+    fn push(&mut self, member: &Subscriber, encoded: &Arc<EncodedRun>, write: Write) {
         let (outbox, number) = (&member.outbox, member.subscription.number);
-        let pushed = outbox.push(piece, number, &member.ended, write, self.now);
+        let pushed = outbox.push(encoded, number, &member.ended, write, self.now);
         turn::add(1, pushed.written);
         self.count(pushed, outbox);
     }
@@ -179,24 +178,29 @@ impl<'a> Delivery<'a> {
     }
 }
 
-impl Pieces {
-    fn get(&mut self, kind: Kind, id: Option<&ByteString>, run: &mut Run<'_>) -> Arc<Piece> {
+impl EncodedRuns {
+    fn get(
+        &mut self,
+        kind: Kind,
+        id: Option<&ByteString>,
+        run_encoder: &mut RunEncoder<'_>,
+    ) -> Arc<EncodedRun> {
         let is_it = |made: &&Made| made.kind == kind && made.id.as_ref() == id;
         if let Some(made) = self.made.iter().find(is_it) {
-            return Arc::clone(&made.piece);
+            return Arc::clone(&made.encoded);
         }
-        let piece = Arc::new(run.piece(kind, id.map(|id| &**id)));
-        turn::add(1, piece.bytes().len());
+        let encoded = Arc::new(run_encoder.encode(kind, id.map(|id| &**id)));
+        turn::add(1, encoded.bytes().len());
         let made = Made {
             kind,
             id: id.cloned(),
-            piece: Arc::clone(&piece),
+            encoded: Arc::clone(&encoded),
         };
         match self.made.get_mut(self.next) {
             Some(oldest) => *oldest = made,
             None => self.made.push(made),
         }
         self.next = (self.next + 1) % self.made.inline_size();
-        piece
+        encoded
     }
 }

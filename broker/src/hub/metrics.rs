@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Connections, Loss, Wildcards, all};
 use crate::encoding::waiting_bytes;
 use crate::metrics::{Counter, Counters, Gauge, Registry, number};
-use crate::outbox::Load;
+use crate::outbox::OutboxLoad;
 
 /// Counters of the hub.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
     registry.before_reading(move || {
         let outboxes = connections.upgrade().map(|connections| all(&connections));
         let mut held = waiting_bytes();
-        let (mut clients, mut all) = (0, Load::default());
+        let (mut clients, mut all) = (0, OutboxLoad::default());
         for outbox in outboxes.into_iter().flatten() {
             let load = outbox.load();
             clients += usize::from(load.frames > 0);

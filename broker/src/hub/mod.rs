@@ -21,7 +21,7 @@ use self::delivery::Delivery;
 pub use self::delivery::Pressure;
 use self::metrics::Metrics;
 use self::wildcards::{Pin, Wildcards};
-use crate::encoding::{Ids, Run, Scratch};
+use crate::encoding::{MessageIds, RunEncoder, Scratch};
 use crate::engine::SessionId;
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
@@ -30,9 +30,8 @@ use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
 use crate::engine::transaction::Transaction;
 use crate::metrics::{Registry, number};
-use crate::outbox::{Outbox, Policy, Signal, Write};
+use crate::outbox::{Outbox, Policy, Signal, Subscriber, Write};
 use crate::queues::{self, Held, Queues, SharedQueue};
-use crate::subscriber::Subscriber;
 
 /// State that all connections share.
 #[derive(Debug)]
@@ -44,14 +43,14 @@ pub struct Hub {
     topics: DashMap<Destination, Receivers>,
     wildcards: Arc<Wildcards>,
     queues: Queues,
-    settings: Settings,
+    settings: HubSettings,
     stopping: AtomicBool,
     metrics: Metrics,
 }
 
 /// Settings of the hub.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct HubSettings {
     /// Bounds the private queues of subscriptions to topics, in the same way as outboxes.
     pub policy: Policy,
     /// Maximum cost of matching the patterns of all subscriptions, see
@@ -90,8 +89,8 @@ impl Hub {
     /// Returns a hub without connections; `prefix` starts each message id and must never repeat.
     pub fn new(
         prefix: &str,
-        settings: Settings,
-        queues: queues::Settings,
+        settings: HubSettings,
+        queues: queues::QueueSettings,
         registry: &Registry,
     ) -> Self {
         let prefix: Arc<str> = prefix.into();
@@ -332,7 +331,7 @@ impl Hub {
             .fetch_add(messages.len() as u64, Ordering::Relaxed);
         let mut delivery = Delivery::new(publisher, now, pressure);
         let mut scratch = Scratch::default();
-        // A subscriber may get several pieces from several runs: they are written together.
+        // A subscriber may get several encoded runs from several runs: they are written together.
         let same = |one: &Message, other: &Message| one.destination == other.destination;
         let write = if messages.iter().all(|message| same(message, &messages[0])) {
             Write::Now
@@ -347,13 +346,13 @@ impl Hub {
             if !destination.is_queue() {
                 let audiences = self.audiences(destination);
                 if !audiences.is_empty() {
-                    let ids = Ids {
+                    let ids = MessageIds {
                         prefix: &self.prefix,
                         first: number,
                     };
-                    let encoded = Run::new(run, ids, &mut scratch);
+                    let encoder = RunEncoder::new(run, ids, &mut scratch);
                     delivery
-                        .deliver(&audiences, run, number, encoded, write)
+                        .deliver(&audiences, run, number, encoder, write)
                         .await;
                 }
             } else if reserved {

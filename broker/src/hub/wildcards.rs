@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::audience::{Audience, Receiver, Receivers};
 use crate::engine::destination::Destination;
 use crate::engine::patterns::{Full, Patterns};
-use crate::subscriber::SubscriberId;
+use crate::outbox::SubscriberId;
 
 /// The subscriptions with wildcards.
 #[derive(Debug)]

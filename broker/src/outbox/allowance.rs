@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Bounds, Load};
+use super::{OutboxBounds, OutboxLoad};
 
 /// The total that the private queues of one client hold.
 #[derive(Debug, Default)]
@@ -19,17 +19,17 @@ pub struct Allowance {
 impl Allowance {
     /// Returns what may still be added. `None` if the total is zero, so that a single message
     /// always fits.
-    pub fn room(&self, bounds: Bounds) -> Option<Bounds> {
+    pub fn room(&self, bounds: OutboxBounds) -> Option<OutboxBounds> {
         let bytes = self.bytes.load(Ordering::Relaxed);
-        (bytes > 0).then(|| Bounds {
-            piece: bounds.piece,
+        (bytes > 0).then(|| OutboxBounds {
+            per_run: bounds.per_run,
             bytes: bounds.bytes.saturating_sub(bytes),
             messages: (bounds.messages).saturating_sub(self.messages.load(Ordering::Relaxed)),
         })
     }
 
     /// Updates the total: one of the queues held `before` and holds `now`.
-    pub fn change(&self, before: Load, now: Load) {
+    pub fn change(&self, before: OutboxLoad, now: OutboxLoad) {
         change(&self.messages, before.frames, now.frames);
         change(&self.bytes, before.bytes, now.bytes);
     }

@@ -1,8 +1,8 @@
 //! The data queued for one client, in order and bounded.
 //!
 //! A backlog is a value: it has no socket, no lock and no clock. Messages arrive as shared
-//! [`Piece`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames that
-//! are partly written are never dropped.
+//! [`EncodedRun`]s and are counted, bounded and dropped one by one; replies, heart-beats and frames
+//! that are partly written are never dropped.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -10,27 +10,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::encoding::Piece;
+use crate::encoding::EncodedRun;
 use crate::engine::destination::Destination;
 
 use super::index::Index;
 use super::progress::Track;
 
-/// Bounds of the queued messages. Replies are bounded by no longer reading from the client.
+/// The bounds of the queued messages. Replies are bounded by no longer reading from the client.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct OutboxBounds {
     /// Maximum number of bytes.
     pub bytes: usize,
     /// Maximum number of messages.
     pub messages: usize,
-    /// Number of bytes counted for each queued piece in addition to its messages: the memory that
-    /// the queue entry and the piece itself take, [`PIECE`].
-    pub piece: usize,
+    /// Number of bytes counted for each queued encoded run in addition to its messages: the memory
+    /// that the queue entry and the encoded run itself take, [`RUN_OVERHEAD`].
+    pub per_run: usize,
 }
 
-/// Number of bytes that a piece takes in a backlog in addition to its content: its entry in the
-/// line, including spare capacity, its entry in the index, and the allocator's overhead.
-pub const PIECE: usize = 280;
+/// Number of bytes that an encoded run takes in a backlog in addition to its content: its entry in
+/// the line, including spare capacity, its entry in the index, and the allocator's overhead.
+pub const RUN_OVERHEAD: usize = 280;
 
 /// The data queued for one client.
 #[derive(Debug, Default)]
@@ -39,9 +39,9 @@ pub struct Backlog {
     items: VecDeque<Item>,
     /// Number of bytes of the front that are written.
     written: usize,
-    messages: Load,
-    deliveries: Load,
-    replies: Load,
+    messages: OutboxLoad,
+    deliveries: OutboxLoad,
+    replies: OutboxLoad,
     /// The subscriptions whose deliveries were written, until the owner takes them.
     progressed: BTreeSet<u32>,
     beat_waits: bool,
@@ -51,7 +51,7 @@ pub struct Backlog {
     /// Number of items in the line whose messages were all dropped.
     hollow: usize,
     /// Everything written so far.
-    drained: Load,
+    drained: OutboxLoad,
 }
 
 /// Messages that were removed.
@@ -64,7 +64,7 @@ pub struct Removed {
 
 /// A number of queued frames and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct OutboxLoad {
     /// Number of frames.
     pub frames: usize,
     /// Number of bytes.
@@ -80,9 +80,9 @@ struct Item {
 
 #[derive(Debug)]
 enum Content {
-    /// The messages of this range of a piece, for the subscription with this number.
+    /// The messages of this range of an encoded run, for the subscription with this number.
     Messages {
-        piece: Arc<Piece>,
+        encoded: Arc<EncodedRun>,
         range: Range<usize>,
         subscription: u32,
         /// For deliveries: where to report their progress.
@@ -112,12 +112,12 @@ impl Backlog {
     }
 
     /// Returns the load of queued messages of topics.
-    pub fn messages(&self) -> Load {
+    pub fn messages(&self) -> OutboxLoad {
         self.messages
     }
 
     /// Returns the load of queued deliveries.
-    pub fn deliveries(&self) -> Load {
+    pub fn deliveries(&self) -> OutboxLoad {
         self.deliveries
     }
 
@@ -132,7 +132,7 @@ impl Backlog {
     }
 
     /// Returns the load of queued replies.
-    pub fn replies(&self) -> Load {
+    pub fn replies(&self) -> OutboxLoad {
         self.replies
     }
 
@@ -142,17 +142,18 @@ impl Backlog {
     }
 
     /// Returns the load of all messages and deliveries written so far.
-    pub fn drained(&self) -> Load {
+    pub fn drained(&self) -> OutboxLoad {
         self.drained
     }
 
     /// Number of bytes of the queued messages of topics, including what is counted for their
-    /// pieces.
-    pub fn message_bytes(&self, bounds: Bounds) -> usize {
-        self.messages.bytes + self.items.len() * bounds.piece
+    /// encoded runs.
+    pub fn message_bytes(&self, bounds: OutboxBounds) -> usize {
+        self.messages.bytes + self.items.len() * bounds.per_run
     }
 
-    /// Number of bytes of memory that this backlog takes, without pieces, which clients share.
+    /// Number of bytes of memory that this backlog takes, without encoded runs, which clients
+    /// share.
     pub fn memory(&self) -> usize {
         // Most of the spare capacity was never touched, so it uses no memory yet.
         let places = self.items.len().max(self.items.capacity() / 4);
@@ -160,25 +161,30 @@ impl Backlog {
     }
 
     /// Whether one more message of `bytes` fits. A single one always fits.
-    pub fn fits(&self, bytes: usize, bounds: Bounds) -> bool {
-        let held = self.message_bytes(bounds) + bounds.piece;
+    pub fn fits(&self, bytes: usize, bounds: OutboxBounds) -> bool {
+        let held = self.message_bytes(bounds) + bounds.per_run;
         self.messages.frames == 0
             || (self.messages.frames < bounds.messages
                 && held.saturating_add(bytes) <= bounds.bytes)
     }
 
-    /// Whether all these messages of a piece fit.
-    pub fn fits_all(&self, piece: &Piece, range: &Range<usize>, bounds: Bounds) -> bool {
-        let held = self.message_bytes(bounds) + bounds.piece;
+    /// Whether all these messages of an encoded run fit.
+    pub fn fits_all(
+        &self,
+        encoded: &EncodedRun,
+        range: &Range<usize>,
+        bounds: OutboxBounds,
+    ) -> bool {
+        let held = self.message_bytes(bounds) + bounds.per_run;
         self.messages.frames + range.len() <= bounds.messages
-            && held + piece.size(range) <= bounds.bytes
+            && held + encoded.size(range) <= bounds.bytes
     }
 
-    /// Appends messages of a piece. If nothing else is queued, the kernel may already have taken
-    /// `written` bytes of the first of them.
+    /// Appends messages of an encoded run. If nothing else is queued, the kernel may already have
+    /// taken `written` bytes of the first of them.
     pub fn push_messages(
         &mut self,
-        piece: &Arc<Piece>,
+        encoded: &Arc<EncodedRun>,
         range: Range<usize>,
         subscription: u32,
         written: usize,
@@ -188,29 +194,29 @@ impl Backlog {
             written == 0 || self.items.is_empty(),
             "only the front is partly written"
         );
-        piece.wait();
-        let load = Load::of(piece, &range);
+        encoded.wait();
+        let load = OutboxLoad::of(encoded, &range);
         let is_topic = track.is_none();
         self.load_mut(is_topic).add(load);
         let place = self.push(Content::Messages {
-            piece: Arc::clone(piece),
+            encoded: Arc::clone(encoded),
             range,
             subscription,
             track,
         });
-        self.index.add(piece, subscription, is_topic, place, load);
+        self.index.add(encoded, subscription, is_topic, place, load);
         self.advance(written);
     }
 
     /// Appends a RECEIPT or an ERROR.
     pub fn push_reply(&mut self, reply: Bytes) {
-        self.replies.add(Load::one(reply.len()));
+        self.replies.add(OutboxLoad::one(reply.len()));
         self.push(Content::Reply(reply));
     }
 
     /// Appends a Pong or a Close.
     pub fn push_control(&mut self, control: Bytes) {
-        self.replies.add(Load::one(control.len()));
+        self.replies.add(OutboxLoad::one(control.len()));
         self.push(Content::Control(control));
     }
 
@@ -292,7 +298,7 @@ impl Backlog {
             };
             let content = std::mem::replace(&mut item.content, Content::Hollow);
             let Content::Messages {
-                piece,
+                encoded,
                 range,
                 track,
                 ..
@@ -301,13 +307,13 @@ impl Backlog {
                 item.content = content;
                 continue;
             };
-            let (load, is_topic) = (Load::of(piece, range), track.is_none());
+            let (load, is_topic) = (OutboxLoad::of(encoded, range), track.is_none());
             let all = self.load_mut(is_topic);
             *all = all.without(load);
             self.hollow += 1;
             if is_topic {
                 self.index
-                    .remove_from_destination(piece.destination(), load, 0);
+                    .remove_from_destination(encoded.destination(), load, 0);
             }
         }
         self.drop_hollow();
@@ -346,12 +352,12 @@ impl Backlog {
     }
 
     /// Whether a message of `bytes` would fit if older ones to its destination were removed.
-    pub fn could_fit(&self, bytes: usize, destination: &Destination, bounds: Bounds) -> bool {
+    pub fn could_fit(&self, bytes: usize, destination: &Destination, bounds: OutboxBounds) -> bool {
         let own = self.index.load(destination);
         let others = self.messages.without(own);
         others.frames == 0
             || (others.frames < bounds.messages
-                && (others.bytes + bounds.piece).saturating_add(bytes) <= bounds.bytes)
+                && (others.bytes + bounds.per_run).saturating_add(bytes) <= bounds.bytes)
     }
 
     /// Removes the oldest message to a destination that is not partly written; `false` if there is
@@ -360,23 +366,23 @@ impl Backlog {
         while let Some(place) = self.index.oldest(destination) {
             let Some(item) = self.find(place) else {
                 self.index
-                    .remove_from_destination(destination, Load::default(), place);
+                    .remove_from_destination(destination, OutboxLoad::default(), place);
                 continue;
             };
             let Content::Messages {
-                piece,
+                encoded,
                 range,
                 subscription,
                 ..
             } = &mut item.content
             else {
                 self.index
-                    .remove_from_destination(destination, Load::default(), place);
+                    .remove_from_destination(destination, OutboxLoad::default(), place);
                 continue;
             };
             let (subscription, load) = (
                 *subscription,
-                Load::of(piece, &(range.start..range.start + 1)),
+                OutboxLoad::of(encoded, &(range.start..range.start + 1)),
             );
             range.start += 1;
             let hollow = range.start == range.end;
@@ -427,7 +433,7 @@ impl Backlog {
         let (
             false,
             Content::Messages {
-                piece,
+                encoded,
                 range,
                 subscription,
                 track,
@@ -436,10 +442,10 @@ impl Backlog {
         else {
             return;
         };
-        let start = piece.start(range.start);
-        let current = piece.whole(start + bytes);
-        let done = Load::of(piece, &(range.start..current));
-        self.written = start + bytes - piece.start(current);
+        let start = encoded.start(range.start);
+        let current = encoded.whole(start + bytes);
+        let done = OutboxLoad::of(encoded, &(range.start..current));
+        self.written = start + bytes - encoded.start(current);
         range.start = current;
         let begun = self.written > 0;
         if let Some(track) = track {
@@ -456,17 +462,17 @@ impl Backlog {
         self.drained.frames += done.frames;
         let (number, place, is_topic) = (*subscription, *place, track.is_none());
         if !begun {
-            self.index.remove(piece, number, is_topic, done, 0);
+            self.index.remove(encoded, number, is_topic, done, 0);
             return;
         }
         let rest = current + 1..range.end;
         range.end = current + 1;
-        let gone = done.with(Load::of(piece, range));
+        let gone = done.with(OutboxLoad::of(encoded, range));
         let last = if rest.is_empty() { place } else { 0 };
-        self.index.remove(piece, number, is_topic, gone, last);
+        self.index.remove(encoded, number, is_topic, gone, last);
         if !rest.is_empty() {
             let content = Content::Messages {
-                piece: Arc::clone(piece),
+                encoded: Arc::clone(encoded),
                 range: rest,
                 subscription: number,
                 track: track.clone(),
@@ -483,12 +489,12 @@ impl Backlog {
         self.drained.bytes += content.bytes().len() - written;
         match content {
             Content::Messages {
-                piece,
+                encoded,
                 range,
                 subscription,
                 track,
             } => {
-                let (load, is_topic) = (Load::of(&piece, &range), track.is_none());
+                let (load, is_topic) = (OutboxLoad::of(&encoded, &range), track.is_none());
                 let all = self.load_mut(is_topic);
                 *all = all.without(load);
                 self.drained.frames += load.frames;
@@ -500,11 +506,11 @@ impl Backlog {
                 }
                 if written == 0 {
                     self.index
-                        .remove(&piece, subscription, is_topic, load, place);
+                        .remove(&encoded, subscription, is_topic, load, place);
                 }
             }
             Content::Reply(reply) | Content::Control(reply) => {
-                self.replies = self.replies.without(Load::one(reply.len()));
+                self.replies = self.replies.without(OutboxLoad::one(reply.len()));
             }
             Content::Beat(_) => self.beat_waits = false,
             Content::Ping(_) => self.ping_waits = false,
@@ -513,7 +519,7 @@ impl Backlog {
         self.drop_hollow();
     }
 
-    fn load_mut(&mut self, is_topic: bool) -> &mut Load {
+    fn load_mut(&mut self, is_topic: bool) -> &mut OutboxLoad {
         if is_topic {
             &mut self.messages
         } else {
@@ -540,14 +546,14 @@ impl Backlog {
     }
 
     fn recount(&mut self) {
-        self.messages = Load::default();
-        self.deliveries = Load::default();
+        self.messages = OutboxLoad::default();
+        self.deliveries = OutboxLoad::default();
         self.hollow = 0;
         self.index.clear();
         let started = self.written > 0;
         for (at, item) in self.items.iter().enumerate() {
             let Content::Messages {
-                piece,
+                encoded,
                 range,
                 track,
                 subscription,
@@ -555,7 +561,7 @@ impl Backlog {
             else {
                 continue;
             };
-            let (load, is_topic) = (Load::of(piece, range), track.is_none());
+            let (load, is_topic) = (OutboxLoad::of(encoded, range), track.is_none());
             if is_topic {
                 self.messages.add(load);
             } else {
@@ -563,7 +569,7 @@ impl Backlog {
             }
             if !started || at > 0 {
                 self.index
-                    .add(piece, *subscription, is_topic, item.place, load);
+                    .add(encoded, *subscription, is_topic, item.place, load);
             }
         }
     }
@@ -589,9 +595,9 @@ impl Item {
 impl Content {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Messages { piece, range, .. } => {
-                let begin = piece.start(range.start);
-                &piece.bytes()[begin..begin + piece.size(range)]
+            Self::Messages { encoded, range, .. } => {
+                let begin = encoded.start(range.start);
+                &encoded.bytes()[begin..begin + encoded.size(range)]
             }
             Self::Reply(bytes) | Self::Control(bytes) | Self::Beat(bytes) | Self::Ping(bytes) => {
                 bytes
@@ -605,15 +611,15 @@ impl Content {
     }
 }
 
-impl Load {
+impl OutboxLoad {
     fn one(bytes: usize) -> Self {
         Self { frames: 1, bytes }
     }
 
-    fn of(piece: &Piece, range: &Range<usize>) -> Self {
+    fn of(encoded: &EncodedRun, range: &Range<usize>) -> Self {
         Self {
             frames: range.len(),
-            bytes: piece.size(range),
+            bytes: encoded.size(range),
         }
     }
 
@@ -645,7 +651,7 @@ fn report(progressed: &mut BTreeSet<u32>, subscription: u32) {
 /// Spare capacity of a line that is not worth releasing.
 const SPARE: usize = 16;
 
-/// Maximum number of bytes of a piece that are written with one call: the kernel would take
+/// Maximum number of bytes of an encoded run that are written with one call: the kernel would take
 /// megabytes, and other tasks would wait for that. The client's own task writes the rest in its
 /// turns.
 pub const AT_ONCE: usize = 256 * 1024;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::backlog::Load;
-use crate::encoding::Piece;
+use super::backlog::OutboxLoad;
+use crate::encoding::EncodedRun;
 use crate::engine::destination::Destination;
 
 /// The positions of the messages that are not partly written, so that removing some needs no scan.
@@ -20,7 +20,7 @@ struct Places {
     /// The places of the items with its messages, oldest first. May include items that were removed
     /// or are hollow.
     order: VecDeque<u64>,
-    load: Load,
+    load: OutboxLoad,
 }
 
 impl Index {
@@ -47,37 +47,37 @@ impl Index {
 
     pub(super) fn add(
         &mut self,
-        piece: &Piece,
+        encoded: &EncodedRun,
         subscription: u32,
         is_topic: bool,
         place: u64,
-        load: Load,
+        load: OutboxLoad,
     ) {
         let places = self.by_subscription.entry(subscription).or_default();
         places.add(place, load);
         if let Some(all) = self.by_destination.as_mut().filter(|_| is_topic) {
-            let places = all.entry(piece.destination().clone()).or_default();
+            let places = all.entry(encoded.destination().clone()).or_default();
             places.add(place, load);
         }
     }
 
-    /// Some messages of a piece can no longer be removed; up to the place `gone` nothing of their
-    /// subscription is left.
+    /// Some messages of an encoded run can no longer be removed; up to the place `gone` nothing of
+    /// their subscription is left.
     pub(super) fn remove(
         &mut self,
-        piece: &Piece,
+        encoded: &EncodedRun,
         subscription: u32,
         is_topic: bool,
-        load: Load,
+        load: OutboxLoad,
         gone: u64,
     ) {
         self.remove_from_subscription(subscription, load, gone);
         if is_topic {
-            self.remove_from_destination(piece.destination(), load, gone);
+            self.remove_from_destination(encoded.destination(), load, gone);
         }
     }
 
-    pub(super) fn remove_from_subscription(&mut self, number: u32, load: Load, gone: u64) {
+    pub(super) fn remove_from_subscription(&mut self, number: u32, load: OutboxLoad, gone: u64) {
         if let Some(places) = self.by_subscription.get_mut(&number)
             && places.remove(load, gone)
         {
@@ -88,7 +88,7 @@ impl Index {
     pub(super) fn remove_from_destination(
         &mut self,
         destination: &Destination,
-        load: Load,
+        load: OutboxLoad,
         gone: u64,
     ) {
         if let Some(all) = &mut self.by_destination
@@ -104,21 +104,21 @@ impl Index {
         places.order.front().copied()
     }
 
-    pub(super) fn load(&self, destination: &Destination) -> Load {
+    pub(super) fn load(&self, destination: &Destination) -> OutboxLoad {
         let all = self.by_destination.as_ref();
         let places = all.and_then(|all| all.get(destination));
-        places.map_or_else(Load::default, |places| places.load)
+        places.map_or_else(OutboxLoad::default, |places| places.load)
     }
 }
 
 impl Places {
-    fn add(&mut self, place: u64, load: Load) {
+    fn add(&mut self, place: u64, load: OutboxLoad) {
         self.order.push_back(place);
         self.load.add(load);
     }
 
     /// Returns whether nothing is left.
-    fn remove(&mut self, load: Load, gone: u64) -> bool {
+    fn remove(&mut self, load: OutboxLoad, gone: u64) -> bool {
         self.load = self.load.without(load);
         while self.order.front().is_some_and(|place| *place <= gone) {
             self.order.pop_front();

@@ -13,6 +13,7 @@ mod backlog;
 mod index;
 mod patience;
 mod progress;
+mod subscriber;
 mod wake;
 
 use std::cell::RefCell;
@@ -26,12 +27,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::config::SlowConsumer;
-use crate::encoding::Piece;
+use crate::encoding::EncodedRun;
 use crate::engine::heart_beat::OutboundState;
 
 pub use self::allowance::Allowance;
-pub use self::backlog::{AT_ONCE, Backlog, Bounds, Load, PIECE, Removed};
+pub use self::backlog::{AT_ONCE, Backlog, OutboxBounds, OutboxLoad, RUN_OVERHEAD, Removed};
 pub use self::progress::{Progress, Track};
+pub use self::subscriber::{Subscriber, SubscriberId};
 
 use self::patience::Patience;
 pub use self::patience::Press;
@@ -52,7 +54,7 @@ pub trait Wire: fmt::Debug + Send + Sync {
 pub struct Policy {
     /// The bounds of the queued messages. Replies have the same bounds; above them the client is
     /// not read.
-    pub bounds: Bounds,
+    pub bounds: OutboxBounds,
     /// What happens when a message does not fit.
     pub slow_consumer: SlowConsumer,
     /// How long publishers wait for a client with much queued data; the time is renewed as the data
@@ -190,11 +192,11 @@ impl Outbox {
         &self.allowance
     }
 
-    /// Pushes the messages of a piece for the subscription with this number, unless that has
+    /// Pushes the messages of an encoded run for the subscription with this number, unless that has
     /// `ended`.
     pub fn push(
         &self,
-        piece: &Arc<Piece>,
+        encoded: &Arc<EncodedRun>,
         number: u32,
         ended: &AtomicBool,
         write: Write,
@@ -206,17 +208,17 @@ impl Outbox {
         }
         let was_empty = state.backlog.is_empty();
         let written = match write {
-            Write::Now if was_empty => state.write_at_once(piece.bytes(), now),
+            Write::Now if was_empty => state.write_at_once(encoded.bytes(), now),
             Write::Now | Write::Later => 0,
         };
-        if written == piece.bytes().len() {
+        if written == encoded.bytes().len() {
             return Pushed {
-                accepted: piece.len(),
+                accepted: encoded.len(),
                 written,
                 ..Pushed::default()
             };
         }
-        let mut pushed = state.enqueue(piece, number, written, self.policy, now);
+        let mut pushed = state.enqueue(encoded, number, written, self.policy, now);
         pushed.flush = was_empty && write == Write::Later;
         // The task of a busy client may take long to write what others have queued for it.
         if !was_empty && state.is_writable() && state.backlog.messages().bytes >= MUCH {
@@ -241,7 +243,7 @@ impl Outbox {
     /// They are never dropped: the queue must stop granting when there are many.
     pub fn deliver(
         &self,
-        piece: &Arc<Piece>,
+        encoded: &Arc<EncodedRun>,
         number: u32,
         ended: &AtomicBool,
         track: Track,
@@ -260,21 +262,21 @@ impl Outbox {
         let was_empty = state.backlog.is_empty();
         let mut written = 0;
         if was_empty {
-            written = state.write_at_once(piece.bytes(), now);
+            written = state.write_at_once(encoded.bytes(), now);
         }
-        let whole = piece.whole(written);
+        let whole = encoded.whole(written);
         if whole > 0 {
             track.advance(whole, false);
         }
-        if whole < piece.len() {
-            let part = written - piece.start(whole);
-            let rest = whole..piece.len();
+        if whole < encoded.len() {
+            let part = written - encoded.start(whole);
+            let rest = whole..encoded.len();
             state
                 .backlog
-                .push_messages(piece, rest, number, part, Some(track));
+                .push_messages(encoded, rest, number, part, Some(track));
         }
         let full = state.is_full_of_deliveries(self.policy.bounds);
-        let wake = was_empty && whole < piece.len();
+        let wake = was_empty && whole < encoded.len();
         drop(state);
         if wake {
             self.wake.call();
@@ -461,20 +463,20 @@ impl Outbox {
 
     /// Whether so many replies are queued that reading from the client must pause.
     pub fn is_full_of_replies(&self) -> bool {
-        let Load { frames, bytes } = self.lock().backlog.replies();
+        let OutboxLoad { frames, bytes } = self.lock().backlog.replies();
         let bounds = self.policy.bounds;
-        frames >= bounds.messages || bytes + frames * bounds.piece >= bounds.bytes
+        frames >= bounds.messages || bytes + frames * bounds.per_run >= bounds.bytes
     }
 
     /// Returns what is queued: messages, deliveries, RECEIPTs and ERRORs.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> OutboxLoad {
         let state = self.lock();
         let backlog = &state.backlog;
         let [messages, deliveries] = [backlog.messages(), backlog.deliveries()];
         messages.with(deliveries).with(backlog.replies())
     }
 
-    /// Number of bytes of memory that queued data takes, without pieces, which clients share.
+    /// Number of bytes of memory that queued data takes, without encoded runs, which clients share.
     pub fn memory(&self) -> usize {
         self.lock().backlog.memory()
     }
@@ -579,19 +581,20 @@ impl State {
 
     fn enqueue(
         &mut self,
-        piece: &Arc<Piece>,
+        encoded: &Arc<EncodedRun>,
         number: u32,
         written: usize,
         policy: Policy,
         now: Instant,
     ) -> Pushed {
-        let first = piece.whole(written);
-        let part = written - piece.start(first);
-        let rest = first..piece.len();
-        if self.backlog.fits_all(piece, &rest, policy.bounds) {
-            self.backlog.push_messages(piece, rest, number, part, None);
+        let first = encoded.whole(written);
+        let part = written - encoded.start(first);
+        let rest = first..encoded.len();
+        if self.backlog.fits_all(encoded, &rest, policy.bounds) {
+            self.backlog
+                .push_messages(encoded, rest, number, part, None);
             return Pushed {
-                accepted: piece.len(),
+                accepted: encoded.len(),
                 written,
                 ..Pushed::default()
             };
@@ -605,16 +608,16 @@ impl State {
         for at in rest {
             let part = if at == first { part } else { 0 };
             let one = at..at + 1;
-            let fits = part > 0 || self.make_room(piece, &one, policy, &mut pushed, now);
+            let fits = part > 0 || self.make_room(encoded, &one, policy, &mut pushed, now);
             if fits {
-                self.backlog.push_messages(piece, one, number, part, None);
+                self.backlog.push_messages(encoded, one, number, part, None);
                 pushed.accepted += 1;
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
                 self.signals.insert(Signal::Overflow);
-                // The part of this piece that was accepted is among the messages dropped now.
+                // The part of this encoded run that was accepted is among the messages dropped now.
                 pushed.accepted = begun;
-                pushed.dropped += piece.len() - at + self.drop_messages();
+                pushed.dropped += encoded.len() - at + self.drop_messages();
                 return pushed;
             } else {
                 pushed.dropped += 1;
@@ -627,13 +630,13 @@ impl State {
     /// older messages.
     fn make_room(
         &mut self,
-        piece: &Piece,
+        encoded: &EncodedRun,
         one: &std::ops::Range<usize>,
         policy: Policy,
         pushed: &mut Pushed,
         now: Instant,
     ) -> bool {
-        let (bytes, destination) = (piece.size(one), piece.destination());
+        let (bytes, destination) = (encoded.size(one), encoded.destination());
         while !self.backlog.fits(bytes, policy.bounds) && self.is_writable() {
             match self.write_for_owner(now) {
                 0 => break,
@@ -651,14 +654,14 @@ impl State {
         true
     }
 
-    fn is_full_of_deliveries(&self, bounds: Bounds) -> bool {
-        let Load { frames, bytes } = self.backlog.deliveries();
+    fn is_full_of_deliveries(&self, bounds: OutboxBounds) -> bool {
+        let OutboxLoad { frames, bytes } = self.backlog.deliveries();
         frames >= bounds.messages || bytes >= bounds.bytes
     }
 
     /// Whether a queue that was paused may continue: when half of the queued data is written.
-    fn has_room(&self, bounds: Bounds) -> bool {
-        let Load { frames, bytes } = self.backlog.deliveries();
+    fn has_room(&self, bounds: OutboxBounds) -> bool {
+        let OutboxLoad { frames, bytes } = self.backlog.deliveries();
         frames <= bounds.messages / 2 && bytes <= bounds.bytes / 2
     }
 
@@ -669,7 +672,7 @@ impl State {
         if policy.slow_consumer != SlowConsumer::Disconnect {
             return Press::Eased;
         }
-        let waits = Load {
+        let waits = OutboxLoad {
             frames: self.backlog.messages().frames,
             bytes: self.backlog.message_bytes(policy.bounds),
         };
@@ -682,7 +685,7 @@ impl State {
             .press(waits, drained, self.last_write, policy, now)
     }
 
-    fn has_news(&self, bounds: Bounds) -> bool {
+    fn has_news(&self, bounds: OutboxBounds) -> bool {
         self.backlog.has_progressed() || (!self.waiting.is_empty() && self.has_room(bounds))
     }
 

@@ -7,14 +7,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bounds, Load, Policy};
+use super::{OutboxBounds, OutboxLoad, Policy};
 
 /// The waiting time of one client.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     spent: Duration,
     /// What had drained when time was last regained.
-    drained: Load,
+    drained: OutboxLoad,
     /// When too much was last seen queued; `None` if the client has room.
     pressed: Option<Instant>,
 }
@@ -32,7 +32,7 @@ pub enum Press {
 
 impl Patience {
     /// Whether the queued load (`waits`) is so small that publishers need not wait.
-    pub(super) fn has_room(waits: Load, bounds: Bounds) -> bool {
+    pub(super) fn has_room(waits: OutboxLoad, bounds: OutboxBounds) -> bool {
         is_within(HIGH, waits, bounds)
     }
 
@@ -40,8 +40,8 @@ impl Patience {
     /// all queued load written since it connected, and `moved` is when the socket last took data.
     pub(super) fn press(
         &mut self,
-        waits: Load,
-        drained: Load,
+        waits: OutboxLoad,
+        drained: OutboxLoad,
         moved: Instant,
         policy: Policy,
         now: Instant,
@@ -82,7 +82,7 @@ impl Patience {
     }
 }
 
-fn is_within(parts: usize, waits: Load, bounds: Bounds) -> bool {
+fn is_within(parts: usize, waits: OutboxLoad, bounds: OutboxBounds) -> bool {
     let mark = |bound: usize| bound / PARTS * parts;
     waits.frames <= mark(bounds.messages) && waits.bytes <= mark(bounds.bytes)
 }

@@ -11,12 +11,12 @@ pub struct Progress {
     written: AtomicU64,
 }
 
-/// Where the progress of a piece's deliveries is reported.
+/// Where the progress of an encoded run's deliveries is reported.
 #[derive(Clone, Debug)]
 pub struct Track {
     /// The progress to update.
     pub progress: Arc<Progress>,
-    /// The number of the piece's first message; the others follow.
+    /// The number of the encoded run's first message; the others follow.
     pub first: u64,
     /// Whether to signal the client's own task: in mode `auto` a written delivery is settled.
     pub reports: bool,
@@ -35,8 +35,8 @@ impl Progress {
 }
 
 impl Track {
-    /// The kernel has the first `whole` messages of the piece, and some bytes of the next one if
-    /// that is `begun`.
+    /// The kernel has the first `whole` messages of the encoded run, and some bytes of the next one
+    /// if that is `begun`.
     pub(super) fn advance(&self, whole: usize, begun: bool) {
         let written = self.first + whole as u64 - 1;
         self.progress.written.store(written, Ordering::Release);

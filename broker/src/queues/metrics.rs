@@ -10,7 +10,7 @@ use crate::engine::destination::Destination;
 use crate::engine::queue::Depth;
 use crate::metrics::{Counter, Gauge, Gauges, Registry, number};
 
-use super::{Common, Settings};
+use super::{Common, QueueSettings};
 
 /// Counters of queues.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Metrics {
 }
 
 /// Whenever metrics are read, asks all queues for their depth, and reports some by name.
-pub(super) fn observe(common: &Arc<Common>, settings: Settings, registry: &Registry) {
+pub(super) fn observe(common: &Arc<Common>, settings: QueueSettings, registry: &Registry) {
     let gauge = |name, help| registry.gauge(name, help);
     gauge(
         "stompd_queues_limit",

@@ -19,7 +19,7 @@ use crate::engine::queue::Bounds;
 use crate::engine::refusal::Refusal;
 use crate::engine::transaction::Transaction;
 use crate::metrics::{Counter, Registry};
-use crate::subscriber::{Subscriber, SubscriberId};
+use crate::outbox::{Subscriber, SubscriberId};
 
 use self::metrics::Metrics;
 use self::shared::Gone;
@@ -27,7 +27,7 @@ pub use self::shared::SharedQueue;
 
 /// Settings of queues.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct QueueSettings {
     /// How much a queue may hold.
     pub bounds: Bounds,
     /// Maximum number of queues.
@@ -65,7 +65,7 @@ impl Queues {
     /// Returns an empty set of queues; `delivered` counts the messages they hand over.
     pub fn new(
         prefix: &Arc<str>,
-        settings: Settings,
+        settings: QueueSettings,
         delivered: Counter,
         registry: &Registry,
     ) -> Self {

@@ -10,15 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::SlowConsumer;
-use crate::encoding::{Names, Piece};
+use crate::encoding::{DeliveryIds, EncodedRun};
 use crate::engine::ack::AckVerdict;
 use crate::engine::destination::Destination;
 use crate::engine::memory::allocated;
 use crate::engine::message::Message;
 use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled};
 use crate::engine::subscription::AckMode;
-use crate::outbox::{self, Allowance, Load, Progress, Signal, Track};
-use crate::subscriber::Subscriber;
+use crate::outbox::{Allowance, OutboxBounds, OutboxLoad, Progress, Signal, Subscriber, Track};
 use crate::turn;
 
 use super::{Common, compact};
@@ -49,7 +48,7 @@ struct State {
     /// It was removed from the table, because it was unused.
     gone: bool,
     /// The share of this queue in the client's allowance; zero if clients name the queue.
-    counted: Load,
+    counted: OutboxLoad,
 }
 
 /// The locked state. Its load is counted on unlock.
@@ -89,7 +88,7 @@ impl SharedQueue {
                 queue: Queue::new(bounds),
                 dispatching: false,
                 gone: false,
-                counted: Load::default(),
+                counted: OutboxLoad::default(),
             }),
         })
     }
@@ -201,10 +200,10 @@ impl SharedQueue {
         match &self.owner {
             Owner::Name(_) => None,
             Owner::Subscriber(subscriber, _, bounds) => {
-                let bounds = outbox::Bounds {
+                let bounds = OutboxBounds {
                     bytes: bounds.bytes,
                     messages: bounds.messages,
-                    piece: 0,
+                    per_run: 0,
                 };
                 let room = subscriber.outbox.allowance().room(bounds)?;
                 Some(Bounds {
@@ -459,10 +458,13 @@ impl SharedQueue {
 
     fn hand_over(&self, grant: &Grant<Arc<Subscriber>>, now: Instant) {
         let subscriber = &grant.handle;
-        let Some(piece) = self.encode(grant) else {
+        let Some(encoded) = self.encode(grant) else {
             return;
         };
-        turn::add(1, piece.bytes().len() + grant.entries.len() * turn::MESSAGE);
+        turn::add(
+            1,
+            encoded.bytes().len() + grant.entries.len() * turn::MESSAGE,
+        );
         let auto = subscriber.subscription.mode == AckMode::Auto;
         let track = Track {
             progress: Arc::clone(&subscriber.progress),
@@ -471,7 +473,7 @@ impl SharedQueue {
         };
         let number = subscriber.subscription.number;
         let outbox = &subscriber.outbox;
-        let delivered = outbox.deliver(&Arc::new(piece), number, &subscriber.ended, track, now);
+        let delivered = outbox.deliver(&Arc::new(encoded), number, &subscriber.ended, track, now);
         let mut settled = 0;
         if auto || delivered.full || !delivered.taken {
             let mut state = self.lock();
@@ -495,19 +497,19 @@ impl SharedQueue {
         }
     }
 
-    fn encode(&self, grant: &Grant<Arc<Subscriber>>) -> Option<Piece> {
+    fn encode(&self, grant: &Grant<Arc<Subscriber>>) -> Option<EncodedRun> {
         let subscriber = &grant.handle;
         let subscription = &subscriber.subscription;
         let own;
-        let names = match subscription.mode {
-            AckMode::Auto => Names {
+        let ids = match subscription.mode {
+            AckMode::Auto => DeliveryIds {
                 prefix: &self.common.prefix,
                 acknowledged: false,
                 first: grant.first,
             },
             AckMode::Client | AckMode::Individual => {
                 own = format!("{}-{}", subscriber.session, subscription.number);
-                Names {
+                DeliveryIds {
                     prefix: &own,
                     acknowledged: true,
                     first: grant.first,
@@ -515,7 +517,7 @@ impl SharedQueue {
             }
         };
         let id = subscription.id.as_deref();
-        Piece::of_deliveries(subscriber.kind, id, names, &grant.entries)
+        ids.encode(subscriber.kind, id, &grant.entries)
     }
 
     /// Removes the queue if it is unused, so that names cost nothing.
@@ -581,7 +583,7 @@ impl Drop for Locked<'_> {
             return;
         };
         let load = self.state.queue.load();
-        let now = Load {
+        let now = OutboxLoad {
             frames: load.messages,
             bytes: load.bytes,
         };

@@ -33,7 +33,7 @@ pub(super) struct Doorman {
     lobby: Arc<Semaphore>,
     connections: usize,
     connect_timeout: Duration,
-    handshake: Arc<handshake::Settings>,
+    handshake: Arc<handshake::HandshakeSettings>,
     /// Whether unfinished handshakes must end.
     stopping: watch::Sender<bool>,
 }
@@ -43,7 +43,7 @@ impl Doorman {
         shared: Arc<Shared>,
         config: &Config,
         places: Shares,
-        handshake: handshake::Settings,
+        handshake: handshake::HandshakeSettings,
     ) -> Self {
         Self {
             shared,

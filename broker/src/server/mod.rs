@@ -26,12 +26,12 @@ use crate::auth::Authenticator;
 use crate::config::{Config, Loaded};
 use crate::connection::{Metrics, Shared};
 use crate::engine::queue;
-use crate::engine::session::Settings;
+use crate::engine::session::SessionSettings;
 use crate::engine::subscription::{self, Prefetch};
 use crate::error::Error;
 use crate::hub::{self, Hub};
 use crate::metrics::{Registry, number};
-use crate::outbox::{Bounds, PIECE, Policy};
+use crate::outbox::{OutboxBounds, Policy, RUN_OVERHEAD};
 use crate::queues;
 use crate::transport::{TCP, WEBSOCKET, handshake};
 
@@ -118,7 +118,7 @@ impl Broker {
             accepting: Vec::new(),
             tending: tokio::spawn(run_maintenance(Arc::clone(&shared))),
             answering: admin.map(|listener| {
-                let settings = admin::Settings {
+                let settings = admin::AdminSettings {
                     connections: places.admin,
                     timeout: config.admin.timeout,
                 };
@@ -239,15 +239,15 @@ impl Signals {
 fn share(config: &Config, registry: &Registry) -> Shared {
     let (limits, heart_beat, queue) = (&config.limits, &config.heart_beat, &config.queue);
     let policy = Policy {
-        bounds: Bounds {
+        bounds: OutboxBounds {
             bytes: limits.outbox_bytes,
             messages: limits.outbox_messages,
-            piece: PIECE,
+            per_run: RUN_OVERHEAD,
         },
         slow_consumer: limits.slow_consumer,
         patience: limits.patience,
     };
-    let queues = queues::Settings {
+    let queues = queues::QueueSettings {
         bounds: queue::Bounds {
             messages: queue.max_length,
             bytes: queue.max_bytes,
@@ -258,14 +258,14 @@ fn share(config: &Config, registry: &Registry) -> Shared {
     Shared {
         hub: Hub::new(
             &format!("{:016x}", accept::random()),
-            hub::Settings {
+            hub::HubSettings {
                 policy,
                 pattern_shapes: limits.pattern_shapes,
             },
             queues,
             registry,
         ),
-        settings: Arc::new(Settings {
+        settings: Arc::new(SessionSettings {
             server: concat!("stompd/", env!("CARGO_PKG_VERSION")).to_owned(),
             send: heart_beat.send,
             want: heart_beat.want,
@@ -337,13 +337,13 @@ async fn run_maintenance(shared: Arc<Shared>) {
     }
 }
 
-fn handshake_settings(config: &Config) -> handshake::Settings {
+fn handshake_settings(config: &Config) -> handshake::HandshakeSettings {
     let mut subprotocols = Version::ALL.map(Version::subprotocol).to_vec();
     subprotocols.reverse();
     let paths = config.listen.paths.clone();
     let page =
         include_str!("page.html").replace("{path}", paths.first().map_or("", String::as_str));
-    handshake::Settings {
+    handshake::HandshakeSettings {
         paths,
         subprotocols,
         page,

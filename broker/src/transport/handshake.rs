@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// The settings of a handshake.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct HandshakeSettings {
     /// The paths at which a WebSocket is opened.
     pub paths: Vec<String>,
     /// The supported subprotocols, best first.
@@ -80,7 +80,7 @@ type Answer = Response<Full<Bytes>>;
 /// Why the connection does not become a WebSocket and ends.
 pub async fn open(
     stream: TcpStream,
-    settings: Arc<Settings>,
+    settings: Arc<HandshakeSettings>,
     full: bool,
     deadline: Instant,
 ) -> Result<Option<Opened>, Refused> {
@@ -145,7 +145,7 @@ enum Decision {
 
 fn decide(
     request: &Request<Incoming>,
-    settings: &Settings,
+    settings: &HandshakeSettings,
     full: bool,
 ) -> Result<Decision, Refused> {
     let (path, headers) = (request.uri().path(), request.headers());
@@ -264,7 +264,11 @@ fn is_key(key: &HeaderValue) -> bool {
     first.len() == 21 && first.iter().all(is_digit) && b"AQgw".contains(last)
 }
 
-fn answer(decided: &Result<Decision, Refused>, headers: &HeaderMap, settings: &Settings) -> Answer {
+fn answer(
+    decided: &Result<Decision, Refused>,
+    headers: &HeaderMap,
+    settings: &HandshakeSettings,
+) -> Answer {
     match decided {
         Ok(Decision::Open(subprotocol)) => upgrade(headers, *subprotocol),
         Ok(Decision::Page) => text(
@@ -343,7 +347,7 @@ impl Refused {
         }
     }
 
-    fn answer(self, settings: &Settings) -> Answer {
+    fn answer(self, settings: &HandshakeSettings) -> Answer {
         let (status, why) = match self {
             Self::BadKey => (
                 StatusCode::BAD_REQUEST,

@@ -10,8 +10,8 @@ mod websocket;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::encoding::Framing;
 use crate::engine::refusal::WebSocketFault;
-use crate::framing::Framing;
 
 pub use self::read::{DRAIN_BYTES, DRAIN_TIME, await_end, drain, read};
 pub use self::socket::Socket;

@@ -14,19 +14,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use stomp_codec::{Command, Frame, Version};
 use stompd::auth::Authenticator;
+use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::message::Message as Published;
 use stompd::engine::queue::Settled;
 use stompd::engine::refusal::Refusal;
-use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, Settings};
+use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, SessionSettings};
 use stompd::engine::subscription::{self, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
-use stompd::framing::Framing;
 use stompd::hub::{Hub, Pressure};
-use stompd::outbox::{Flushed, News, Outbox, Policy, Progress, Signal, Wire};
+use stompd::outbox::{Flushed, News, Outbox, Policy, Progress, Signal, Subscriber, Wire};
 use stompd::queues::{Held, SharedQueue};
-use stompd::subscriber::Subscriber;
 use tokio::runtime::Runtime;
 
 const KIND: Kind = Kind {
@@ -493,9 +492,9 @@ fn encode(frame: &Frame) -> Bytes {
     KIND.framing.wrap(&frame.encode(KIND.version))
 }
 
-fn settings() -> Settings {
+fn settings() -> SessionSettings {
     let long = Duration::from_secs(3600);
-    Settings {
+    SessionSettings {
         server: "stompd/test".into(),
         send: Duration::ZERO,
         want: Duration::ZERO,

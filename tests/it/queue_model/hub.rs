@@ -106,10 +106,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let slow_consumer = select(&[SlowConsumer::Disconnect, SlowConsumer::DropOldest][..]);
     let bounds = (1_usize..8, 300_usize..2000);
     (bounds, slow_consumer).prop_map(|((messages, bytes), slow_consumer)| Policy {
-        bounds: outbox::Bounds {
+        bounds: outbox::OutboxBounds {
             bytes,
             messages,
-            piece: 0,
+            per_run: 0,
         },
         slow_consumer,
         patience: Duration::ZERO,
@@ -143,12 +143,12 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(runtime: &'a Runtime, bounds: Bounds, policy: Policy) -> Self {
         let registry = Registry::new();
-        let settings = queues::Settings {
+        let settings = queues::QueueSettings {
             bounds,
             queues: usize::MAX,
             named: None,
         };
-        let hub_settings = hub::Settings {
+        let hub_settings = hub::HubSettings {
             policy,
             pattern_shapes: 1000,
         };

@@ -39,7 +39,7 @@ use self::reply::{closing, refusal_message};
 
 /// Settings of every session of a broker.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SessionSettings {
     /// The value of the `server` header, such as `stompd/1.0.0`.
     pub server: String,
     /// How often the broker can send a heart-beat; zero if not at all.
@@ -62,7 +62,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
-    settings: Arc<Settings>,
+    settings: Arc<SessionSettings>,
     state: State,
     version: Version,
     heart_beat: HeartBeat,
@@ -88,7 +88,12 @@ enum State {
 impl Session {
     /// Returns a session whose client was accepted at `accepted`; `can_ping` says whether its
     /// transport has Ping and Pong.
-    pub fn new(id: SessionId, settings: Arc<Settings>, can_ping: bool, accepted: Instant) -> Self {
+    pub fn new(
+        id: SessionId,
+        settings: Arc<SessionSettings>,
+        can_ping: bool,
+        accepted: Instant,
+    ) -> Self {
         let heart_beat = HeartBeat::new(settings.ping, settings.stall, can_ping, accepted);
         Self {
             id,

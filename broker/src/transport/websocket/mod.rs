@@ -22,8 +22,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use self::frame::{Begin, Header, Kind, unmask};
 use self::utf8::Utf8;
 use super::Incoming;
+use crate::encoding::framing::{self, Framing};
 use crate::engine::refusal::{CloseCode, WebSocketFault};
-use crate::framing::{self, Framing};
 
 /// The WebSocket of one client, after the handshake.
 #[derive(Debug)]

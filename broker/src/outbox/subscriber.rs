@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use crate::encoding::Kind;
 use crate::engine::SessionId;
 use crate::engine::subscription::Subscription;
-use crate::outbox::{Outbox, Progress};
+
+use super::{Outbox, Progress};
 
 /// One subscription with the outbox of its client.
 #[derive(Debug)]
