@@ -145,8 +145,13 @@ fn acknowledge(mode: &str, stride: usize) -> Box<dyn FnMut()> {
         for read in &reads {
             for action in consumer.say(read) {
                 if let Action::Settle(ack) = action
-                    && let Settled::Done(count) =
-                        queue.settle(&subscriber, ack.delivery.number, ack.verdict, None)
+                    && let Settled::Done(count) = queue.settle(
+                        &subscriber,
+                        ack.delivery.number,
+                        ack.verdict,
+                        None,
+                        consumer.now,
+                    )
                 {
                     settled += count;
                 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Connection, End, linger, now};
+use crate::engine::queue::Return;
 use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
 use crate::hub::Loss;
@@ -18,7 +19,7 @@ use crate::turn;
 impl Connection {
     /// Sends the last frames, and waits until they arrive.
     pub(super) async fn end(&mut self, end: End) {
-        self.unsubscribe_all().await;
+        self.unsubscribe_all(end.cause()).await;
         let label = end.label();
         match end {
             End::Lost(error) => debug!(parent: &self.span, %error, "connection lost"),
@@ -32,16 +33,16 @@ impl Connection {
         self.shared.metrics.closed.with(label).inc();
     }
 
-    async fn unsubscribe_all(&mut self) {
+    async fn unsubscribe_all(&mut self, cause: Return) {
         let (lost, removed) = self.outbox.end();
         self.shared.hub.drop_messages(Loss::Closed, lost);
         let_go(removed);
         for number in self.members.numbers() {
-            self.members.end(number, &self.shared.hub, now());
+            self.members.end(number, &self.shared.hub, cause, now());
             turn::add(ENDED, 0);
             turn::end_if_over().await;
         }
-        self.members.end_all(&self.shared.hub, now());
+        self.members.end_all(&self.shared.hub, cause, now());
     }
 
     async fn close(&self, closing: Closing) {
@@ -79,6 +80,17 @@ impl Connection {
 }
 
 impl End {
+    /// Returns why unsettled messages of the client return to their queues.
+    fn cause(&self) -> Return {
+        match self {
+            Self::Closing(closing) if closing.is_orderly() => Return::Left,
+            Self::ClosedByClient(answer) if is_normal(answer) => Return::Left,
+            Self::Closing(_) | Self::ClosedByClient(_) | Self::Finished | Self::Lost(_) => {
+                Return::Lost
+            }
+        }
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Self::Closing(closing) => closing.label,
@@ -87,6 +99,12 @@ impl End {
             Self::Lost(_) => "client_reset",
         }
     }
+}
+
+/// Whether a Close, whose reply this is, has no code, 1000 or 1001.
+fn is_normal(answer: &[u8]) -> bool {
+    let code = answer.get(2..4);
+    code.is_none_or(|code| code == 1000_u16.to_be_bytes() || code == 1001_u16.to_be_bytes())
 }
 
 /// Time for a TCP client to close after its DISCONNECT.
@@ -155,3 +173,47 @@ const LARGE: usize = 1024 * 1024;
 
 /// Time for a client that was disconnected as silent to read the reason.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::encoding::Framing;
+    use crate::engine::refusal::Refusal;
+
+    #[test]
+    fn only_a_client_that_leaves_in_order_is_not_lost() {
+        let closing = |code| {
+            End::Closing(Box::new(Closing {
+                farewell: None,
+                code,
+                reason: String::new(),
+                label: Refusal::SlowConsumer.label(),
+                absent: false,
+            }))
+        };
+        let closed = |code| End::ClosedByClient(Framing::Text.close(code, ""));
+        for end in [
+            closing(CloseCode::Normal),
+            closing(CloseCode::Stopping),
+            closed(CloseCode::Normal),
+            closed(CloseCode::Stopping),
+            End::ClosedByClient(Bytes::from_static(b"\x88\x00")),
+        ] {
+            assert_eq!(end.cause(), Return::Left, "{end:?}");
+        }
+        for end in [
+            closing(CloseCode::Protocol),
+            closing(CloseCode::HeartBeat),
+            closing(CloseCode::SlowConsumer),
+            closed(CloseCode::Protocol),
+            End::Finished,
+            End::Lost(io::ErrorKind::ConnectionReset.into()),
+        ] {
+            assert_eq!(end.cause(), Return::Lost, "{end:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::queue::Settled;
+use crate::engine::queue::{Return, Settled};
 use crate::engine::session::Acknowledgement;
 use crate::hub::{Hub, Place};
 use crate::outbox::{News, Outbox, Subscriber};
@@ -66,21 +66,21 @@ impl Members {
         }
     }
 
-    /// Ends a subscription with its connection.
-    pub(super) fn end(&mut self, number: u32, hub: &Hub, now: Instant) {
+    /// Ends a subscription with its connection, and says why that ends.
+    pub(super) fn end(&mut self, number: u32, hub: &Hub, cause: Return, now: Instant) {
         if let Some(Member { subscriber, queue }) = self.live.remove(&number) {
-            hub.end(&subscriber, queue.as_ref(), now);
+            hub.end(&subscriber, queue.as_ref(), cause, now);
         }
     }
 
     /// Ends all remaining subscriptions.
-    pub(super) fn end_all(&mut self, hub: &Hub, now: Instant) {
+    pub(super) fn end_all(&mut self, hub: &Hub, cause: Return, now: Instant) {
         for number in self.numbers() {
-            self.end(number, hub, now);
+            self.end(number, hub, cause, now);
         }
         for (_, Member { subscriber, queue }) in self.retired.drain() {
             if let Some(queue) = queue {
-                hub.queues().end(&subscriber, &queue, now);
+                hub.queues().end(&subscriber, &queue, cause, now);
             }
         }
     }
@@ -93,7 +93,7 @@ impl Members {
     }
 
     /// Settles or holds deliveries. [`Members::dispatch`] fills the room that this makes.
-    pub(super) fn settle(&mut self, acknowledgement: &Acknowledgement) -> Settled {
+    pub(super) fn settle(&mut self, acknowledgement: &Acknowledgement, now: Instant) -> Settled {
         let Acknowledgement {
             delivery,
             verdict,
@@ -103,7 +103,7 @@ impl Members {
         let Some((subscriber, queue)) = self.held(delivery.subscription) else {
             return Settled::Ignored;
         };
-        let settled = queue.settle(subscriber, delivery.number, *verdict, *transaction);
+        let settled = queue.settle(subscriber, delivery.number, *verdict, *transaction, now);
         let queue = Arc::clone(queue);
         self.forget_if_done(delivery.subscription);
         let is_known = |known| Arc::ptr_eq(known, &queue);

@@ -30,6 +30,7 @@ use tracing::{Span, debug};
 
 use crate::auth::Authenticator;
 use crate::engine::SessionId;
+use crate::engine::queue::Return;
 use crate::engine::refusal::Refusal;
 use crate::engine::session::{Closing, Session, SessionSettings};
 use crate::hub::Hub;
@@ -367,7 +368,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let_go(self.outbox.close());
-        self.members.end_all(&self.shared.hub, now());
+        self.members.end_all(&self.shared.hub, Return::Left, now());
         self.shared.hub.leave(self.id);
     }
 }

@@ -46,8 +46,8 @@ impl Connection {
                 }
                 Action::Abort(transaction, receipt) => {
                     let hub = &self.shared.hub;
-                    hub.queues()
-                        .abort(&transaction, |number| self.members.held(number));
+                    let held = |number| self.members.held(number);
+                    hub.queues().abort(&transaction, held, now());
                     self.reply_if_any(receipt);
                 }
                 Action::Refuse(refusal, receipt) => self.refuse(&refusal, receipt.as_deref())?,
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
-        match self.members.settle(&acknowledgement) {
+        match self.members.settle(&acknowledgement, self.read_at) {
             Settled::Done(_) => {}
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {

@@ -70,7 +70,7 @@ impl DeliveryIds<'_> {
         if self.acknowledged && version == Version::V1_2 {
             line("ack:");
         }
-        if entry.redelivered {
+        if entry.is_redelivered() {
             out.extend_from_slice(b"redelivered:true\n");
         }
     }

@@ -25,7 +25,7 @@ use crate::encoding::{MessageIds, RunEncoder, Scratch};
 use crate::engine::SessionId;
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
-use crate::engine::queue::Bounds;
+use crate::engine::queue::{Bounds, Return};
 use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
 use crate::engine::transaction::Transaction;
@@ -226,11 +226,18 @@ impl Hub {
         keeps
     }
 
-    /// Ends a subscription with its connection: its unsettled messages return to their queue.
-    pub fn end(&self, subscriber: &Subscriber, queue: Option<&Arc<SharedQueue>>, now: Instant) {
+    /// Ends a subscription with its connection: its unsettled messages return to their queue for
+    /// this cause.
+    pub fn end(
+        &self,
+        subscriber: &Subscriber,
+        queue: Option<&Arc<SharedQueue>>,
+        cause: Return,
+        now: Instant,
+    ) {
         self.end_subscription(subscriber);
         if let Some(queue) = queue {
-            let left = self.queues.end(subscriber, queue, now);
+            let left = self.queues.end(subscriber, queue, cause, now);
             self.drop_messages(Loss::Closed, left);
         }
     }
@@ -291,7 +298,7 @@ impl Hub {
         now: Instant,
     ) -> Result<(), Refusal> {
         if let Err(refusal) = self.queues.reserve(transaction, now) {
-            self.queues.abort(transaction, held);
+            self.queues.abort(transaction, held, now);
             return Err(refusal);
         }
         self.queues.commit(transaction, held);
@@ -314,7 +321,7 @@ impl Hub {
     /// Does the periodic work that no client's frames trigger. Visits all queues, so it must not
     /// run on a thread that serves clients.
     pub fn run_maintenance(&self, now: Instant) {
-        self.queues.run_maintenance(now, PATIENCE);
+        self.queues.run_maintenance(now);
         self.wildcards.tidy();
     }
 
@@ -421,9 +428,6 @@ impl Loss {
         }
     }
 }
-
-/// A consumer that has had no credit and acknowledged nothing for this long is reported.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Number of shards of a table that clients can grow: one shard is moved at a time when it grows,
 /// so that no task waits for the whole table.

@@ -15,7 +15,7 @@ use tracing::warn;
 use crate::config::SlowConsumer;
 use crate::engine::destination::{Destination, Pattern};
 use crate::engine::message::Message;
-use crate::engine::queue::Bounds;
+use crate::engine::queue::{Bounds, Return};
 use crate::engine::refusal::Refusal;
 use crate::engine::transaction::Transaction;
 use crate::metrics::{Counter, Registry};
@@ -143,12 +143,18 @@ impl Queues {
         }
     }
 
-    /// Handles the end of a connection: unsettled messages return. Returns how many messages are
-    /// lost with a private queue.
-    pub fn end(&self, subscriber: &Subscriber, queue: &Arc<SharedQueue>, now: Instant) -> usize {
+    /// Handles the end of a connection: unsettled messages return for this cause. Returns how many
+    /// messages are lost with a private queue.
+    pub fn end(
+        &self,
+        subscriber: &Subscriber,
+        queue: &Arc<SharedQueue>,
+        cause: Return,
+        now: Instant,
+    ) -> usize {
         match queue.name() {
             Some(_) => {
-                queue.end(subscriber, now);
+                queue.end(subscriber, cause, now);
                 0
             }
             None => self.remove_private(subscriber, queue),
@@ -218,9 +224,14 @@ impl Queues {
     }
 
     /// Makes what a transaction held unacknowledged again; `held` finds a subscription's queue.
-    pub fn abort<'a>(&self, transaction: &Transaction, held: impl Fn(u32) -> Option<Held<'a>>) {
+    pub fn abort<'a>(
+        &self,
+        transaction: &Transaction,
+        held: impl Fn(u32) -> Option<Held<'a>>,
+        now: Instant,
+    ) {
         let queues = transaction.subscriptions.iter().copied().filter_map(held);
-        queues.for_each(|(subscriber, queue)| queue.abort(subscriber, transaction.number));
+        queues.for_each(|(subscriber, queue)| queue.abort(subscriber, transaction.number, now));
     }
 
     /// Counts an ACK or NACK that has no effect.
@@ -228,13 +239,13 @@ impl Queues {
         self.common.metrics.ignored.inc();
     }
 
-    /// Logs and counts consumers that have had no credit and settled nothing for `patience`. Visits
-    /// all queues, so it must not run on a thread that serves clients.
-    pub fn run_maintenance(&self, now: Instant, patience: Duration) {
+    /// Logs and counts consumers that have had no credit and settled nothing for 60 s. Visits all
+    /// queues, so it must not run on a thread that serves clients.
+    pub fn run_maintenance(&self, now: Instant) {
         let mut unnamed = 0;
         let mut lines = 0;
         self.common.visit(|queue| {
-            let starved = queue.starved(now, patience);
+            let starved = queue.starved(now);
             if starved == 0 {
                 return;
             }
@@ -249,7 +260,7 @@ impl Queues {
                 queue = name,
                 consumers = starved,
                 "consumers have acknowledged nothing for {} s and get nothing more",
-                patience.as_secs()
+                PATIENCE.as_secs()
             );
         });
         if unnamed > 0 {
@@ -381,6 +392,9 @@ pub fn compact(messages: &[Message], destination: &Destination) -> Vec<Arc<Messa
         .map(|message| Arc::new(message.compact_to(destination)))
         .collect()
 }
+
+/// A consumer that has had no credit and acknowledged nothing for this long is reported.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Number of shards of a table of queues. Large, so that growing one shard blocks others for only a
 /// few microseconds.

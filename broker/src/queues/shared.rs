@@ -7,7 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::SlowConsumer;
 use crate::encoding::{DeliveryIds, EncodedRun};
@@ -15,12 +15,12 @@ use crate::engine::ack::AckVerdict;
 use crate::engine::destination::Destination;
 use crate::engine::memory::allocated;
 use crate::engine::message::Message;
-use crate::engine::queue::{Bounds, Depth, Grant, Queue, Settled};
+use crate::engine::queue::{Bounds, Depth, Grant, Queue, Return, Settled};
 use crate::engine::subscription::AckMode;
 use crate::outbox::{Allowance, OutboxBounds, OutboxLoad, Progress, Signal, Subscriber, Track};
 use crate::turn;
 
-use super::{Common, compact};
+use super::{Common, PATIENCE, compact};
 
 /// One queue shared by its publishers and its consumers.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl SharedQueue {
             common: Arc::clone(common),
             owner,
             state: Mutex::new(State {
-                queue: Queue::new(bounds),
+                queue: Queue::new(bounds, PATIENCE),
                 dispatching: false,
                 gone: false,
                 counted: OutboxLoad::default(),
@@ -314,10 +314,11 @@ impl SharedQueue {
         number: u64,
         verdict: AckVerdict,
         hold: Option<u32>,
+        now: Instant,
     ) -> Settled {
         let (settled, unused) = {
             let queue = &mut self.lock().queue;
-            let settled = queue.settle(subscriber.id(), number, verdict, hold);
+            let settled = queue.settle(subscriber.id(), number, verdict, hold, now);
             (settled, queue.is_unused())
         };
         if let Settled::Done(count) = settled {
@@ -346,15 +347,18 @@ impl SharedQueue {
     }
 
     /// Releases what a transaction held.
-    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32) {
-        let count = self.lock().queue.abort(subscriber.id(), transaction);
+    pub(super) fn abort(&self, subscriber: &Subscriber, transaction: u32, now: Instant) {
+        let count = self.lock().queue.abort(subscriber.id(), transaction, now);
         turn::add(0, count * turn::MESSAGE);
     }
 
     /// The outbox of a consumer in mode `auto` has written some of its deliveries.
     pub fn settle_written(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
         let written = subscriber.progress.written();
-        let settled = self.lock().queue.settle_written(subscriber.id(), written);
+        let settled = self
+            .lock()
+            .queue
+            .settle_written(subscriber.id(), written, now);
         self.common.metrics.count_settled(AckVerdict::Ack, settled);
         self.dispatch(now);
         self.remove_if_unused();
@@ -362,7 +366,7 @@ impl SharedQueue {
 
     /// The outbox of a consumer has room again.
     pub fn resume(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
-        self.lock().queue.resume(subscriber.id());
+        self.lock().queue.resume(subscriber.id(), now);
         self.dispatch(now);
     }
 
@@ -375,7 +379,7 @@ impl SharedQueue {
         state.gone = true;
         state.queue.retire(subscriber.id(), begun);
         let left = state.queue.depth().ready;
-        let queue = std::mem::replace(&mut state.queue, Queue::new(self.common.bounds));
+        let queue = std::mem::replace(&mut state.queue, Queue::new(self.common.bounds, PATIENCE));
         drop(state);
         drop(queue);
         left
@@ -388,7 +392,7 @@ impl SharedQueue {
         let auto = subscriber.subscription.mode == AckMode::Auto;
         let (settled, done) = {
             let queue = &mut self.lock().queue;
-            let settled = auto.then(|| queue.settle_written(subscriber.id(), written));
+            let settled = auto.then(|| queue.settle_written(subscriber.id(), written, now));
             (settled, queue.retire(subscriber.id(), begun))
         };
         let settled = settled.unwrap_or_default();
@@ -398,14 +402,14 @@ impl SharedQueue {
         !done
     }
 
-    /// Handles the end of a connection whose outbox accepts no more.
-    pub(super) fn end(self: &Arc<Self>, subscriber: &Subscriber, now: Instant) {
+    /// Handles the end of a connection whose outbox accepts no more, and why it ended.
+    pub(super) fn end(self: &Arc<Self>, subscriber: &Subscriber, cause: Return, now: Instant) {
         let (begun, written) = (subscriber.progress.begun(), subscriber.progress.written());
         let auto = subscriber.subscription.mode == AckMode::Auto;
         let (settled, redelivered) = {
             let queue = &mut self.lock().queue;
-            let settled = auto.then(|| queue.settle_written(subscriber.id(), written));
-            (settled, queue.end(subscriber.id(), begun))
+            let settled = auto.then(|| queue.settle_written(subscriber.id(), written, now));
+            (settled, queue.end(subscriber.id(), begun, cause))
         };
         let settled = settled.unwrap_or_default();
         self.common.metrics.count_settled(AckVerdict::Ack, settled);
@@ -414,9 +418,10 @@ impl SharedQueue {
         self.remove_if_unused();
     }
 
-    /// Returns the number of consumers that have had no credit and settled nothing for `patience`.
-    pub(super) fn starved(&self, now: Instant, patience: Duration) -> usize {
-        self.lock().queue.starved(now, patience).len()
+    /// Returns the number of consumers that have had no credit and settled nothing for
+    /// [`PATIENCE`] since the last call.
+    pub(super) fn starved(&self, now: Instant) -> usize {
+        self.lock().queue.on_timeout(now).len()
     }
 
     /// Hands over what the queue grants, unless another task is doing so.
@@ -446,7 +451,7 @@ impl SharedQueue {
     fn round(&self, now: Instant) -> bool {
         let grants = {
             let mut state = self.lock();
-            let grants = state.queue.take(BUDGET);
+            let grants = state.queue.take(BUDGET, now);
             state.dispatching = !grants.is_empty();
             grants
         };
@@ -484,7 +489,7 @@ impl SharedQueue {
             }
             if auto {
                 let written = subscriber.progress.written();
-                settled = state.queue.settle_written(grant.consumer, written);
+                settled = state.queue.settle_written(grant.consumer, written, now);
             }
         }
         self.common.metrics.count_settled(AckVerdict::Ack, settled);
@@ -493,7 +498,7 @@ impl SharedQueue {
         }
         // Checked only after the queue is paused, so that no signal is missed.
         if delivered.full && outbox.wait_for_room(number) {
-            self.lock().queue.resume(grant.consumer);
+            self.lock().queue.resume(grant.consumer, now);
         }
     }
 

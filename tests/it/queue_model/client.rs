@@ -18,7 +18,7 @@ use stompd::encoding::Framing;
 use stompd::encoding::Kind;
 use stompd::engine::SessionId;
 use stompd::engine::message::Message as Published;
-use stompd::engine::queue::Settled;
+use stompd::engine::queue::{Return, Settled};
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, SessionSettings};
 use stompd::engine::subscription::{self, Prefetch, Subscription};
@@ -242,7 +242,8 @@ impl Client {
                 }
             }
             Action::Abort(transaction, receipt) => {
-                hub.queues().abort(&transaction, |number| self.held(number));
+                hub.queues()
+                    .abort(&transaction, |number| self.held(number), now);
                 self.reply(receipt.as_deref(), now);
             }
             Action::IgnoreAck(receipt) => self.reply(receipt.as_deref(), now),
@@ -280,7 +281,7 @@ impl Client {
         } = acknowledgement;
         let mut settled = Settled::Ignored;
         if let Some((subscriber, queue)) = self.held(delivery.subscription) {
-            settled = queue.settle(subscriber, delivery.number, *verdict, *transaction);
+            settled = queue.settle(subscriber, delivery.number, *verdict, *transaction, now);
             let queue = Arc::clone(queue);
             self.to_dispatch.push(queue);
         }
@@ -406,10 +407,10 @@ impl Client {
     pub(super) fn end(&mut self, hub: &Hub, now: Instant) {
         drop(self.outbox.end());
         for (_, (subscriber, queue)) in std::mem::take(&mut self.subscriptions) {
-            hub.end(&subscriber, Some(&queue), now);
+            hub.end(&subscriber, Some(&queue), Return::Lost, now);
         }
         for (_, (subscriber, queue)) in std::mem::take(&mut self.retired) {
-            hub.queues().end(&subscriber, &queue, now);
+            hub.queues().end(&subscriber, &queue, Return::Lost, now);
         }
         let begun = self.begun().map(|message| message.number);
         self.wire.allow(usize::MAX);

@@ -16,7 +16,7 @@ use stompd::engine::ack::AckVerdict;
 use stompd::engine::destination::Destination;
 use stompd::engine::memory::allocated;
 use stompd::engine::message::Message;
-use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Settled};
+use stompd::engine::queue::{Bounds, ConsumerId, Depth, Grant, Queue, Return, Settled};
 use stompd::engine::subscription::{AckMode, Prefetch};
 
 // --- Steps -------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ enum Step {
     DropOldest,
     Subscribe(AckMode, usize, Option<usize>),
     Retire(Index, Index),
-    End(Index, Index),
+    End(Index, Index, Return),
     Settle(Index, Index, AckVerdict, Option<usize>),
     /// Number of consecutive ACKs.
     AckMany(Index, Vec<Index>),
@@ -62,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (mode, 1_usize..5, option::of(1_usize..40))
             .prop_map(|(mode, messages, bytes)| Step::Subscribe(mode, messages, bytes)),
         1 => (at(), at()).prop_map(|(of, begun)| Step::Retire(of, begun)),
-        1 => (at(), at()).prop_map(|(of, begun)| Step::End(of, begun)),
+        1 => (at(), at(), cause()).prop_map(|(of, begun, cause)| Step::End(of, begun, cause)),
         10 => (at(), at(), verdict(), option::weighted(0.4, transaction()))
             .prop_map(|(of, number, verdict, hold)| Step::Settle(of, number, verdict, hold)),
         2 => (at(), transaction()).prop_map(|(of, transaction)| Step::Commit(of, transaction)),
@@ -95,6 +95,10 @@ fn verdict() -> impl Strategy<Value = AckVerdict> {
     prop_oneof![4 => Just(AckVerdict::Ack), 2 => Just(AckVerdict::Requeue), 1 => Just(AckVerdict::Drop)]
 }
 
+fn cause() -> impl Strategy<Value = Return> {
+    select(&[Return::Lost, Return::Left][..])
+}
+
 /// Number of transactions that each consumer has open.
 const TRANSACTIONS: usize = 4;
 
@@ -106,7 +110,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 struct Note {
     id: u64,
     bytes: usize,
-    redelivered: bool,
+    returned: Option<Return>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +184,11 @@ impl Consumer {
         out.len() < self.prefetch.messages && self.prefetch.bytes.is_none_or(|limit| bytes < limit)
     }
 
+    fn starves_at(&self) -> Option<Instant> {
+        let since = self.starving.filter(|_| !self.told);
+        since.map(|since| since + PATIENCE)
+    }
+
     fn can_take(&self) -> bool {
         !self.gone && !self.retired && !self.paused && self.has_room()
     }
@@ -226,12 +235,12 @@ impl Model {
         self.ready.push(Note {
             id,
             bytes,
-            redelivered: false,
+            returned: None,
         });
     }
 
-    fn put_back(&mut self, mut note: Note, seen: bool) {
-        note.redelivered |= seen;
+    fn put_back(&mut self, mut note: Note, cause: Option<Return>) {
+        note.returned = cause.or(note.returned);
         self.ready.push(note);
         self.ready.sort_by_key(|note| note.id);
     }
@@ -241,7 +250,7 @@ impl Model {
         delivery.state = State::Over;
         let note = delivery.note;
         if verdict == AckVerdict::Requeue {
-            self.put_back(note, true);
+            self.put_back(note, Some(Return::Nack));
         }
     }
 
@@ -322,7 +331,7 @@ impl Model {
     }
 
     /// Returns to the queue what a consumer has not settled from a number on; returns how many.
-    fn take_back(&mut self, of: usize, first: u64, seen: bool) -> usize {
+    fn take_back(&mut self, of: usize, first: u64, cause: Option<Return>) -> usize {
         let open = self.consumers[of].open();
         let back: Vec<_> = open
             .into_iter()
@@ -332,13 +341,13 @@ impl Model {
             let delivery = &mut self.consumers[of].given[at];
             delivery.state = State::Over;
             let note = delivery.note;
-            self.put_back(note, seen);
+            self.put_back(note, cause);
         }
         back.len()
     }
 
     fn retire(&mut self, of: usize, begun: u64) -> bool {
-        self.take_back(of, begun + 1, false);
+        self.take_back(of, begun + 1, None);
         let consumer = &mut self.consumers[of];
         consumer.retired = true;
         for delivery in &mut consumer.given {
@@ -349,26 +358,37 @@ impl Model {
         consumer.go_if_done()
     }
 
-    fn end(&mut self, of: usize, begun: u64) -> usize {
-        self.take_back(of, begun + 1, false);
+    fn end(&mut self, of: usize, begun: u64, cause: Return) -> usize {
+        self.take_back(of, begun + 1, None);
         self.consumers[of].gone = true;
-        self.take_back(of, 0, true)
+        self.take_back(of, 0, Some(cause))
     }
 
     fn starved(&mut self, now: Instant) -> Vec<ConsumerId> {
         let mut starved = Vec::new();
-        for consumer in self.consumers.iter_mut().filter(|consumer| !consumer.gone) {
-            if consumer.paused || consumer.retired || consumer.has_room() {
-                (consumer.starving, consumer.told) = (None, false);
-                continue;
-            }
-            let since = *consumer.starving.get_or_insert(now);
-            if now - since >= PATIENCE && !consumer.told {
+        for consumer in &mut self.consumers {
+            if consumer.starves_at().is_some_and(|at| at <= now) {
                 consumer.told = true;
                 starved.push(consumer.id);
             }
         }
         starved
+    }
+
+    /// Returns when the next consumer is to be reported.
+    fn next_timeout(&self) -> Option<Instant> {
+        self.consumers.iter().filter_map(Consumer::starves_at).min()
+    }
+
+    /// A consumer starves from the step on that leaves it without credit.
+    fn note_who_starves(&mut self, now: Instant) {
+        for consumer in &mut self.consumers {
+            if consumer.gone || consumer.paused || consumer.retired || consumer.has_room() {
+                (consumer.starving, consumer.told) = (None, false);
+            } else {
+                consumer.starving.get_or_insert(now);
+            }
+        }
     }
 
     fn can_take(&self) -> bool {
@@ -432,7 +452,7 @@ struct World {
 impl World {
     fn new(bounds: Bounds) -> Self {
         Self {
-            queue: Queue::new(bounds),
+            queue: Queue::new(bounds, PATIENCE),
             model: Model {
                 bounds,
                 ready: Vec::new(),
@@ -464,7 +484,7 @@ impl World {
             Step::Take(messages, bytes) => self.take(Bounds { messages, bytes }),
             Step::Starved(millis) => self.starved(millis),
             Step::Retire(of, _)
-            | Step::End(of, _)
+            | Step::End(of, ..)
             | Step::Settle(of, ..)
             | Step::AckMany(of, _)
             | Step::Commit(of, _)
@@ -492,14 +512,14 @@ impl World {
                 let begun = consumer.number(*begun).min(consumer.given.len() as u64);
                 assert_eq!(queue.retire(id, begun), model.retire(of, begun));
             }
-            Step::End(_, begun) => {
+            Step::End(_, begun, cause) => {
                 let begun = consumer.number(*begun).min(consumer.given.len() as u64);
-                assert_eq!(queue.end(id, begun), model.end(of, begun));
+                assert_eq!(queue.end(id, begun, *cause), model.end(of, begun, *cause));
             }
             Step::Settle(_, number, verdict, transaction) => {
                 let number = consumer.number(*number);
                 let hold = transaction.map(|at| consumer.transactions[at]);
-                let settled = queue.settle(id, number, *verdict, hold);
+                let settled = queue.settle(id, number, *verdict, hold, self.now);
                 assert_eq!(settled, model.settle(of, number, *verdict, hold));
             }
             Step::AckMany(_, numbers) => {
@@ -515,26 +535,27 @@ impl World {
             }
             Step::Abort(_, at) => {
                 let transaction = self.end_transaction(of, *at);
-                let released = self.queue.abort(id, transaction);
+                let released = self.queue.abort(id, transaction, self.now);
                 assert_eq!(released, self.model.abort(of, transaction));
             }
             Step::Written(_, number) if consumer.mode == AckMode::Auto => {
                 let number = consumer.number(*number).min(consumer.given.len() as u64);
-                assert_eq!(queue.settle_written(id, number), model.written(of, number));
+                let settled = queue.settle_written(id, number, self.now);
+                assert_eq!(settled, model.written(of, number));
             }
             Step::Pause(_) => {
                 queue.pause(id);
                 consumer.paused = true;
             }
             Step::Resume(_) => {
-                queue.resume(id);
+                queue.resume(id, self.now);
                 consumer.paused = false;
             }
             Step::Reject(_, first) if !consumer.gone => {
                 let first = consumer.number(*first).max(1);
                 queue.reject(id, first);
                 consumer.paused = true;
-                model.take_back(of, first, false);
+                model.take_back(of, first, None);
             }
             _ => {}
         }
@@ -625,13 +646,13 @@ impl World {
 
     fn starved(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
-        let mut starved = self.queue.starved(self.now, PATIENCE);
+        let mut starved = self.queue.on_timeout(self.now);
         starved.sort_unstable();
         assert_eq!(starved, self.model.starved(self.now));
     }
 
     fn take(&mut self, budget: Bounds) {
-        let grants = self.queue.take(budget);
+        let grants = self.queue.take(budget, self.now);
         let granted = self.granted(&grants);
         // For any consumers, the oldest ones are dropped, each with its state.
         let notes: Vec<_> = granted.iter().map(|(note, _)| *note).collect();
@@ -665,7 +686,7 @@ impl World {
                 let note = Note {
                     id: entry.id,
                     bytes: entry.message.bytes(),
-                    redelivered: entry.redelivered,
+                    returned: entry.returned,
                 };
                 (note, grant.handle)
             }));
@@ -677,6 +698,14 @@ impl World {
     fn compare(&mut self) {
         let (queue, model) = (&mut self.queue, &mut self.model);
         model.forget_who_waited();
+        model.note_who_starves(self.now);
+        if let Some(due) = model.next_timeout() {
+            let next = queue.next_timeout();
+            assert!(
+                next.is_some_and(|next| next <= due),
+                "{next:?} is after {due:?}"
+            );
+        }
         let (depth, load) = (queue.depth(), queue.load());
         assert_eq!(Depth { bytes: 0, ..depth }, model.depth());
         assert_eq!(

@@ -390,14 +390,7 @@ mod tests {
         });
         let mut flights = Flights::default();
         for id in 1..=MANY {
-            let number = flights.add(Entry {
-                message: Arc::clone(&message),
-                id,
-                redelivered: false,
-                position: id,
-                bytes: 1,
-                overhead: 0,
-            });
+            let number = flights.add(Entry::new(Arc::clone(&message), id, id, 1));
             assert_eq!(number, id);
         }
         flights

@@ -18,9 +18,12 @@
 //! Returned messages take their original place: each message has a position, and all messages that
 //! were ever taken precede those that were not.
 
+mod consumer;
+mod entry;
 mod flights;
+mod lanes;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +33,10 @@ use super::memory;
 use super::message::{Message, PLACE};
 use super::subscription::{AckMode, Prefetch};
 
-use self::flights::Flights;
+pub use self::entry::{Entry, Return};
+
+use self::consumer::Consumer;
+use self::lanes::Lanes;
 
 /// Identifies a consumer: its session, and the number of its subscription there.
 pub type ConsumerId = (SessionId, u32);
@@ -43,23 +49,6 @@ pub struct Bounds {
     /// Number of bytes that all messages hold, ready or with a consumer (see [`Message::held`]).
     /// For a grant: bytes of bodies and headers.
     pub bytes: usize,
-}
-
-/// A message in a queue.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The message; it keeps no read buffer alive (see [`Message::compact`]).
-    pub message: Arc<Message>,
-    /// The number under which it was accepted.
-    pub id: u64,
-    /// Whether a consumer may have seen it before.
-    pub redelivered: bool,
-    position: u64,
-    /// Number of bytes of its text, which is what a consumer receives.
-    bytes: usize,
-    /// Number of bytes it holds in addition to its text. Fits, as the number of header lines is
-    /// limited.
-    overhead: u32,
 }
 
 /// The result of an ACK or NACK.
@@ -104,7 +93,7 @@ pub struct Depth {
 #[derive(Debug)]
 pub struct Queue<H> {
     bounds: Bounds,
-    line: Line,
+    lanes: Lanes,
     /// Room reserved for transactions that are being committed.
     reserved: Load,
     consumers: HashMap<ConsumerId, Consumer<H>>,
@@ -113,19 +102,10 @@ pub struct Queue<H> {
     ring: VecDeque<ConsumerId>,
     /// Number of removed consumers in the ring.
     gone: usize,
-}
-
-/// The messages that are ready.
-#[derive(Debug, Default)]
-struct Line {
-    fresh: VecDeque<Entry>,
-    /// Messages that were taken and returned. All of them precede the fresh ones.
-    returned: BTreeMap<u64, Entry>,
-    next_position: u64,
-    /// Number of bytes that the ready messages hold.
-    ready: usize,
-    /// Number of bytes that all messages hold, including those in flight.
-    held: usize,
+    /// For how long a consumer may have no credit and settle nothing before it is reported.
+    patience: Duration,
+    /// No consumer is to be reported before this; later by what consumers have settled since.
+    report_at: Option<Instant>,
 }
 
 /// A number of messages, and their bytes: of text where credit is counted, else what they hold.
@@ -137,37 +117,19 @@ pub struct Load {
     pub bytes: usize,
 }
 
-#[derive(Debug)]
-struct Consumer<H> {
-    handle: H,
-    mode: AckMode,
-    prefetch: Prefetch,
-    flights: Flights,
-    /// Its outbox is full.
-    paused: bool,
-    /// Its subscription has ended; it may still settle what it has seen.
-    retired: bool,
-    in_ring: bool,
-    starved: Option<Starved>,
-}
-
-/// Since when a consumer has had no credit and has settled nothing.
-#[derive(Clone, Copy, Debug)]
-struct Starved {
-    since: Instant,
-    told: bool,
-}
-
 impl<H: Clone> Queue<H> {
-    /// Returns an empty queue without consumers.
-    pub fn new(bounds: Bounds) -> Self {
+    /// Returns an empty queue without consumers. A consumer that has had no credit and settled
+    /// nothing for `patience` is reported.
+    pub fn new(bounds: Bounds, patience: Duration) -> Self {
         Self {
             bounds,
-            line: Line::default(),
+            lanes: Lanes::default(),
             reserved: Load::default(),
             consumers: HashMap::new(),
             ring: VecDeque::new(),
             gone: 0,
+            patience,
+            report_at: None,
         }
     }
 
@@ -180,7 +142,7 @@ impl<H: Clone> Queue<H> {
             bytes: held,
         });
         if fits {
-            self.line.append(message, id, held);
+            self.lanes.push(message, id, held);
         }
         fits
     }
@@ -218,21 +180,18 @@ impl<H: Clone> Queue<H> {
     pub fn push_reserved(&mut self, message: &Arc<Message>, id: u64) {
         let held = message.held();
         self.unreserve(1, held);
-        self.line.append(message, id, held);
+        self.lanes.push(message, id, held);
     }
 
     /// Removes the oldest ready message.
     pub fn drop_oldest(&mut self) -> bool {
-        let oldest = self.line.next();
-        self.line.held -= oldest.as_ref().map_or(0, Entry::held);
-        memory::shrink(&mut self.line.fresh);
-        oldest.is_some()
+        self.lanes.drop_oldest()
     }
 
     /// Like [`Queue::drop_oldest`], but only if the message would fit once all ready messages are
     /// dropped.
     pub fn drop_oldest_for(&mut self, message: &Message) -> bool {
-        let in_flight = self.line.held - self.line.ready + self.reserved.bytes;
+        let in_flight = self.lanes.in_flight() + self.reserved.bytes;
         let could_fit =
             in_flight == 0 || in_flight.saturating_add(message.held()) <= self.bounds.bytes;
         could_fit && self.drop_oldest()
@@ -240,18 +199,11 @@ impl<H: Clone> Queue<H> {
 
     /// Adds a consumer.
     pub fn subscribe(&mut self, id: ConsumerId, mode: AckMode, prefetch: Prefetch, handle: H) {
-        let consumer = Consumer {
-            handle,
-            mode,
-            prefetch,
-            flights: Flights::default(),
-            paused: false,
-            retired: false,
-            in_ring: false,
-            starved: None,
-        };
+        let mut consumer = Consumer::new(handle, mode, prefetch);
+        if consumer.enter_ring() {
+            self.ring.push_back(id);
+        }
         self.consumers.insert(id, consumer);
-        self.call(id);
     }
 
     /// Ends the subscription of a consumer. Deliveries after `begun`, which it has not seen, return
@@ -262,8 +214,7 @@ impl<H: Clone> Queue<H> {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return true;
         };
-        consumer.retired = true;
-        consumer.flights.release_all();
+        consumer.retire();
         if std::mem::take(&mut consumer.in_ring) {
             self.leave_ring();
         }
@@ -271,8 +222,8 @@ impl<H: Clone> Queue<H> {
     }
 
     /// Ends the connection of a consumer. Unsettled deliveries return: those after `begun` as new,
-    /// the others as redelivered. Returns how many are redelivered.
-    pub fn end(&mut self, id: ConsumerId, begun: u64) -> usize {
+    /// the others for this cause. Returns how many of these there are.
+    pub fn end(&mut self, id: ConsumerId, begun: u64, cause: Return) -> usize {
         self.reject_from(id, begun + 1);
         let Some(mut consumer) = self.consumers.remove(&id) else {
             return 0;
@@ -281,7 +232,7 @@ impl<H: Clone> Queue<H> {
         let count = consumer.flights.len();
         consumer
             .flights
-            .take_from(0, |entry| self.line.put_back(entry, true));
+            .take_from(0, |entry| self.lanes.put_back(entry, Some(cause)));
         if consumer.in_ring {
             self.leave_ring();
         }
@@ -296,6 +247,7 @@ impl<H: Clone> Queue<H> {
         number: u64,
         verdict: AckVerdict,
         hold: Option<u32>,
+        now: Instant,
     ) -> Settled {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return Settled::Ignored;
@@ -311,13 +263,13 @@ impl<H: Clone> Queue<H> {
         let done = match hold {
             Some(transaction) => flights.hold(number, cumulative, transaction, verdict),
             None => flights.settle(number, cumulative, |entry| {
-                self.line.dispose(entry, verdict);
+                self.lanes.settle(entry, verdict);
             }),
         };
         if done == 0 {
             return Settled::Ignored;
         }
-        self.credit_changed(id);
+        self.on_settled(id, now);
         Settled::Done(done)
     }
 
@@ -331,7 +283,7 @@ impl<H: Clone> Queue<H> {
         let flights = &mut consumer.flights;
         flights.commit(transaction, |entry, verdict| {
             counts[verdict as usize] += 1;
-            self.line.dispose(entry, verdict);
+            self.lanes.settle(entry, verdict);
         });
         self.remove_if_done(id);
         counts
@@ -339,23 +291,27 @@ impl<H: Clone> Queue<H> {
 
     /// Makes what a transaction held unacknowledged again. Returns the number of messages. No other
     /// deliveries are visited.
-    pub fn abort(&mut self, id: ConsumerId, transaction: u32) -> usize {
-        let consumer = self.consumers.get_mut(&id);
-        consumer.map_or(0, |consumer| consumer.flights.release(transaction))
+    pub fn abort(&mut self, id: ConsumerId, transaction: u32, now: Instant) -> usize {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return 0;
+        };
+        let released = consumer.flights.release(transaction);
+        self.update_credit(id, now);
+        released
     }
 
     /// Settles, in mode `auto`, the deliveries up to this number, which the kernel has taken.
     /// Returns the number of messages settled.
-    pub fn settle_written(&mut self, id: ConsumerId, number: u64) -> usize {
+    pub fn settle_written(&mut self, id: ConsumerId, number: u64, now: Instant) -> usize {
         let Some(consumer) = self.consumers.get_mut(&id) else {
             return 0;
         };
         let flights = &mut consumer.flights;
         let count = flights.settle(number, true, |entry| {
-            self.line.dispose(entry, AckVerdict::Ack);
+            self.lanes.settle(entry, AckVerdict::Ack);
         });
         if count > 0 {
-            self.credit_changed(id);
+            self.on_settled(id, now);
         }
         count
     }
@@ -363,15 +319,15 @@ impl<H: Clone> Queue<H> {
     /// Stops granting to a consumer that has no room now.
     pub fn pause(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
-            consumer.paused = true;
+            consumer.pause();
         }
     }
 
     /// Continues granting to a consumer.
-    pub fn resume(&mut self, id: ConsumerId) {
+    pub fn resume(&mut self, id: ConsumerId, now: Instant) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
-            consumer.paused = false;
-            self.call(id);
+            consumer.resume();
+            self.update_credit(id, now);
         }
     }
 
@@ -384,7 +340,7 @@ impl<H: Clone> Queue<H> {
 
     /// Grants messages to consumers, one to each in turn, oldest message first: at most the
     /// messages of `budget`, ending with the message that reaches its bytes.
-    pub fn take(&mut self, budget: Bounds) -> Vec<Grant<H>> {
+    pub fn take(&mut self, budget: Bounds, now: Instant) -> Vec<Grant<H>> {
         let mut grants: Vec<Grant<H>> = Vec::new();
         let mut places: HashMap<ConsumerId, usize> = HashMap::new();
         let mut bytes = 0;
@@ -398,7 +354,7 @@ impl<H: Clone> Queue<H> {
             let Some(consumer) = self.consumers.get_mut(&id) else {
                 break;
             };
-            let Some(entry) = self.line.next() else {
+            let Some(entry) = self.lanes.take(consumer.cursor()) else {
                 self.ring.push_front(id);
                 break;
             };
@@ -407,6 +363,10 @@ impl<H: Clone> Queue<H> {
             consumer.in_ring = consumer.has_credit();
             if consumer.in_ring {
                 self.ring.push_back(id);
+            } else {
+                consumer.on_credit_changed(now);
+                let report_at = consumer.report_at(self.patience);
+                self.report_at = earliest(self.report_at, report_at);
             }
             let place = match grants.last() {
                 // Most often there is only one consumer, or only one with credit.
@@ -423,13 +383,13 @@ impl<H: Clone> Queue<H> {
             };
             grants[place].entries.push(entry);
         }
-        memory::shrink(&mut self.line.fresh);
+        self.lanes.shrink();
         grants
     }
 
     /// Whether [`Queue::take`] would grant anything.
     pub fn can_take(&mut self) -> bool {
-        if self.line.is_empty() {
+        if self.lanes.is_empty() {
             return false;
         }
         let next = self.next_consumer();
@@ -441,7 +401,7 @@ impl<H: Clone> Queue<H> {
 
     /// Whether nothing would be lost if the queue were removed.
     pub fn is_unused(&self) -> bool {
-        self.consumers.is_empty() && self.line.is_empty() && self.reserved.messages == 0
+        self.consumers.is_empty() && self.lanes.is_empty() && self.reserved.messages == 0
     }
 
     /// Whether this consumer exists.
@@ -452,53 +412,58 @@ impl<H: Clone> Queue<H> {
     /// Returns the size of the queue for operators.
     pub fn depth(&self) -> Depth {
         let mut depth = Depth {
-            ready: self.line.len(),
+            ready: self.lanes.len(),
             bytes: memory::table(&self.consumers) + memory::line(&self.ring),
             ..Depth::default()
         };
         for consumer in self.consumers.values() {
             depth.unacknowledged += consumer.flights.len();
             depth.bytes += consumer.flights.lines();
-            depth.consumers += usize::from(!consumer.retired);
+            depth.consumers += usize::from(!consumer.is_retired());
         }
         let messages = depth.ready + depth.unacknowledged;
         // The lines are counted by their capacity, so the places of the messages are not.
-        depth.bytes += self.line.held - messages * PLACE + self.line.lines();
+        depth.bytes += self.lanes.held() - messages * PLACE + self.lanes.memory();
         depth
     }
 
     /// Returns the number of ready messages and what all messages hold, which [`Bounds`] limit.
     pub fn load(&self) -> Load {
         Load {
-            messages: self.line.len(),
-            bytes: self.line.held,
+            messages: self.lanes.len(),
+            bytes: self.lanes.held(),
         }
     }
 
-    /// Returns the consumers that have had no credit and settled nothing for `patience`, each only
-    /// once until it settles something.
-    pub fn starved(&mut self, now: Instant, patience: Duration) -> Vec<ConsumerId> {
+    /// Returns when to call [`Queue::on_timeout`] next, if nothing happens until then.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.report_at
+    }
+
+    /// Returns the consumers that have had no credit and settled nothing for the patience of
+    /// [`Queue::new`], each only once until it settles something. Visits all consumers if the time
+    /// of [`Queue::next_timeout`] has come, else none.
+    pub fn on_timeout(&mut self, now: Instant) -> Vec<ConsumerId> {
         let mut starved = Vec::new();
+        if self.report_at.is_none_or(|at| now < at) {
+            return starved;
+        }
+        self.report_at = None;
         for (id, consumer) in &mut self.consumers {
-            if consumer.paused || consumer.retired || consumer.has_room() {
-                consumer.starved = None;
-                continue;
-            }
-            let state = consumer.starved.get_or_insert(Starved {
-                since: now,
-                told: false,
-            });
-            if !state.told && now.duration_since(state.since) >= patience {
-                state.told = true;
+            let report_at = consumer.report_at(self.patience);
+            if report_at.is_some_and(|at| at <= now) {
+                consumer.on_reported();
                 starved.push(*id);
+            } else {
+                self.report_at = earliest(self.report_at, report_at);
             }
         }
         starved
     }
 
     fn fits(&self, load: Load) -> bool {
-        let messages = self.line.len() + self.reserved.messages;
-        let bytes = self.line.held + self.reserved.bytes;
+        let messages = self.lanes.len() + self.reserved.messages;
+        let bytes = self.lanes.held() + self.reserved.bytes;
         (bytes == 0 && load.messages <= 1)
             || (messages + load.messages <= self.bounds.messages
                 && bytes.saturating_add(load.bytes) <= self.bounds.bytes)
@@ -508,7 +473,7 @@ impl<H: Clone> Queue<H> {
     fn next_consumer(&mut self) -> Option<ConsumerId> {
         while let Some(id) = self.ring.pop_front() {
             let present = self.consumers.get_mut(&id);
-            let Some(consumer) = present.filter(|consumer| !consumer.retired) else {
+            let Some(consumer) = present.filter(|consumer| !consumer.is_retired()) else {
                 self.gone -= 1;
                 continue;
             };
@@ -520,32 +485,32 @@ impl<H: Clone> Queue<H> {
         None
     }
 
-    /// Adds a consumer to the ring if it can receive a message.
-    fn call(&mut self, id: ConsumerId) {
-        if let Some(consumer) = self.consumers.get_mut(&id)
-            && !consumer.in_ring
-            && consumer.has_credit()
-        {
-            consumer.in_ring = true;
-            self.ring.push_back(id);
+    fn on_settled(&mut self, id: ConsumerId, now: Instant) {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return;
+        };
+        consumer.on_settled();
+        if consumer.is_done() {
+            self.remove_if_done(id);
+        } else {
+            self.update_credit(id, now);
         }
     }
 
-    fn credit_changed(&mut self, id: ConsumerId) {
+    /// Adds a consumer to the ring if it can receive a message, else notes since when it cannot.
+    fn update_credit(&mut self, id: ConsumerId, now: Instant) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
-            consumer.starved = None;
-        }
-        if !self.remove_if_done(id) {
-            self.call(id);
+            consumer.on_credit_changed(now);
+            if consumer.enter_ring() {
+                self.ring.push_back(id);
+            }
+            self.report_at = earliest(self.report_at, consumer.report_at(self.patience));
         }
     }
 
     /// Removes a consumer whose subscription has ended when it has nothing left to settle.
     fn remove_if_done(&mut self, id: ConsumerId) -> bool {
-        let done = self
-            .consumers
-            .get(&id)
-            .is_none_or(|consumer| consumer.retired && consumer.flights.len() == 0);
+        let done = self.consumers.get(&id).is_none_or(Consumer::is_done);
         if done && self.consumers.remove(&id).is_some() {
             memory::shrink_table(&mut self.consumers);
         }
@@ -556,7 +521,7 @@ impl<H: Clone> Queue<H> {
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer
                 .flights
-                .take_from(first, |entry| self.line.put_back(entry, false));
+                .take_from(first, |entry| self.lanes.put_back(entry, None));
         }
     }
 
@@ -567,7 +532,7 @@ impl<H: Clone> Queue<H> {
         if self.gone > self.ring.len() / 2 {
             self.ring.retain(|id| {
                 let consumer = self.consumers.get(id);
-                consumer.is_some_and(|consumer| !consumer.retired)
+                consumer.is_some_and(|consumer| !consumer.is_retired())
             });
             memory::shrink(&mut self.ring);
             self.gone = 0;
@@ -575,79 +540,6 @@ impl<H: Clone> Queue<H> {
     }
 }
 
-impl Line {
-    fn len(&self) -> usize {
-        self.fresh.len() + self.returned.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn append(&mut self, message: &Arc<Message>, id: u64, held: usize) {
-        let bytes = message.bytes();
-        let entry = Entry {
-            message: Arc::clone(message),
-            id,
-            redelivered: false,
-            position: self.next_position,
-            bytes,
-            overhead: u32::try_from(held - bytes).unwrap_or(u32::MAX),
-        };
-        self.held += entry.held();
-        self.ready += entry.held();
-        self.fresh.push_back(entry);
-        self.next_position += 1;
-    }
-
-    fn next(&mut self) -> Option<Entry> {
-        let entry = match self.returned.pop_first() {
-            Some((_, entry)) => Some(entry),
-            None => self.fresh.pop_front(),
-        }?;
-        self.ready -= entry.held();
-        Some(entry)
-    }
-
-    fn dispose(&mut self, entry: Entry, verdict: AckVerdict) {
-        match verdict {
-            AckVerdict::Ack | AckVerdict::Drop => self.held -= entry.held(),
-            AckVerdict::Requeue => self.put_back(entry, true),
-        }
-    }
-
-    fn put_back(&mut self, mut entry: Entry, seen: bool) {
-        entry.redelivered |= seen;
-        self.ready += entry.held();
-        self.returned.insert(entry.position, entry);
-    }
-
-    /// Returns the memory of the lines.
-    fn lines(&self) -> usize {
-        memory::line(&self.fresh) + self.returned.len() * RETURNED
-    }
-}
-
-/// The memory of a returned message's place: the nodes of the map are about two thirds full.
-const RETURNED: usize = size_of::<(u64, Entry)>() * 3 / 2;
-
-impl Entry {
-    /// Returns what it holds, see [`Message::held`].
-    fn held(&self) -> usize {
-        self.bytes + self.overhead as usize
-    }
-}
-
-impl<H> Consumer<H> {
-    fn has_credit(&self) -> bool {
-        !self.paused && !self.retired && self.has_room()
-    }
-
-    /// Credit counts text, which is what a consumer receives. The message that reaches the limit
-    /// may exceed it, so that one message is always granted when nothing is in flight.
-    fn has_room(&self) -> bool {
-        let out = self.flights.out();
-        out.messages < self.prefetch.messages
-            && self.prefetch.bytes.is_none_or(|bytes| out.bytes < bytes)
-    }
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }

@@ -117,6 +117,11 @@ impl Closing {
     pub fn is_stop(&self) -> bool {
         self.code == CloseCode::Stopping
     }
+
+    /// Whether the client has done nothing wrong: it disconnects, or the broker is shutting down.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self.code, CloseCode::Normal | CloseCode::Stopping)
+    }
 }
 
 impl std::fmt::Debug for Credentials {
