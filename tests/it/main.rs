@@ -17,6 +17,7 @@ mod patterns;
 mod queue_model;
 mod queue_torture;
 mod queues;
+mod replies;
 mod session;
 mod session_refusals;
 mod slow_consumers;

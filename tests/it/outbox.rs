@@ -19,8 +19,8 @@ use stompd::encoding::{EncodedRun, Framing, Kind, MessageIds, RunEncoder, Scratc
 use stompd::engine::destination::Destination;
 use stompd::engine::message::Message;
 use stompd::outbox::{
-    AT_ONCE, Backlog, Delivered, Flushed, Outbox, OutboxBounds, Policy, Progress, Signal, Track,
-    Write,
+    AT_ONCE, Backlog, Delivered, Flushed, Outbox, OutboxBounds, OutboxLoad, Policy, Progress,
+    Signal, Track, Write,
 };
 use support::peer::Seen;
 use support::websocket::{FIN, PONG, unmasked};
@@ -654,7 +654,7 @@ impl Pair {
         assert_eq!(self.outbox.is_empty(), line.is_empty());
         let (replies, bytes) = self.model.replies();
         assert_eq!(
-            self.outbox.is_full_of_replies(),
+            self.outbox.is_full_of_replies(OutboxLoad::default()),
             replies >= policy.bounds.messages || bytes >= policy.bounds.bytes
         );
         let link = self.outbox.outbound_state();

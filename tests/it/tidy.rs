@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("broker/src/encoding", "engine"),
     (
         BELOW[0],
-        "engine bytes bytestring stomp_codec std::borrow std::collections std::fmt std::hash std::mem std::sync::Arc std::time",
+        "engine bytes bytestring stomp_codec std::borrow std::collections std::fmt std::hash std::mem std::num \
+         std::sync::Arc std::time",
     ),
     ("broker/src/error.rs", "config"),
     (

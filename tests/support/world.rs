@@ -24,7 +24,7 @@ use stompd::engine::SessionId;
 use stompd::engine::ack::AckVerdict;
 use stompd::engine::refusal::Refusal;
 use stompd::engine::session::{
-    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Session, SessionSettings,
+    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Session, SessionSettings, Ticket,
 };
 use stompd::engine::subscription::{self, AckMode, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
@@ -46,6 +46,8 @@ pub struct World {
     outbox: Outbox,
     /// Credentials wait for a verdict of the script instead of being accepted at once.
     slow_login: bool,
+    /// If frames are done only when the script says so: all their tickets.
+    slow: Option<Vec<Ticket>>,
     /// How long the client takes to answer a Ping; `None` if it does not.
     pong_after: Option<Duration>,
     pong_at: Option<Instant>,
@@ -108,6 +110,7 @@ impl World {
             outbox: Outbox::new(Arc::<MemoryWire>::clone(&wire), policy, start),
             wire,
             slow_login: false,
+            slow: None,
             pong_after: None,
             pong_at: None,
             log: VecDeque::new(),
@@ -118,6 +121,14 @@ impl World {
     #[must_use]
     pub fn slow_login(mut self) -> Self {
         self.slow_login = true;
+        self
+    }
+
+    /// The same, but a frame with a RECEIPT is done at `~ done n`, and refused at `~ full n`, where
+    /// `n` counts these frames.
+    #[must_use]
+    pub fn slow(mut self) -> Self {
+        self.slow = Some(Vec::new());
         self
     }
 
@@ -225,6 +236,15 @@ impl World {
             ("unread", "") => self.session.on_reading(false, self.now),
             ("read", "") => self.session.on_reading(true, self.now),
             ("stop", "") => self.session.on_stop(),
+            ("done", place) => {
+                let ticket = self.ticket(place);
+                self.session.on_done(ticket);
+            }
+            ("full", place) => {
+                let ticket = self.ticket(place);
+                let refusal = Refusal::QueueFull("/queue/a".into());
+                self.session.on_refused(&refusal, Some(ticket));
+            }
             ("overflow", "") => self.session.on_failure(&Refusal::SlowConsumer, None),
             ("closed", "") => self.session.on_close(),
             ("welcome", name) => {
@@ -269,7 +289,7 @@ impl World {
     }
 
     fn perform(&mut self) {
-        while let Some(action) = self.session.next_action() {
+        while let Some(action) = self.next_action() {
             match action {
                 Action::Authenticate(credentials) => self.authenticate(credentials),
                 Action::Open(version) => self.decoder.set_version(version),
@@ -277,43 +297,36 @@ impl World {
                     self.note(subscribed(&subscription));
                     self.reply(receipt.as_deref());
                 }
-                Action::Unsubscribe(number, receipt) => {
+                Action::Unsubscribe(number, ticket) => {
                     self.note(format!("! UNSUBSCRIBE {number}"));
-                    self.reply(receipt.as_deref());
+                    self.done(ticket);
                 }
                 Action::Publish(publication) => {
                     let message = &publication.message;
                     let body = String::from_utf8_lossy(&message.body);
                     let line = format!("! PUBLISH {} {body}", message.destination);
                     self.note(line.trim_end().to_owned());
-                    self.reply(publication.receipt.as_deref());
+                    self.done(publication.ticket);
                 }
                 Action::Settle(acknowledgement) => {
                     self.note(settled(&acknowledgement));
-                    self.reply(acknowledgement.receipt.as_deref());
+                    self.done(acknowledgement.ticket);
                 }
-                Action::IgnoreAck(receipt) => {
+                Action::IgnoreAck(ticket) => {
                     self.note("! IGNORE".to_owned());
-                    self.reply(receipt.as_deref());
+                    self.done(ticket);
                 }
-                Action::Commit(transaction, receipt) => {
+                Action::Commit(transaction, ticket) => {
                     self.note(ended("COMMIT", &transaction));
-                    self.reply(receipt.as_deref());
+                    self.done(ticket);
                 }
-                Action::Abort(transaction, receipt) => {
+                Action::Abort(transaction, ticket) => {
                     self.note(ended("ABORT", &transaction));
-                    self.reply(receipt.as_deref());
+                    self.done(ticket);
                 }
-                Action::Refuse(refusal, receipt) => {
-                    let receipt = receipt
-                        .as_ref()
-                        .and_then(|frame| frame.header("receipt-id"));
-                    match self.session.on_refused(&refusal, receipt) {
-                        Ok(message) => self.reply(Some(&message)),
-                        Err(closing) => self.close(&closing),
-                    }
+                Action::Refuse(refusal, ticket) => {
+                    self.session.on_refused(&refusal, ticket);
                 }
-                Action::Reply(frame) => self.reply(Some(&frame)),
                 Action::Beat => {
                     self.note("! EOL".to_owned());
                     self.outbox.beat(self.framing.beat());
@@ -327,6 +340,29 @@ impl World {
             }
         }
         self.outbox.flush(self.now).unwrap();
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        while let Some(frame) = self.session.next_reply() {
+            self.reply(Some(&frame));
+        }
+        self.session.next_action()
+    }
+
+    /// A frame is done: now or, if frames take time, when the script says so.
+    fn done(&mut self, ticket: Option<Ticket>) {
+        match &mut self.slow {
+            Some(slow) => slow.extend(ticket),
+            None => ticket
+                .into_iter()
+                .for_each(|ticket| self.session.on_done(ticket)),
+        }
+    }
+
+    /// Takes a ticket that waits, by its place among all that ever waited.
+    fn ticket(&mut self, place: &str) -> Ticket {
+        let place: usize = place.parse().unwrap();
+        self.slow.as_ref().unwrap()[place - 1]
     }
 
     fn authenticate(&mut self, credentials: Credentials) {

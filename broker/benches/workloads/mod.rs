@@ -170,7 +170,7 @@ fn handshake() -> Box<dyn FnMut()> {
             let mut client = Client::new(id, &settings);
             let actions = client.say(&subscribe("/topic/prices.eu", "auto"));
             let actions = actions.into_iter().chain(client.say(&DISCONNECT));
-            assert_eq!(actions.filter_map(reply).count(), 2);
+            assert_eq!(actions.filter_map(own_reply).count(), 2);
         }
     })
 }
@@ -181,6 +181,8 @@ struct Client {
     decoder: Decoder,
     session: Session,
     now: Instant,
+    /// Number of replies so far.
+    replies: usize,
 }
 
 impl Client {
@@ -191,9 +193,10 @@ impl Client {
             decoder: Decoder::new(Limits::default()),
             session: Session::new(id, Arc::clone(settings), true, now),
             now,
+            replies: 0,
         };
-        let replies = client.say(&CONNECT).into_iter().filter_map(reply);
-        assert_eq!(replies.count(), 1);
+        assert!(client.say(&CONNECT).is_empty());
+        assert_eq!(client.replies, 1);
         client
     }
 
@@ -206,7 +209,7 @@ impl Client {
             if let Item::Frame(frame) = item {
                 self.session.on_frame(frame);
             }
-            while let Some(action) = self.session.next_action() {
+            while let Some(action) = self.next_action() {
                 match action {
                     Action::Authenticate(_) => {
                         let welcome = LoginVerdict::Welcome { user: None };
@@ -218,6 +221,14 @@ impl Client {
             }
         }
         actions
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        while let Some(frame) = self.session.next_reply() {
+            black_box(frame.encode(Version::V1_2));
+            self.replies += 1;
+        }
+        self.session.next_action()
     }
 
     fn subscribe(
@@ -249,10 +260,9 @@ impl Client {
     }
 }
 
-/// Returns the bytes of a reply.
-fn reply(action: Action) -> Option<Bytes> {
+/// Returns the bytes of the reply that is part of an action.
+fn own_reply(action: Action) -> Option<Bytes> {
     let frame = match action {
-        Action::Reply(frame) => Some(frame),
         Action::Subscribe(_, receipt) => receipt,
         Action::Close(closing) => closing.farewell.map(Box::new),
         _ => None,

@@ -11,7 +11,7 @@ use super::pauses::Pauses;
 use super::{Connection, End, now};
 use crate::engine::heart_beat::Due;
 use crate::engine::message::Message;
-use crate::engine::session::{Publication, Receipt};
+use crate::engine::session::{Publication, Ticket};
 use crate::engine::transaction::Transaction;
 use crate::hub::Pressure;
 
@@ -19,8 +19,8 @@ use crate::hub::Pressure;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     messages: Vec<Message>,
-    /// RECEIPTs to send after that, each with the number of messages up to its own.
-    receipts: Vec<(usize, Receipt)>,
+    /// Tickets of the RECEIPTs that wait for that, each with the number of messages up to its own.
+    tickets: Vec<(usize, Ticket)>,
     /// Bytes of the messages.
     bytes: usize,
 }
@@ -34,10 +34,8 @@ impl Connection {
         batch.bytes += publication.message.bytes();
         batch.messages.push(publication.message);
         let place = batch.messages.len();
-        let receipt = publication.receipt;
-        batch
-            .receipts
-            .extend(receipt.map(|receipt| (place, receipt)));
+        let ticket = publication.ticket;
+        batch.tickets.extend(ticket.map(|ticket| (place, ticket)));
         // A batch is no larger than one read, so that subscribers have time to take it.
         if batch.bytes >= BATCH {
             self.hand_over().await?;
@@ -47,14 +45,15 @@ impl Connection {
     }
 
     /// Hands over the gathered messages, then sends their RECEIPTs. If one is refused and the
-    /// client stays connected, it continues with the next one.
+    /// client stays connected, it continues with the next one. Ends the connection if the session
+    /// has waited for this.
     pub(super) async fn hand_over(&mut self) -> Result<(), End> {
         if self.batch.messages.is_empty() {
             return Ok(());
         }
         let mut batch = std::mem::take(&mut self.batch);
         let messages = &batch.messages;
-        let mut receipts = batch.receipts.drain(..).peekable();
+        let mut tickets = batch.tickets.drain(..).peekable();
         let mut pressure = Pressure::default();
         let (mut done, mut at_once) = (0, messages.len());
         while done < messages.len() {
@@ -65,20 +64,20 @@ impl Connection {
             done += refused
                 .as_ref()
                 .map_or(part.len(), |refused| refused.accepted);
-            while let Some((_, receipt)) = receipts.next_if(|(place, _)| *place <= done) {
-                self.reply(&receipt);
+            while let Some((_, ticket)) = tickets.next_if(|(place, _)| *place <= done) {
+                self.session.on_done(ticket);
             }
             if let Some(refused) = refused {
                 done += 1;
-                let receipt = receipts.next_if(|(place, _)| *place == done);
-                let receipt = receipt.as_ref().map(|(_, receipt)| &**receipt);
-                self.refuse(&refused.refusal, receipt)?;
+                let ticket = tickets.next_if(|(place, _)| *place == done);
+                self.refuse(&refused.refusal, ticket.map(|(_, ticket)| ticket))?;
                 // The next one is likely to be refused as well, so only a few are looked at each
                 // time.
                 at_once = FEW;
             }
         }
-        drop(receipts);
+        drop(tickets);
+        self.send_replies();
         let metrics = &self.shared.metrics;
         metrics.hand_over.observe(now() - self.read_at);
         batch.spare();
@@ -89,7 +88,7 @@ impl Connection {
     pub(super) async fn commit(
         &mut self,
         transaction: Transaction,
-        receipt: Option<Receipt>,
+        ticket: Option<Ticket>,
     ) -> Result<(), End> {
         let shared = Arc::clone(&self.shared);
         let held = |number| self.members.held(number);
@@ -97,7 +96,7 @@ impl Connection {
         self.members.note(transaction.subscriptions.iter().copied());
         self.members.dispatch(now()).await;
         if let Err(refusal) = done {
-            return self.refuse(&refusal, receipt.as_deref());
+            return self.refuse(&refusal, ticket);
         }
         let mut messages = &transaction.messages[..];
         while !messages.is_empty() {
@@ -109,7 +108,7 @@ impl Connection {
                 .await;
             self.relieve(pressure).await;
         }
-        self.reply_if_any(receipt);
+        self.done(ticket);
         Ok(())
     }
 
@@ -187,7 +186,7 @@ impl Batch {
 
     fn spare(mut self) {
         self.messages.clear();
-        self.receipts.clear();
+        self.tickets.clear();
         self.bytes = 0;
         SPARE.set(self);
     }
@@ -207,7 +206,7 @@ thread_local! {
     static SPARE: RefCell<Batch> = const {
         RefCell::new(Batch {
             messages: Vec::new(),
-            receipts: Vec::new(),
+            tickets: Vec::new(),
             bytes: 0,
         })
     };

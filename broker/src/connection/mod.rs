@@ -24,7 +24,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use stomp_codec::{Decoder, Item, Limits, Version};
+use stomp_codec::{Command, Decoder, Item, Limits, Version};
 use tokio::time::Instant;
 use tracing::{Span, debug};
 
@@ -32,9 +32,9 @@ use crate::auth::Authenticator;
 use crate::engine::SessionId;
 use crate::engine::queue::Return;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Closing, Session, SessionSettings};
+use crate::engine::session::{Closing, Session, SessionSettings, WaitingReplies};
 use crate::hub::Hub;
-use crate::outbox::{Flushed, Outbox, Policy, Signal};
+use crate::outbox::{Flushed, Outbox, OutboxLoad, Policy, Signal};
 use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
 
@@ -253,6 +253,7 @@ impl Connection {
             let ended = self.process().await;
             // Earlier SENDs count whatever follows them; a refusal of one takes precedence.
             let ended = self.hand_over().await.and(ended);
+            let ended = ended.and_then(|()| self.end_by_session());
             self.members.dispatch(now()).await;
             ended
         })
@@ -272,6 +273,9 @@ impl Connection {
             match self.decoder.decode() {
                 Ok(Some(Item::Frame(frame))) => {
                     self.received.add(frame.command);
+                    if frame.command != Command::Send {
+                        self.hand_over().await?;
+                    }
                     self.session.on_frame(frame);
                     self.perform().await?;
                     turn::add(0, turn::MESSAGE);
@@ -306,7 +310,7 @@ impl Connection {
         self.members.dispatch(now()).await;
         self.flush();
         self.yield_if_due(true).await;
-        let full = self.outbox.is_full_of_replies();
+        let full = self.is_full_of_replies();
         if full {
             // Now, and not at the next check: by then there may be room, and the rest of the input
             // would be forgotten.
@@ -346,7 +350,7 @@ impl Connection {
     /// Stops reading from a client while its replies pile up, or its login is pending. Afterwards
     /// it continues with the input that is left. Returns whether it did.
     async fn update_reading(&mut self) -> Result<bool, End> {
-        let reading = self.session.wants_input() && !self.outbox.is_full_of_replies();
+        let reading = self.session.wants_input() && !self.is_full_of_replies();
         if reading == self.reading {
             return Ok(false);
         }
@@ -355,6 +359,12 @@ impl Connection {
             self.on_bytes(BytesMut::new()).await?;
         }
         Ok(reading)
+    }
+
+    /// Whether so many replies are queued, or wait for something else, that reading must pause.
+    fn is_full_of_replies(&self) -> bool {
+        let WaitingReplies { frames, bytes } = self.session.waiting_replies();
+        self.outbox.is_full_of_replies(OutboxLoad { frames, bytes })
     }
 
     fn set_reading(&mut self, reading: bool) {

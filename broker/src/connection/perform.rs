@@ -12,16 +12,16 @@ use crate::encoding::Framing;
 use crate::encoding::Kind;
 use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Acknowledgement, Action, Receipt};
+use crate::engine::session::{Acknowledgement, Action, Receipt, Ticket};
 use crate::engine::subscription::Subscription;
 use crate::outbox::Progress;
 use crate::outbox::Subscriber;
 use crate::turn;
 
 impl Connection {
-    /// Performs the actions of the session, in order.
+    /// Sends the replies of the session and performs its actions, in order.
     pub(super) async fn perform(&mut self) -> Result<(), End> {
-        while let Some(action) = self.session.next_action() {
+        while let Some(action) = self.next_action() {
             if !matches!(action, Action::Publish(_)) {
                 self.hand_over().await?;
             }
@@ -34,24 +34,23 @@ impl Connection {
                 Action::Subscribe(subscription, receipt) => {
                     self.subscribe(subscription, receipt)?;
                 }
-                Action::Unsubscribe(number, receipt) => self.unsubscribe(number, receipt),
+                Action::Unsubscribe(number, ticket) => self.unsubscribe(number, ticket),
                 Action::Publish(publication) => self.gather(publication).await?,
-                Action::Settle(acknowledgement) => self.settle(acknowledgement)?,
-                Action::IgnoreAck(receipt) => {
+                Action::Settle(acknowledgement) => self.settle(&acknowledgement)?,
+                Action::IgnoreAck(ticket) => {
                     self.shared.hub.queues().count_ignored();
-                    self.reply_if_any(receipt);
+                    self.done(ticket);
                 }
-                Action::Commit(transaction, receipt) => {
-                    self.commit(transaction, receipt).await?;
+                Action::Commit(transaction, ticket) => {
+                    self.commit(transaction, ticket).await?;
                 }
-                Action::Abort(transaction, receipt) => {
+                Action::Abort(transaction, ticket) => {
                     let hub = &self.shared.hub;
                     let held = |number| self.members.held(number);
                     hub.queues().abort(&transaction, held, now());
-                    self.reply_if_any(receipt);
+                    self.done(ticket);
                 }
-                Action::Refuse(refusal, receipt) => self.refuse(&refusal, receipt.as_deref())?,
-                Action::Reply(frame) => self.reply(&frame),
+                Action::Refuse(refusal, ticket) => self.refuse(&refusal, ticket)?,
                 Action::Beat => self.beat(),
                 Action::Ping => self.ping(),
                 Action::Close(closing) => return Err(End::Closing(Box::new(closing))),
@@ -72,25 +71,46 @@ impl Connection {
         }
     }
 
-    /// Handles a refused SEND or COMMIT: the refusal replaces the RECEIPT, or ends the connection.
-    pub(super) fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>) -> Result<(), End> {
-        let told = self.session.on_refused(refusal, receipt_id(receipt));
-        let message = told.map_err(End::Closing)?;
-        self.shared.metrics.refuse(refusal.label());
-        self.reply(&message);
-        Ok(())
+    /// Returns the next action, after the replies before it are sent.
+    fn next_action(&mut self) -> Option<Action> {
+        self.send_replies();
+        self.session.next_action()
     }
 
-    fn settle(&mut self, acknowledgement: Acknowledgement) -> Result<(), End> {
-        match self.members.settle(&acknowledgement, self.read_at) {
+    /// Handles a frame that cannot be done: the refusal replaces its RECEIPT, or ends the
+    /// connection.
+    pub(super) fn refuse(&mut self, refusal: &Refusal, ticket: Option<Ticket>) -> Result<(), End> {
+        if self.session.on_refused(refusal, ticket) {
+            self.shared.metrics.refuse(refusal.label());
+            return Ok(());
+        }
+        self.end_by_session()
+    }
+
+    /// The RECEIPT with this ticket, if there is one, can be sent.
+    pub(super) fn done(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.session.on_done(ticket);
+        }
+    }
+
+    /// Sends the replies that need not wait.
+    pub(super) fn send_replies(&mut self) {
+        while let Some(frame) = self.session.next_reply() {
+            self.reply(&frame);
+        }
+    }
+
+    fn settle(&mut self, acknowledgement: &Acknowledgement) -> Result<(), End> {
+        match self.members.settle(acknowledgement, self.read_at) {
             Settled::Done(_) => {}
             Settled::Ignored => self.shared.hub.queues().count_ignored(),
             Settled::Unknown => {
                 let refusal = Refusal::AckUnknown(acknowledgement.delivery.to_string().into());
-                return self.end_for(&refusal, acknowledgement.receipt.as_deref());
+                return self.refuse(&refusal, acknowledgement.ticket);
             }
         }
-        self.reply_if_any(acknowledgement.receipt);
+        self.done(acknowledgement.ticket);
         Ok(())
     }
 
@@ -100,11 +120,16 @@ impl Connection {
         self.end_by_session()
     }
 
+    /// Ends the connection if the session has ended and waits for nothing.
     pub(super) fn end_by_session(&mut self) -> Result<(), End> {
-        match self.session.actions().last() {
-            Some(Action::Close(closing)) => Err(End::Closing(Box::new(closing))),
-            _ => Ok(()),
+        if self.session.has_ended() {
+            while let Some(action) = self.next_action() {
+                if let Action::Close(closing) = action {
+                    return Err(End::Closing(Box::new(closing)));
+                }
+            }
         }
+        Ok(())
     }
 
     fn open(&mut self, version: Version) {
@@ -160,16 +185,10 @@ impl Connection {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, number: u32, receipt: Option<Receipt>) {
+    fn unsubscribe(&mut self, number: u32, ticket: Option<Ticket>) {
         turn::add(1, 0);
         self.members.unsubscribe(number, &self.shared.hub, now());
-        self.reply_if_any(receipt);
-    }
-
-    pub(super) fn reply_if_any(&self, frame: Option<Receipt>) {
-        if let Some(frame) = frame {
-            self.reply(&frame);
-        }
+        self.done(ticket);
     }
 
     pub(super) fn reply(&self, frame: &Frame) {

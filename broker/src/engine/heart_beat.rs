@@ -91,6 +91,11 @@ impl HeartBeat {
         self.last_read = self.last_read.max(now);
     }
 
+    /// Returns when the client was last heard.
+    pub fn last_read(&self) -> Instant {
+        self.last_read
+    }
+
     /// Records that something was received, including a part of a frame or a Pong.
     pub fn on_read(&mut self, now: Instant) {
         self.last_read = now;

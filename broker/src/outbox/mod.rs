@@ -461,9 +461,10 @@ impl Outbox {
         }
     }
 
-    /// Whether so many replies are queued that reading from the client must pause.
-    pub fn is_full_of_replies(&self) -> bool {
-        let OutboxLoad { frames, bytes } = self.lock().backlog.replies();
+    /// Whether so many replies are queued, with those that `wait` elsewhere, that reading from the
+    /// client must pause.
+    pub fn is_full_of_replies(&self, wait: OutboxLoad) -> bool {
+        let OutboxLoad { frames, bytes } = self.lock().backlog.replies().with(wait);
         let bounds = self.policy.bounds;
         frames >= bounds.messages || bytes + frames * bounds.per_run >= bounds.bytes
     }

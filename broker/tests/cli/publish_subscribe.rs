@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::{Broker, Subscriber, run, run_with, signal, stompd};
 
@@ -183,6 +184,8 @@ fn an_interrupted_publisher_says_what_is_confirmed() {
     let mut command = stompd(&["pub", "-u", &broker.tcp, "/topic/a", "x", "--count", "9"]);
     let child = crate::support::start(command.args(["--interval", "1h"]));
     subscriber.child.wait().unwrap();
+    // The RECEIPT follows the MESSAGE, and nothing shows from outside that it has arrived.
+    thread::sleep(Duration::from_millis(200));
     signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -20,7 +20,7 @@ use stompd::engine::SessionId;
 use stompd::engine::message::Message as Published;
 use stompd::engine::queue::{Return, Settled};
 use stompd::engine::refusal::Refusal;
-use stompd::engine::session::{Acknowledgement, Action, Receipt, Session, SessionSettings};
+use stompd::engine::session::{Acknowledgement, Action, Session, SessionSettings, Ticket};
 use stompd::engine::subscription::{self, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
 use stompd::hub::{Hub, Pressure};
@@ -117,7 +117,7 @@ pub(super) struct Client {
     subscriptions: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
     retired: BTreeMap<u32, (Arc<Subscriber>, Arc<SharedQueue>)>,
     to_dispatch: Vec<Arc<SharedQueue>>,
-    gathered: Vec<(Published, Option<Receipt>)>,
+    gathered: Vec<(Published, Option<Ticket>)>,
     /// What its last flush did not write.
     flushed: Flushed,
     /// Number of bytes reported to it.
@@ -153,7 +153,8 @@ impl Client {
         };
         session.on_verdict(Authenticator::Open.verdict(credentials), now);
         // CONNECTED is not checked here.
-        assert_eq!(session.actions().count(), 2);
+        assert!(matches!(session.next_action(), Some(Action::Open(_))));
+        assert!(session.next_reply().is_some());
         Self {
             id,
             outbox: Arc::new(Outbox::new(Arc::<PartialWire>::clone(&wire), policy, now)),
@@ -187,12 +188,15 @@ impl Client {
     ) -> Said {
         let mut said = Said::default();
         for frame in frames {
+            if frame.command != Command::Send {
+                self.hand_over(&mut said, hub, runtime, now);
+            }
             if self.session.wants_input() {
                 self.session.on_frame(frame.clone());
             }
-        }
-        while let Some(action) = self.session.next_action().filter(|_| !said.closed) {
-            self.perform(action, &mut said, hub, runtime, now);
+            while let Some(action) = self.next_action(now) {
+                self.perform(action, &mut said, hub, runtime, now);
+            }
         }
         self.hand_over(&mut said, hub, runtime, now);
         for queue in self.to_dispatch.drain(..) {
@@ -201,6 +205,20 @@ impl Client {
         self.retired
             .retain(|_, (subscriber, queue)| queue.has(subscriber));
         said
+    }
+
+    /// Sends the replies, then returns the next action.
+    fn next_action(&mut self, now: Instant) -> Option<Action> {
+        while let Some(frame) = self.session.next_reply() {
+            self.reply(&frame, now);
+        }
+        self.session.next_action()
+    }
+
+    fn done(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.session.on_done(ticket);
+        }
     }
 
     fn perform(
@@ -217,37 +235,36 @@ impl Client {
         match action {
             Action::Publish(publication) => {
                 self.gathered
-                    .push((publication.message, publication.receipt));
+                    .push((publication.message, publication.ticket));
             }
             Action::Subscribe(subscription, receipt) => {
                 self.subscribe(subscription, &receipt.unwrap(), hub, now);
             }
-            Action::Unsubscribe(number, receipt) => {
+            Action::Unsubscribe(number, ticket) => {
                 if let Some((subscriber, queue)) = self.subscriptions.remove(&number)
                     && hub.unsubscribe(&subscriber, Some(&queue), now)
                 {
                     self.retired.insert(number, (subscriber, queue));
                 }
-                self.reply(receipt.as_deref(), now);
+                self.done(ticket);
             }
             Action::Settle(acknowledgement) => said.closed |= !self.settle(&acknowledgement, now),
-            Action::Commit(transaction, receipt) => {
+            Action::Commit(transaction, ticket) => {
                 let done = self.commit(&transaction, hub, runtime, now);
                 match done {
-                    Ok(()) => self.reply(receipt.as_deref(), now),
+                    Ok(()) => self.done(ticket),
                     Err(refusal) => {
                         said.refused = true;
-                        said.closed |= !self.refuse(&refusal, receipt.as_deref(), now);
+                        said.closed |= !self.session.on_refused(&refusal, ticket);
                     }
                 }
             }
-            Action::Abort(transaction, receipt) => {
+            Action::Abort(transaction, ticket) => {
                 hub.queues()
                     .abort(&transaction, |number| self.held(number), now);
-                self.reply(receipt.as_deref(), now);
+                self.done(ticket);
             }
-            Action::IgnoreAck(receipt) => self.reply(receipt.as_deref(), now),
-            Action::Reply(frame) => self.reply(Some(&frame), now),
+            Action::IgnoreAck(ticket) => self.done(ticket),
             Action::Close(_) => said.closed = true,
             other => panic!("not expected here: {other:?}"),
         }
@@ -277,7 +294,7 @@ impl Client {
             delivery,
             verdict,
             transaction,
-            receipt,
+            ticket,
         } = acknowledgement;
         let mut settled = Settled::Ignored;
         if let Some((subscriber, queue)) = self.held(delivery.subscription) {
@@ -286,7 +303,7 @@ impl Client {
             self.to_dispatch.push(queue);
         }
         if settled != Settled::Unknown {
-            self.reply(receipt.as_deref(), now);
+            self.done(*ticket);
         }
         settled != Settled::Unknown
     }
@@ -313,7 +330,7 @@ impl Client {
 
     fn hand_over(&mut self, said: &mut Said, hub: &Hub, runtime: &Runtime, now: Instant) {
         let gathered = std::mem::take(&mut self.gathered);
-        let (messages, receipts): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
+        let (messages, tickets): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
         let mut done = 0;
         while done < messages.len() && !said.closed {
             let mut pressure = Pressure::default();
@@ -323,31 +340,24 @@ impl Client {
             let accepted = published
                 .as_ref()
                 .map_or_else(|refused| refused.accepted, |()| rest);
-            for receipt in &receipts[done..done + accepted] {
-                self.reply(receipt.as_deref(), now);
+            for ticket in &tickets[done..done + accepted] {
+                self.done(*ticket);
             }
             said.accepted.extend(vec![true; accepted]);
             done += accepted;
             if let Err(refused) = published {
-                said.closed |= !self.refuse(&refused.refusal, receipts[done].as_deref(), now);
+                said.closed |= !self.session.on_refused(&refused.refusal, tickets[done]);
                 said.accepted.push(false);
                 done += 1;
             }
         }
-    }
-
-    /// Returns whether the client accepts refusals.
-    fn refuse(&mut self, refusal: &Refusal, receipt: Option<&Frame>, now: Instant) -> bool {
-        let receipt = receipt.and_then(|receipt| receipt.header("receipt-id"));
-        let told = self.session.on_refused(refusal, receipt);
-        self.reply(told.as_ref().ok(), now);
-        told.is_ok()
-    }
-
-    fn reply(&self, frame: Option<&Frame>, now: Instant) {
-        if let Some(frame) = frame {
-            self.outbox.reply(encode(frame), now);
+        while let Some(frame) = self.session.next_reply() {
+            self.reply(&frame, now);
         }
+    }
+
+    fn reply(&self, frame: &Frame, now: Instant) {
+        self.outbox.reply(encode(frame), now);
     }
 
     fn held(&self, number: u32) -> Option<Held<'_>> {

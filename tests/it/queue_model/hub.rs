@@ -19,7 +19,7 @@ use stompd::engine::queue::{Bounds, ConsumerId};
 use stompd::engine::subscription::AckMode;
 use stompd::hub::{self, Hub, Loss};
 use stompd::metrics::Registry;
-use stompd::outbox::{self, Policy};
+use stompd::outbox::{self, OutboxLoad, Policy};
 use stompd::queues;
 use tokio::runtime::Runtime;
 
@@ -219,7 +219,9 @@ impl<'a> World<'a> {
                 self.hub.run_maintenance(self.now);
             }
             // Such a client is not read.
-            _ if self.clients[at].outbox.is_full_of_replies() => {}
+            _ if self.clients[at]
+                .outbox
+                .is_full_of_replies(OutboxLoad::default()) => {}
             What::Send(messages) => self.send(at, messages),
             What::SendIn(transaction, to, size) => self.send_in(at, *transaction, *to, *size),
             What::Subscribe(to, mode, prefetch) => self.subscribe(at, *to, *mode, *prefetch),
@@ -440,7 +442,11 @@ impl<'a> World<'a> {
     }
 
     fn leave(&mut self, at: usize, politely: bool) {
-        if politely && !self.clients[at].outbox.is_full_of_replies() {
+        if politely
+            && !self.clients[at]
+                .outbox
+                .is_full_of_replies(OutboxLoad::default())
+        {
             let said = self.says(at, vec![Frame::new(Command::Disconnect)]);
             assert!(said.closed);
         }

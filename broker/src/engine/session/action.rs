@@ -1,6 +1,6 @@
 //! The actions that a session requests, and the answers it receives.
 
-use stomp_codec::{Frame, Version};
+use stomp_codec::{Command, Frame, Version};
 
 use crate::engine::ack::AckVerdict;
 use crate::engine::ack::DeliveryId;
@@ -8,6 +8,8 @@ use crate::engine::message::Message;
 use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
+
+use super::replies::Ticket;
 
 /// A client's credentials from CONNECT. `Debug` does not show the passcode.
 #[derive(Clone, Default)]
@@ -30,17 +32,17 @@ pub enum LoginVerdict {
     Refused(Refusal),
 }
 
-/// A RECEIPT that is sent when an action is done. Boxed, as few frames ask for one: otherwise each
-/// action, which is moved for each message, would be twice as large.
+/// A RECEIPT. Boxed, as few frames ask for one: otherwise each action, which is moved for each
+/// message, would be twice as large.
 pub type Receipt = Box<Frame>;
 
-/// A message to hand over to its subscribers, and the RECEIPT to send when that is done.
+/// A message to hand over to its subscribers.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The message.
     pub message: Message,
-    /// The RECEIPT, if the SEND asked for one.
-    pub receipt: Option<Receipt>,
+    /// The reply that waits for that: the RECEIPT, if the SEND asked for one.
+    pub ticket: Option<Ticket>,
 }
 
 /// An ACK or NACK for a delivery of this session.
@@ -52,11 +54,15 @@ pub struct Acknowledgement {
     pub verdict: AckVerdict,
     /// The number of the transaction that holds it until COMMIT.
     pub transaction: Option<u32>,
-    /// The RECEIPT, if the frame asked for one.
-    pub receipt: Option<Receipt>,
+    /// The RECEIPT that waits for that, if the frame asked for one.
+    pub ticket: Option<Ticket>,
 }
 
 /// What the driver must do, in the order in which the session returns it.
+///
+/// When an action with a [`Ticket`] is done, then or later, the driver calls
+/// [`Session::on_done`](super::Session::on_done); if it cannot be done,
+/// [`Session::on_refused`](super::Session::on_refused).
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Ask the authenticator; pass its answer to
@@ -69,26 +75,20 @@ pub enum Action {
     /// subscription, so that no MESSAGE of it overtakes the RECEIPT.
     Subscribe(Subscription, Option<Receipt>),
     /// End the subscription with this number. No MESSAGE of it follows the RECEIPT.
-    Unsubscribe(u32, Option<Receipt>),
-    /// Hand a message over; if a queue refuses it, call
-    /// [`Session::on_refused`](super::Session::on_refused). May be batched with the ones that
-    /// follow, and must be done before any other action.
+    Unsubscribe(u32, Option<Ticket>),
+    /// Hand a message over. May be batched with the ones that follow, and must be done before any
+    /// other action.
     Publish(Publication),
-    /// Settle deliveries of a queue, or hold them for a transaction. If there never was such a
-    /// delivery, call [`Session::on_failure`](super::Session::on_failure).
+    /// Settle deliveries of a queue, or hold them for a transaction.
     Settle(Acknowledgement),
     /// Count an ACK or NACK that has no effect and does no harm.
-    IgnoreAck(Option<Receipt>),
-    /// Commit all or nothing of a transaction; if nothing, call
-    /// [`Session::on_refused`](super::Session::on_refused).
-    Commit(Transaction, Option<Receipt>),
+    IgnoreAck(Option<Ticket>),
+    /// Commit all or nothing of a transaction.
+    Commit(Transaction, Option<Ticket>),
     /// Discard what a transaction holds.
-    Abort(Transaction, Option<Receipt>),
-    /// Refuse a SEND or a COMMIT without ending the connection. Send what
-    /// [`Session::on_refused`](super::Session::on_refused) returns instead of the RECEIPT.
-    Refuse(Box<Refusal>, Option<Receipt>),
-    /// Send a frame.
-    Reply(Box<Frame>),
+    Abort(Transaction, Option<Ticket>),
+    /// Refuse a SEND or a COMMIT: call [`Session::on_refused`](super::Session::on_refused).
+    Refuse(Box<Refusal>, Option<Ticket>),
     /// Send a heart-beat: one EOL.
     Beat,
     /// Send a Ping of WebSocket, ahead of all frames that are not partly written.
@@ -116,6 +116,18 @@ impl Closing {
     /// Whether the broker is shutting down, so that there is little time.
     pub fn is_stop(&self) -> bool {
         self.code == CloseCode::Stopping
+    }
+
+    /// Leaves out the RECEIPT of DISCONNECT, which would say that all frames before it are done.
+    pub(super) fn forget_receipt(&mut self) {
+        self.farewell
+            .take_if(|frame| frame.command == Command::Receipt);
+    }
+
+    /// Whether there is time for replies that wait: not when the broker stops, nor when the peer
+    /// does not respond.
+    pub fn waits(&self) -> bool {
+        !self.is_stop() && !self.absent
     }
 
     /// Whether the client has done nothing wrong: it disconnects, or the broker is shutting down.

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use stomp_codec::{Command, Frame, Version};
 
 use super::action::{Acknowledgement, Action, Closing, Credentials, Publication};
+use super::replies::Ticket;
 use super::reply::receipt;
 use super::{Session, State};
 use crate::engine::ack::AckVerdict;
@@ -94,7 +95,7 @@ impl Session {
         self.heart_beat.agree(intervals, own, now);
         self.state = State::Ready;
         self.actions.push_back(Action::Open(self.version));
-        self.actions.push_back(Action::Reply(Box::new(connected)));
+        self.replies.push(Box::new(connected));
     }
 
     /// Moves the accepted content out of the frame.
@@ -111,7 +112,6 @@ impl Session {
             let checked = Destination::check(reply_to);
             checked.map_err(|refusal| Refusal::ReplyTo(Box::new(refusal)))?;
         }
-        let receipt = receipt(frame);
         if let Some(transaction) = frame.header("transaction") {
             let message = Message {
                 destination,
@@ -119,14 +119,15 @@ impl Session {
                 body: frame.body.clone(),
             };
             self.transactions.hold_message(transaction, &message)?;
-            self.actions.extend(receipt.map(Action::Reply));
+            self.reply(frame);
         } else {
+            let ticket = self.ticket_of_send(frame);
             let message = Message {
                 destination,
                 headers: mem::take(&mut frame.headers),
                 body: mem::take(&mut frame.body),
             };
-            let publication = Publication { message, receipt };
+            let publication = Publication { message, ticket };
             self.actions.push_back(Action::Publish(publication));
         }
         Ok(())
@@ -141,8 +142,9 @@ impl Session {
         if let Some(transaction) = frame.header("transaction") {
             self.transactions.break_off(transaction)?;
         }
+        let ticket = self.ticket_of_send(frame);
         self.actions
-            .push_back(Action::Refuse(Box::new(refusal), receipt(frame)));
+            .push_back(Action::Refuse(Box::new(refusal), ticket));
         Ok(())
     }
 
@@ -156,7 +158,8 @@ impl Session {
             // Number 0 is not a subscription: its messages are those of `x-refusals`.
             AckId::Delivery(id) if id.session == self.id && id.subscription > 0 => id,
             AckId::Delivery(_) | AckId::Nothing => {
-                self.actions.push_back(Action::IgnoreAck(receipt(frame)));
+                let ticket = self.ticket(frame);
+                self.actions.push_back(Action::IgnoreAck(ticket));
                 return Ok(());
             }
         };
@@ -164,40 +167,42 @@ impl Session {
             return Err(Refusal::AckUnknown(delivery.to_string().into()));
         }
         let hold = |id| self.transactions.hold_delivery(id, delivery.subscription);
+        let transaction = transaction.map(hold).transpose()?;
+        let ticket = self.ticket(frame);
         self.actions.push_back(Action::Settle(Acknowledgement {
             delivery,
             verdict,
-            transaction: transaction.map(hold).transpose()?,
-            receipt: receipt(frame),
+            transaction,
+            ticket,
         }));
         Ok(())
     }
 
     fn on_begin(&mut self, frame: &Frame) -> Result<(), Refusal> {
         self.transactions.begin(required(frame, "transaction")?)?;
-        self.actions.extend(receipt(frame).map(Action::Reply));
+        self.reply(frame);
         Ok(())
     }
 
     fn on_commit(&mut self, frame: &Frame) -> Result<(), Refusal> {
         let id = required(frame, "transaction")?;
         let transaction = self.transactions.end(id)?;
+        let ticket = self.ticket(frame);
         if transaction.is_broken() {
             let refusal = Refusal::TransactionBroken(id.into());
             self.actions.push_back(Action::Abort(transaction, None));
             self.actions
-                .push_back(Action::Refuse(Box::new(refusal), receipt(frame)));
+                .push_back(Action::Refuse(Box::new(refusal), ticket));
         } else {
-            self.actions
-                .push_back(Action::Commit(transaction, receipt(frame)));
+            self.actions.push_back(Action::Commit(transaction, ticket));
         }
         Ok(())
     }
 
     fn on_abort(&mut self, frame: &Frame) -> Result<(), Refusal> {
         let transaction = self.transactions.end(required(frame, "transaction")?)?;
-        self.actions
-            .push_back(Action::Abort(transaction, receipt(frame)));
+        let ticket = self.ticket(frame);
+        self.actions.push_back(Action::Abort(transaction, ticket));
         Ok(())
     }
 
@@ -248,11 +253,12 @@ impl Session {
             }
         };
         // For an unknown subscription the client's goal, that it does not exist, is already met.
-        let action = match self.subscriptions.remove(&key) {
-            Some(number) => Some(Action::Unsubscribe(number, receipt(frame))),
-            None => receipt(frame).map(Action::Reply),
-        };
-        self.actions.extend(action);
+        if let Some(number) = self.subscriptions.remove(&key) {
+            let ticket = self.ticket(frame);
+            self.actions.push_back(Action::Unsubscribe(number, ticket));
+        } else {
+            self.reply(frame);
+        }
         Ok(())
     }
 
@@ -264,6 +270,26 @@ impl Session {
             label: "disconnect",
             absent: false,
         });
+    }
+
+    /// Sends the RECEIPT that a frame asks for, after those before it.
+    fn reply(&mut self, frame: &Frame) {
+        if let Some(receipt) = receipt(frame) {
+            self.replies.push(receipt);
+        }
+    }
+
+    /// Returns the ticket of the RECEIPT that a frame asks for.
+    fn ticket(&mut self, frame: &Frame) -> Option<Ticket> {
+        let receipt = receipt(frame)?;
+        Some(self.replies.wait(Some(receipt)))
+    }
+
+    /// Like [`Session::ticket`], but a client that stays connected when a SEND is refused gets the
+    /// refusal in place of the RECEIPT, also if it did not ask for one.
+    fn ticket_of_send(&mut self, frame: &Frame) -> Option<Ticket> {
+        let receipt = receipt(frame);
+        (receipt.is_some() || self.lives_with_refusals).then(|| self.replies.wait(receipt))
     }
 }
 

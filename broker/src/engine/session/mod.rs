@@ -1,23 +1,28 @@
 //! One client's session: frames and time in, actions out.
 //!
-//! The driver of a session calls the `on_…` inputs, then takes [`Session::actions`] and does them
-//! in order. If one cannot be done it discards the rest and calls [`Session::on_failure`]. Queries
-//! ([`Session::wants_input`], [`Session::next_timeout`]) are possible at any time.
+//! The driver of a session calls the `on_…` inputs, then sends each [`Session::next_reply`] and does
+//! each [`Session::next_action`], in order. Queries ([`Session::wants_input`],
+//! [`Session::next_timeout`]) are possible at any time.
 //!
 //! ```text
 //!            CONNECT or STOMP              verdict: welcome
 //!  Opening ────────────────► Authenticating ────────────► Ready
-//!     │                          │                          │
-//!     │ refusal, timeout         │ refusal                  │ DISCONNECT, refusal,
-//!     ▼                          ▼                          ▼ heart-beat, stop
-//!  Closed ◄─────────────────────────────────────────────────┘
+//!     │                          │                          │ DISCONNECT, refusal,
+//!     │ refusal, timeout         │ refusal                  │ heart-beat, stop
+//!     ▼                          ▼      replies wait?       ▼
+//!  Closed ◄────────────────────────────────────────────────────────► Leaving
+//!     ▲                              no                  yes            │
+//!     └─────────────────────────────────────────────────────────────────┘
+//!                                                       all sent, timeout
 //! ```
 
 mod action;
 mod frames;
+mod replies;
 mod reply;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +39,8 @@ use super::transaction::Transactions;
 pub use self::action::{
     Acknowledgement, Action, Closing, Credentials, LoginVerdict, Publication, Receipt,
 };
+use self::replies::Replies;
+pub use self::replies::{Ticket, WaitingReplies};
 pub use self::reply::error_frame;
 use self::reply::{closing, refusal_message};
 
@@ -74,15 +81,25 @@ pub struct Session {
     refusals: u64,
     /// The destination of the last SEND: most clients publish to few destinations.
     last_destination: Option<Destination>,
+    replies: Replies,
     actions: VecDeque<Action>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     Opening,
     Authenticating { intervals: Intervals },
     Ready,
+    Leaving(Box<Leaving>),
     Closed,
+}
+
+/// The end of a session that waits for its replies.
+#[derive(Debug)]
+struct Leaving {
+    closing: Closing,
+    /// When it waits no longer.
+    until: Instant,
 }
 
 impl Session {
@@ -107,6 +124,7 @@ impl Session {
             lives_with_refusals: false,
             refusals: 0,
             last_destination: None,
+            replies: Replies::default(),
             actions: VecDeque::new(),
         }
     }
@@ -117,7 +135,7 @@ impl Session {
         let done = match self.state {
             State::Opening => self.on_first_frame(&frame),
             State::Ready => self.on_next_frame(&mut frame),
-            State::Authenticating { .. } | State::Closed => Ok(()),
+            State::Authenticating { .. } | State::Leaving(_) | State::Closed => Ok(()),
         };
         if let Err(refusal) = done {
             // CONNECT cannot ask for a RECEIPT, whatever the frame says.
@@ -161,10 +179,16 @@ impl Session {
                     );
                 }
             }
-            State::Ready if self.stalled_at(outbound).is_some_and(|at| at <= now) => {
+            State::Leaving(ref mut leaving) if leaving.until <= now => {
+                self.replies.cut_waiting();
+                leaving.closing.forget_receipt();
+            }
+            State::Ready | State::Leaving(_)
+                if self.stalled_at(outbound).is_some_and(|at| at <= now) =>
+            {
                 self.refuse(&Refusal::Stalled(self.settings.stall), None);
             }
-            State::Ready => {
+            State::Ready | State::Leaving(_) => {
                 for due in self.heart_beat.on_timeout(now, outbound) {
                     match due {
                         Due::Cut(silence) => self.refuse(&Refusal::HeartBeatMissed(silence), None),
@@ -179,23 +203,24 @@ impl Session {
     /// Like [`Session::on_timeout`], within a step and while the client is not read: returns what
     /// must be sent at once.
     pub fn on_busy(&mut self, now: Instant, outbound: &OutboundState) -> Vec<Due> {
-        match self.state {
-            State::Ready => self.heart_beat.on_timeout(now, outbound),
-            _ => Vec::new(),
+        if self.is_connected() {
+            self.heart_beat.on_timeout(now, outbound)
+        } else {
+            Vec::new()
         }
     }
 
     /// Returns when to call [`Session::on_busy`] next.
     pub fn next_beat(&self, outbound: &OutboundState) -> Option<Instant> {
-        match self.state {
-            State::Ready => self.heart_beat.next_timeout(outbound),
-            _ => None,
-        }
+        let connected = self.is_connected();
+        connected
+            .then(|| self.heart_beat.next_timeout(outbound))
+            .flatten()
     }
 
     /// Whether [`Session::on_timeout`] would disconnect the client because it was silent.
     pub fn would_cut(&self, now: Instant, outbound: &OutboundState) -> bool {
-        self.state == State::Ready && self.heart_beat.would_cut(now, outbound)
+        self.is_connected() && self.heart_beat.would_cut(now, outbound)
     }
 
     /// Ends the session for an external reason: bytes that are not a frame, a full outbox.
@@ -203,20 +228,22 @@ impl Session {
     pub fn on_failure(&mut self, refusal: &Refusal, receipt: Option<&str>) {
         self.actions.clear();
         // The receipt of a CONNECT is ignored, even if the frame cannot be parsed.
-        let receipt = receipt.filter(|_| self.state != State::Opening);
+        let receipt = receipt.filter(|_| !matches!(self.state, State::Opening));
         self.refuse(refusal, receipt);
     }
 
-    /// Handles the refusal of a SEND or a COMMIT. Returns what to send instead of its RECEIPT if
-    /// the client asked for `x-refusals`, else how the connection ends.
-    ///
-    /// # Errors
-    /// The end of the connection; the session is closed then.
-    pub fn on_refused(
-        &mut self,
-        refusal: &Refusal,
-        receipt: Option<&str>,
-    ) -> Result<Frame, Box<Closing>> {
+    /// Handles that the frame with this ticket is done: its RECEIPT can be sent.
+    pub fn on_done(&mut self, ticket: Ticket) {
+        self.replies.complete(ticket);
+    }
+
+    /// Handles that a frame with this ticket, if it has one, cannot be done. If it is a SEND or a
+    /// COMMIT, and the client asked for `x-refusals`, a MESSAGE takes the place of its RECEIPT;
+    /// else the session ends, and frames after it get no RECEIPT. Returns whether the client stays
+    /// connected.
+    pub fn on_refused(&mut self, refusal: &Refusal, ticket: Option<Ticket>) -> bool {
+        let receipt = ticket.and_then(|ticket| self.replies.receipt_id(ticket));
+        let receipt = receipt.as_deref();
         if self.lives_with_refusals && refusal.is_survivable() {
             self.refusals += 1;
             let id = DeliveryId {
@@ -224,11 +251,21 @@ impl Session {
                 subscription: 0,
                 number: self.refusals,
             };
-            return Ok(refusal_message(refusal, id, receipt));
+            let message = refusal_message(refusal, id, receipt);
+            match ticket {
+                Some(ticket) => self.replies.answer(ticket, message),
+                None => self.replies.push(Box::new(message)),
+            }
+            return true;
         }
-        self.state = State::Closed;
+        match ticket {
+            Some(ticket) => self.replies.cut(ticket),
+            None => self.replies.cut_waiting(),
+        }
+        // It comes before whatever else has ended the session.
         self.actions.clear();
-        Err(Box::new(closing(refusal, receipt)))
+        self.leave(closing(refusal, receipt));
+        false
     }
 
     /// Handles shutdown of the broker: the client sees only the close code.
@@ -249,19 +286,41 @@ impl Session {
         self.actions.clear();
     }
 
-    /// Returns the next action.
+    /// Returns the next frame to send to the client.
+    pub fn next_reply(&mut self) -> Option<Box<Frame>> {
+        self.replies.next()
+    }
+
+    /// Returns the next action. Replies must have been sent: an action that sends a frame itself
+    /// waits for those before it.
     pub fn next_action(&mut self) -> Option<Action> {
+        if self.is_held_back() {
+            return None;
+        }
+        if self.actions.is_empty()
+            && self.replies.is_empty()
+            && matches!(self.state, State::Leaving(_))
+            && let State::Leaving(leaving) = mem::replace(&mut self.state, State::Closed)
+        {
+            return Some(Action::Close(leaving.closing));
+        }
         self.actions.pop_front()
     }
 
-    /// Returns the actions to do, in order.
-    pub fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {
-        std::iter::from_fn(|| self.next_action())
+    /// Whether the next frame can be handled: not while a verdict is pending, nor while a SUBSCRIBE
+    /// waits for the RECEIPTs before its own, nor after the end.
+    pub fn wants_input(&self) -> bool {
+        matches!(self.state, State::Opening | State::Ready) && !self.is_held_back()
     }
 
-    /// Whether the next frame can be handled: not while a verdict is pending, nor after the end.
-    pub fn wants_input(&self) -> bool {
-        matches!(self.state, State::Opening | State::Ready)
+    /// Whether the session has ended, although replies may still wait.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Leaving(_) | State::Closed)
+    }
+
+    /// Returns how many replies wait.
+    pub fn waiting_replies(&self) -> WaitingReplies {
+        self.replies.waiting()
     }
 
     /// Returns when to call [`Session::on_timeout`] next, if nothing happens until then.
@@ -271,10 +330,11 @@ impl Session {
             State::Opening | State::Authenticating { .. } => {
                 Some(self.opened + self.settings.connect_timeout)
             }
-            State::Ready => self
+            State::Ready | State::Leaving(_) => self
                 .stalled_at(outbound)
                 .into_iter()
                 .chain(self.heart_beat.next_timeout(outbound))
+                .chain(self.leaves_at())
                 .min(),
         }
     }
@@ -294,9 +354,43 @@ impl Session {
     }
 
     fn close(&mut self, closing: Closing) {
-        if self.state != State::Closed {
+        match self.state {
+            State::Opening | State::Authenticating { .. } | State::Ready => self.leave(closing),
+            // What cannot wait ends the waiting.
+            State::Leaving(_) if !closing.waits() => self.leave(closing),
+            State::Leaving(_) | State::Closed => {}
+        }
+    }
+
+    /// Closes the connection when all replies are sent.
+    fn leave(&mut self, closing: Closing) {
+        if !closing.waits() {
+            self.replies.cut_waiting();
+        }
+        if self.replies.is_empty() {
             self.state = State::Closed;
             self.actions.push_back(Action::Close(closing));
+        } else {
+            let until = self.heart_beat.last_read() + LEAVING_TIME;
+            self.state = State::Leaving(Box::new(Leaving { closing, until }));
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state, State::Ready | State::Leaving(_))
+    }
+
+    /// Whether the next action is a SUBSCRIBE that must wait for the RECEIPTs before its own: no
+    /// MESSAGE of it may precede its RECEIPT.
+    fn is_held_back(&self) -> bool {
+        let held = matches!(self.actions.front(), Some(Action::Subscribe(_, Some(_))));
+        held && !self.replies.is_empty()
+    }
+
+    fn leaves_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Leaving(leaving) => Some(leaving.until),
+            _ => None,
         }
     }
 
@@ -306,6 +400,9 @@ impl Session {
             .map(|since| since + self.settings.stall)
     }
 }
+
+/// How long a session waits for its replies before it ends without them.
+const LEAVING_TIME: Duration = Duration::from_secs(5);
 
 fn is_connect(command: Command) -> bool {
     matches!(command, Command::Connect | Command::Stomp)
