@@ -170,7 +170,7 @@ fn a_busy_client_is_not_cut_while_its_socket_takes_messages() {
         let pushed = outbox.push(&encoded, 1, &never, Write::Now, now);
         assert_eq!((pushed.accepted, pushed.dropped), (1, 0));
     }
-    assert!(!outbox.has_signals());
+    assert!(!outbox.has_notices());
     assert!(wire.len() > 9 << 20, "other tasks have written for it");
     assert_eq!(outbox.flush(now).unwrap(), Flushed::All);
 }
@@ -186,7 +186,7 @@ fn a_piece_counts_its_overhead() {
     let outbox = Outbox::new(wire, policy, now);
     let (encoded, never) = (encoded(0), AtomicBool::new(false));
     let mut taken = 0;
-    while !outbox.has_signals() {
+    while !outbox.has_notices() {
         taken += outbox.push(&encoded, 1, &never, Write::Now, now).accepted;
     }
     let size = encoded.bytes().len() + RUN_OVERHEAD;

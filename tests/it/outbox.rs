@@ -18,9 +18,10 @@ use stompd::config::SlowConsumer;
 use stompd::encoding::{EncodedRun, Framing, Kind, MessageIds, RunEncoder, Scratch};
 use stompd::engine::destination::Destination;
 use stompd::engine::message::Message;
+use stompd::engine::refusal::Refusal;
 use stompd::outbox::{
-    AT_ONCE, Backlog, Delivered, Flushed, Outbox, OutboxBounds, OutboxLoad, Policy, Progress,
-    Signal, Track, Write,
+    AT_ONCE, Backlog, Delivered, Flushed, Notice, Outbox, OutboxBounds, OutboxLoad, Policy,
+    Progress, Track, Write,
 };
 use support::peer::Seen;
 use support::websocket::{FIN, PONG, unmasked};
@@ -30,6 +31,8 @@ const KIND: Kind = Kind {
     version: Version::V1_2,
     framing: Framing::Text,
 };
+/// A message did not fit.
+const OVERFLOW: Notice = Notice::Refuse(Refusal::SlowConsumer);
 const DESTINATIONS: [&str; 3] = ["/topic/a", "/topic/b", "/topic/a/b"];
 const QUEUE: &str = "/queue/q";
 /// The subscription whose deliveries are acknowledged; those of others are settled when written.
@@ -121,7 +124,7 @@ struct Model {
     written: [u64; 4],
     progressed: BTreeSet<u32>,
     waiting: BTreeSet<u32>,
-    signals: BTreeSet<Signal>,
+    notices: BTreeSet<&'static str>,
     /// Bytes that the socket took because a message did not fit, or because much was queued.
     drained: usize,
     now: Instant,
@@ -144,7 +147,7 @@ impl Model {
             written: [0; 4],
             progressed: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            signals: BTreeSet::new(),
+            notices: BTreeSet::new(),
             drained: 0,
             now,
             last_write: now,
@@ -267,7 +270,7 @@ impl Model {
                 at_once -= now;
             } else if self.policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
-                self.signals.insert(Signal::Overflow);
+                self.notices.insert("overflow");
                 dropped += count - accepted - dropped + self.remove(|_| true);
                 accepted = all_begun;
                 break;
@@ -476,7 +479,7 @@ struct Pair {
     next: usize,
     offered: usize,
     lost: usize,
-    signals: BTreeSet<Signal>,
+    notices: BTreeSet<&'static str>,
 }
 
 impl Pair {
@@ -493,7 +496,7 @@ impl Pair {
             next: 1,
             offered: 0,
             lost: 0,
-            signals: BTreeSet::new(),
+            notices: BTreeSet::new(),
         }
     }
 
@@ -614,11 +617,10 @@ impl Pair {
         let pushed = self
             .outbox
             .push(&encoded, subscription, ended, write, self.model.now);
-        self.signals
-            .extend(std::iter::from_fn(|| self.outbox.take_signal()));
-        if self.signals.contains(&Signal::Lost) {
+        self.take_notices();
+        if self.notices.contains("lost") {
             assert!(self.model.broken && !was_blocked);
-            self.model.signals.insert(Signal::Lost);
+            self.model.notices.insert("lost");
         }
         // It may write any part of the queued frames, as long as the socket can take it.
         let at_once = was_empty && write == Write::Now;
@@ -627,7 +629,7 @@ impl Pair {
         let (accepted, dropped, flush) = self.model.push(frames, what, write);
         let drained = std::mem::take(&mut self.model.drained);
         self.model.write(drained);
-        self.model.open &= !self.signals.contains(&Signal::Lost);
+        self.model.open &= !self.notices.contains("lost");
         assert_eq!(
             (pushed.accepted, pushed.dropped, pushed.flush),
             (accepted, dropped, flush)
@@ -644,6 +646,16 @@ impl Pair {
             }
         };
         assert_eq!(flushed, expected);
+    }
+
+    fn take_notices(&mut self) {
+        while let Some(notice) = self.outbox.take_notice() {
+            self.notices.insert(match notice {
+                OVERFLOW => "overflow",
+                Notice::Lost => "lost",
+                Notice::Refuse(_) | Notice::Stop => panic!("not expected here: {notice:?}"),
+            });
+        }
     }
 
     fn compare(&mut self) {
@@ -671,11 +683,10 @@ impl Pair {
             assert_eq!(progress.written(), self.model.written[number as usize]);
             assert_eq!(progress.begun(), self.model.begun(number));
         }
-        self.signals
-            .extend(std::iter::from_fn(|| self.outbox.take_signal()));
+        self.take_notices();
         assert_eq!(
-            std::mem::take(&mut self.signals),
-            std::mem::take(&mut self.model.signals)
+            std::mem::take(&mut self.notices),
+            std::mem::take(&mut self.model.notices)
         );
         assert!(
             self.wire.written() == self.model.stream,
@@ -908,7 +919,7 @@ fn after_an_overflow_only_replies_and_whole_frames_follow() {
     );
     // The first is begun; the second was queued and is dropped like the two that do not fit.
     assert_eq!((pushed.accepted, pushed.dropped), (1, 3));
-    assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
+    assert_eq!(outbox.take_notice(), Some(OVERFLOW));
     let pushed = outbox.push(&encoded("/topic/a", 1, 5, &[1]), 1, &never, Write::Now, now);
     assert_eq!(pushed.accepted, 0);
     outbox.reply(receipt(9, 0), now);
@@ -943,7 +954,7 @@ fn the_owner_is_woken_when_it_has_to_write() {
     wire.break_off();
     outbox.flush_for_owner(now);
     assert!(is_ready(outbox.woken()));
-    assert_eq!(outbox.take_signal(), Some(Signal::Lost));
+    assert_eq!(outbox.take_notice(), Some(Notice::Lost));
 }
 
 #[test]
@@ -1134,7 +1145,7 @@ fn deliveries_are_taken_until_the_outbox_is_full_which_is_reported() {
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), TAKEN);
     assert_eq!(consumer.deliver(&outbox, &[1, 1, 1], now), FULL);
     assert_eq!(Consumer::new(2, true).deliver(&outbox, &[1], now), REFUSED);
-    assert_eq!(outbox.take_signal(), None, "no client is cut");
+    assert_eq!(outbox.take_notice(), None, "no client is cut");
     assert!(!outbox.wait_for_room(1));
     assert!(outbox.take_news().room.is_empty());
     // There is room when half of the limit is written, not before.
@@ -1203,7 +1214,7 @@ fn deliveries_dropped_in_an_overflow_were_never_begun() {
         now,
     );
     assert_eq!((pushed.accepted, pushed.dropped), (0, 2));
-    assert_eq!(outbox.take_signal(), Some(Signal::Overflow));
+    assert_eq!(outbox.take_notice(), Some(OVERFLOW));
     assert_eq!(consumer.has_come(), (0, 1));
     assert_eq!(consumer.deliver(&outbox, &[1], now), Delivered::default());
     wire.allow(usize::MAX);

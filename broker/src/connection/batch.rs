@@ -157,7 +157,7 @@ impl Connection {
             .pauses
             .get_or_insert_with(|| Box::new(Pauses::new(self.shared.policy.patience, now())));
         let mut pause = pauses.begin(now());
-        while pause.may_go_on(now()) && !self.outbox.has_signals() {
+        while pause.may_go_on(now()) && !self.outbox.has_notices() {
             self.beside(tokio::time::sleep(PULSE)).await;
             self.members.on_outbox_progress(&self.outbox, now()).await;
             if pressure.ease(now()) {
@@ -167,7 +167,7 @@ impl Connection {
                 break;
             }
         }
-        if self.outbox.has_signals() {
+        if self.outbox.has_notices() {
             // Whether waiting helps is not known yet.
             pause.helped(now());
         }

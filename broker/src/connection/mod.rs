@@ -34,7 +34,7 @@ use crate::engine::queue::Return;
 use crate::engine::refusal::Refusal;
 use crate::engine::session::{Closing, Session, SessionSettings, WaitingReplies};
 use crate::hub::Hub;
-use crate::outbox::{Flushed, Outbox, OutboxLoad, Policy, Signal};
+use crate::outbox::{Flushed, Notice, Outbox, OutboxLoad, Policy};
 use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
 
@@ -191,7 +191,7 @@ impl Connection {
                 .arm(self.session.next_timeout(&self.outbox.outbound_state()));
             tokio::select! {
                 biased;
-                () = self.outbox.woken() => self.on_signal()?,
+                () = self.outbox.woken() => self.on_notices()?,
                 () = self.timer.passed() => self.on_timeout().await?,
                 ready = ready(&self.socket, self.reading, blocked) => {
                     let readable = ready.map_err(End::Lost)?;
@@ -335,12 +335,12 @@ impl Connection {
         Box::pin(self.perform()).await
     }
 
-    fn on_signal(&mut self) -> Result<(), End> {
-        while let Some(signal) = self.outbox.take_signal() {
-            match signal {
-                Signal::Lost => let_go(self.outbox.close()),
-                Signal::Overflow => self.session.on_failure(&Refusal::SlowConsumer, None),
-                Signal::Stop => self.session.on_stop(),
+    fn on_notices(&mut self) -> Result<(), End> {
+        while let Some(notice) = self.outbox.take_notice() {
+            match notice {
+                Notice::Lost => let_go(self.outbox.close()),
+                Notice::Refuse(refusal) => self.session.on_failure(&refusal, None),
+                Notice::Stop => self.session.on_stop(),
             }
             self.end_by_session()?;
         }

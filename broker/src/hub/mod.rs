@@ -30,7 +30,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
 use crate::engine::transaction::Transaction;
 use crate::metrics::{Registry, number};
-use crate::outbox::{Outbox, Policy, Signal, Subscriber, Write};
+use crate::outbox::{Notice, Outbox, Policy, Subscriber, Write};
 use crate::queues::{self, Held, Queues, SharedQueue};
 
 /// State that all connections share.
@@ -116,7 +116,7 @@ impl Hub {
     pub fn join(&self, session: SessionId, outbox: &Arc<Outbox>) {
         self.connections.insert(session, Arc::clone(outbox));
         if self.stopping.load(Ordering::SeqCst) {
-            outbox.signal(Signal::Stop);
+            outbox.notify(Notice::Stop);
         }
     }
 
@@ -142,7 +142,7 @@ impl Hub {
             )]
             let part = turn as f64 / outboxes.len() as f64;
             tokio::time::sleep_until(begin + spread.mul_f64(part)).await;
-            outbox.signal(Signal::Stop);
+            outbox.notify(Notice::Stop);
         }
     }
 

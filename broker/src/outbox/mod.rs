@@ -10,6 +10,7 @@
 
 mod allowance;
 mod backlog;
+mod inbox;
 mod index;
 mod patience;
 mod progress;
@@ -29,12 +30,15 @@ use bytes::Bytes;
 use crate::config::SlowConsumer;
 use crate::encoding::EncodedRun;
 use crate::engine::heart_beat::OutboundState;
+use crate::engine::refusal::Refusal;
 
 pub use self::allowance::Allowance;
 pub use self::backlog::{AT_ONCE, Backlog, OutboxBounds, OutboxLoad, RUN_OVERHEAD, Removed};
+pub use self::inbox::Notice;
 pub use self::progress::{Progress, Track};
 pub use self::subscriber::{Subscriber, SubscriberId};
 
+use self::inbox::Inbox;
 use self::patience::Patience;
 pub use self::patience::Press;
 use self::wake::Wake;
@@ -69,17 +73,6 @@ pub struct Outbox {
     state: Mutex<State>,
     wake: Wake,
     allowance: Allowance,
-}
-
-/// Signals to the client's own task, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Signal {
-    /// The socket is broken.
-    Lost,
-    /// A message did not fit, and the policy is to disconnect.
-    Overflow,
-    /// The broker is shutting down.
-    Stop,
 }
 
 /// The result of pushing messages.
@@ -146,8 +139,7 @@ struct State {
     blocked: bool,
     /// Whether only the client's own task may write, because it is within a step.
     held: bool,
-    /// A set, because each of them is kept until it is taken.
-    signals: BTreeSet<Signal>,
+    inbox: Inbox,
     /// The subscriptions whose queues wait for room.
     waiting: BTreeSet<u32>,
     /// Allocated when first needed, as few clients are slow.
@@ -171,7 +163,7 @@ impl Outbox {
             open: true,
             blocked: false,
             held: false,
-            signals: BTreeSet::new(),
+            inbox: Inbox::default(),
             waiting: BTreeSet::new(),
             patience: None,
             last_data: now,
@@ -225,7 +217,7 @@ impl Outbox {
             pushed.written += state.write_for_owner(now);
         }
         pushed.pressed = state.press(self.policy, now) == Press::Holds;
-        if !state.signals.is_empty() || (was_empty && write == Write::Now) {
+        if !state.inbox.is_empty() || (was_empty && write == Write::Now) {
             drop(state);
             self.wake.call();
         }
@@ -415,7 +407,7 @@ impl Outbox {
             return 0;
         }
         let bytes = state.write_for_owner(now);
-        let is_done = state.backlog.is_empty() && state.signals.is_empty();
+        let is_done = state.backlog.is_empty() && state.inbox.is_empty();
         if is_done && !state.has_news(self.policy.bounds) {
             return bytes;
         }
@@ -424,20 +416,20 @@ impl Outbox {
         bytes
     }
 
-    /// Sends a signal to the client's own task.
-    pub fn signal(&self, signal: Signal) {
-        self.lock().signals.insert(signal);
+    /// Sends a notice to the client's own task.
+    pub fn notify(&self, notice: Notice) {
+        self.lock().inbox.push(notice);
         self.wake.call();
     }
 
-    /// Takes the most urgent signal to the client's own task.
-    pub fn take_signal(&self) -> Option<Signal> {
-        self.lock().signals.pop_first()
+    /// Takes the most urgent notice to the client's own task.
+    pub fn take_notice(&self) -> Option<Notice> {
+        self.lock().inbox.take()
     }
 
-    /// Whether [`Outbox::take_signal`] would return anything.
-    pub fn has_signals(&self) -> bool {
-        !self.lock().signals.is_empty()
+    /// Whether [`Outbox::take_notice`] would return anything.
+    pub fn has_notices(&self) -> bool {
+        !self.lock().inbox.is_empty()
     }
 
     /// Waits until the client's own task has something to do here.
@@ -535,13 +527,13 @@ impl State {
         }
     }
 
-    /// Like [`State::write_once`], for another task than the client's own, which gets a signal on
+    /// Like [`State::write_once`], for another task than the client's own, which gets a notice on
     /// an error. Returns the number of bytes that the socket took.
     fn write_for_owner(&mut self, now: Instant) -> usize {
         if let Ok((bytes, _)) = self.write_once(now) {
             return bytes;
         }
-        self.signals.insert(Signal::Lost);
+        self.inbox.push(Notice::Lost);
         0
     }
 
@@ -615,7 +607,7 @@ impl State {
                 pushed.accepted += 1;
             } else if policy.slow_consumer == SlowConsumer::Disconnect {
                 self.open = false;
-                self.signals.insert(Signal::Overflow);
+                self.inbox.push(Notice::Refuse(Refusal::SlowConsumer));
                 // The part of this encoded run that was accepted is among the messages dropped now.
                 pushed.accepted = begun;
                 pushed.dropped += encoded.len() - at + self.drop_messages();

@@ -16,8 +16,9 @@ use crate::engine::destination::Destination;
 use crate::engine::memory::allocated;
 use crate::engine::message::Message;
 use crate::engine::queue::{Bounds, Depth, Grant, Queue, Return, Settled};
+use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
-use crate::outbox::{Allowance, OutboxBounds, OutboxLoad, Progress, Signal, Subscriber, Track};
+use crate::outbox::{Allowance, Notice, OutboxBounds, OutboxLoad, Progress, Subscriber, Track};
 use crate::turn;
 
 use super::{Common, PATIENCE, compact};
@@ -293,7 +294,8 @@ impl SharedQueue {
             // If it was full, its consumer may have freed room just now.
             if taken == 0 && stuck {
                 if *policy == SlowConsumer::Disconnect {
-                    subscriber.outbox.signal(Signal::Overflow);
+                    let overflow = Notice::Refuse(Refusal::SlowConsumer);
+                    subscriber.outbox.notify(overflow);
                     return dropped + messages.len() - done;
                 }
                 let made_room = self.lock().queue.drop_oldest_for(&messages[done]);

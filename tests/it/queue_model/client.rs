@@ -24,7 +24,7 @@ use stompd::engine::session::{Acknowledgement, Action, Session, SessionSettings,
 use stompd::engine::subscription::{self, Prefetch, Subscription};
 use stompd::engine::transaction::Transaction;
 use stompd::hub::{Hub, Pressure};
-use stompd::outbox::{Flushed, News, Outbox, Policy, Progress, Signal, Subscriber, Wire};
+use stompd::outbox::{Flushed, News, Notice, Outbox, Policy, Progress, Subscriber, Wire};
 use stompd::queues::{Held, SharedQueue};
 use tokio::runtime::Runtime;
 
@@ -386,11 +386,11 @@ impl Client {
 
     /// Runs the client's task. Returns whether the connection must end.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
-        while let Some(signal) = self.outbox.take_signal() {
-            match signal {
-                Signal::Overflow => return true,
-                Signal::Lost => drop(self.outbox.close()),
-                Signal::Stop => panic!("the broker is never stopped"),
+        while let Some(notice) = self.outbox.take_notice() {
+            match notice {
+                Notice::Refuse(_) => return true,
+                Notice::Lost => drop(self.outbox.close()),
+                Notice::Stop => panic!("the broker is never stopped"),
             }
         }
         let flushed = self.outbox.flush(now);
