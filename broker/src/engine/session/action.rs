@@ -1,5 +1,7 @@
 //! The actions that a session requests, and the answers it receives.
 
+use std::collections::VecDeque;
+
 use stomp_codec::{Command, Frame, Version};
 
 use crate::engine::ack::AckVerdict;
@@ -97,6 +99,17 @@ pub enum Action {
     Close(Closing),
 }
 
+/// The actions that a session requests, in order.
+///
+/// There is rarely more than one, and that one needs no allocation: an action is large, and an idle
+/// client would keep the memory.
+#[derive(Debug, Default)]
+pub(super) struct Actions {
+    first: Option<Action>,
+    /// Those after the first.
+    more: VecDeque<Action>,
+}
+
 /// How a connection ends.
 #[derive(Clone, Debug)]
 pub struct Closing {
@@ -110,6 +123,39 @@ pub struct Closing {
     pub label: &'static str,
     /// Whether the peer does not respond, so that the broker writes only once and does not wait.
     pub absent: bool,
+}
+
+impl Actions {
+    pub(super) fn push_back(&mut self, action: Action) {
+        if self.is_empty() {
+            self.first = Some(action);
+        } else {
+            self.more.push_back(action);
+        }
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Action> {
+        if self.first.is_some() {
+            return self.first.take();
+        }
+        let next = self.more.pop_front();
+        if self.more.is_empty() {
+            self.more = VecDeque::new();
+        }
+        next
+    }
+
+    pub(super) fn front(&self) -> Option<&Action> {
+        self.first.as_ref().or_else(|| self.more.front())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Closing {

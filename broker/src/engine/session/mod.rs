@@ -21,7 +21,6 @@ mod frames;
 mod replies;
 mod reply;
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +35,7 @@ use super::refusal::{CloseCode, Refusal};
 use super::subscription::{self, Prefetch, Subscriptions};
 use super::transaction::Transactions;
 
+use self::action::Actions;
 pub use self::action::{
     Acknowledgement, Action, Closing, Credentials, LoginVerdict, Publication, Receipt,
 };
@@ -82,7 +82,7 @@ pub struct Session {
     /// The destination of the last SEND: most clients publish to few destinations.
     last_destination: Option<Destination>,
     replies: Replies,
-    actions: VecDeque<Action>,
+    actions: Actions,
 }
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Session {
             refusals: 0,
             last_destination: None,
             replies: Replies::default(),
-            actions: VecDeque::new(),
+            actions: Actions::default(),
         }
     }
 
