@@ -5,6 +5,7 @@ mod acks;
 mod admin;
 mod audience;
 mod client;
+mod clients;
 mod demo;
 mod fairness;
 mod handshake;

@@ -11,7 +11,7 @@ use super::{Connection, End, linger, now};
 use crate::engine::queue::Return;
 use crate::engine::refusal::CloseCode;
 use crate::engine::session::Closing;
-use crate::hub::Loss;
+use crate::hub::{Client, Loss};
 use crate::outbox::Removed;
 use crate::transport;
 use crate::turn;
@@ -31,6 +31,23 @@ impl Connection {
             End::Closing(closing) => self.close(*closing).await,
         }
         self.shared.metrics.closed.with(label).inc();
+        self.log_end(label);
+    }
+
+    fn log_end(&self, reason: &str) {
+        let Client { accepted, .. } = &*self.client;
+        let (received, sent) = (self.client.received(), self.client.sent());
+        debug!(
+            parent: &self.span,
+            reason,
+            user = self.client.user(),
+            seconds = (now() - *accepted).as_secs(),
+            received_frames = received.frames,
+            received_bytes = received.bytes,
+            sent_messages = sent.frames,
+            sent_bytes = sent.bytes,
+            "disconnected"
+        );
     }
 
     async fn unsubscribe_all(&mut self, cause: Return) {

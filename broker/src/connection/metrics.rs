@@ -168,12 +168,17 @@ impl Metrics {
         }
     }
 
-    pub(super) fn count_received(&self, tally: &mut Tally) {
+    /// Counts the frames of a step; returns their number.
+    pub(super) fn count_received(&self, tally: &mut Tally) -> u64 {
+        let mut all = 0;
         for (counter, frames) in self.received.iter().zip(&mut tally.0) {
             if *frames > 0 {
-                counter.inc_by(std::mem::take(frames).into());
+                let frames = std::mem::take(frames).into();
+                counter.inc_by(frames);
+                all += frames;
             }
         }
+        all
     }
 
     pub(super) fn sent(&self, command: Command) {

@@ -19,6 +19,7 @@ mod timer;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::engine::SessionId;
 use crate::engine::queue::Return;
 use crate::engine::refusal::Refusal;
 use crate::engine::session::{Closing, Session, SessionSettings, WaitingReplies};
-use crate::hub::Hub;
+use crate::hub::{Client, Hub};
 use crate::outbox::{Flushed, Notice, Outbox, OutboxLoad, Policy};
 use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
@@ -70,6 +71,8 @@ pub struct Shared {
 pub struct Arrival {
     /// Its session.
     pub id: SessionId,
+    /// The address it connects from.
+    pub peer: SocketAddr,
     /// Its socket.
     pub socket: Socket,
     /// What carries STOMP over it.
@@ -88,6 +91,7 @@ pub struct Arrival {
 pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
     let Arrival {
         id,
+        peer,
         socket,
         transport,
         rest,
@@ -95,23 +99,22 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival) {
         accepted,
         span,
     } = arrival;
+    let accepted = accepted.into_std();
     let _presence = shared.metrics.arrive(transport.name());
     let now = Instant::now().into_std();
     let outbox = Arc::new(Outbox::new(Arc::new(socket.clone()), shared.policy, now));
-    shared.hub.join(id, &outbox);
+    let client = Client::new(id, peer, transport.name(), accepted, Arc::clone(&outbox));
+    let client = Arc::new(client);
+    shared.hub.join(&client);
     let can_ping = transport.framing().is_websocket();
     let mut connection = Connection {
-        session: Session::new(
-            id,
-            Arc::clone(&shared.settings),
-            can_ping,
-            accepted.into_std(),
-        ),
+        session: Session::new(id, Arc::clone(&shared.settings), can_ping, accepted),
         decoder: Decoder::new(shared.limits_before_connect()),
         id,
         socket,
         transport,
         outbox,
+        client,
         subprotocol,
         members: Members::default(),
         batch: Batch::default(),
@@ -140,6 +143,8 @@ struct Connection {
     decoder: Decoder,
     session: Session,
     outbox: Arc<Outbox>,
+    /// What others may know of it.
+    client: Arc<Client>,
     subprotocol: Option<Version>,
     /// Its subscriptions.
     members: Members,
@@ -235,6 +240,7 @@ impl Connection {
                 let now = Instant::now();
                 turn::begin(now);
                 self.turn += bytes.len();
+                self.client.count_received(0, bytes.len());
                 self.read_at = now.into_std();
                 self.session.on_read(self.read_at);
                 self.on_bytes(bytes).await
@@ -258,7 +264,8 @@ impl Connection {
             ended
         })
         .await;
-        self.shared.metrics.count_received(&mut self.received);
+        let frames = self.shared.metrics.count_received(&mut self.received);
+        self.client.count_received(frames, 0);
         self.held.set(self.session.held());
         let output = self.transport.take_output();
         if !output.is_empty() {

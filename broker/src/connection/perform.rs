@@ -12,7 +12,7 @@ use crate::encoding::Framing;
 use crate::encoding::Kind;
 use crate::engine::queue::Settled;
 use crate::engine::refusal::Refusal;
-use crate::engine::session::{Acknowledgement, Action, Receipt, Ticket};
+use crate::engine::session::{Acknowledgement, Action, LoginVerdict, Receipt, Ticket};
 use crate::engine::subscription::Subscription;
 use crate::outbox::Progress;
 use crate::outbox::Subscriber;
@@ -28,6 +28,9 @@ impl Connection {
             match action {
                 Action::Authenticate(credentials) => {
                     let verdict = self.shared.authenticator.verdict(credentials);
+                    if let LoginVerdict::Welcome { user: Some(user) } = &verdict {
+                        self.client.set_user(user);
+                    }
                     self.session.on_verdict(verdict, now());
                 }
                 Action::Open(version) => self.open(version),

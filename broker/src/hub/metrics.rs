@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Connections, Loss, Wildcards, all};
+use super::{Clients, Loss, Wildcards};
 use crate::encoding::waiting_bytes;
 use crate::metrics::{Counter, Counters, Gauge, Registry, number};
 use crate::outbox::OutboxLoad;
@@ -44,7 +44,7 @@ impl Metrics {
 }
 
 /// Whenever metrics are read, asks all outboxes what is queued in them.
-pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
+pub(super) fn observe_outboxes(clients: &Arc<Clients>, registry: &Registry) {
     let waiting = registry.gauge(
         "stompd_outboxes_waiting",
         "Clients with data in their outgoing queue.",
@@ -61,18 +61,18 @@ pub(super) fn observe_outboxes(connections: &Connections, registry: &Registry) {
         "stompd_outbox_memory_bytes",
         "Bytes of memory that the outgoing queues of all clients take; shared data counts once.",
     );
-    let connections = Arc::downgrade(connections);
+    let clients = Arc::downgrade(clients);
     registry.before_reading(move || {
-        let outboxes = connections.upgrade().map(|connections| all(&connections));
+        let clients = clients.upgrade().map(|clients| clients.all());
         let mut held = waiting_bytes();
-        let (mut clients, mut all) = (0, OutboxLoad::default());
-        for outbox in outboxes.into_iter().flatten() {
-            let load = outbox.load();
-            clients += usize::from(load.frames > 0);
+        let (mut slow, mut all) = (0, OutboxLoad::default());
+        for client in clients.into_iter().flatten() {
+            let load = client.outbox.load();
+            slow += usize::from(load.frames > 0);
             all = all.with(load);
-            held += outbox.memory();
+            held += client.outbox.memory();
         }
-        waiting.set(number(clients));
+        waiting.set(number(slow));
         frames.set(number(all.frames));
         bytes.set(number(all.bytes));
         memory.set(number(held));

@@ -5,6 +5,7 @@
 //! The queues are in [`crate::queues`].
 
 pub mod audience;
+mod clients;
 mod delivery;
 mod metrics;
 mod wildcards;
@@ -17,6 +18,7 @@ use dashmap::DashMap;
 use smallvec::SmallVec;
 
 use self::audience::{Audience, Receiver, Receivers};
+pub use self::clients::{Client, Clients};
 use self::delivery::Delivery;
 pub use self::delivery::Pressure;
 use self::metrics::Metrics;
@@ -30,7 +32,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
 use crate::engine::transaction::Transaction;
 use crate::metrics::{Registry, number};
-use crate::outbox::{Notice, Outbox, Policy, Subscriber, Write};
+use crate::outbox::{Notice, Policy, Subscriber, Write};
 use crate::queues::{self, Held, Queues, SharedQueue};
 
 /// State that all connections share.
@@ -39,7 +41,7 @@ pub struct Hub {
     /// The first part of each message id: 64 random bits, so that no id repeats after a restart.
     prefix: Arc<str>,
     next_message: AtomicU64,
-    connections: Connections,
+    clients: Arc<Clients>,
     topics: DashMap<Destination, Receivers>,
     wildcards: Arc<Wildcards>,
     queues: Queues,
@@ -57,8 +59,6 @@ pub struct HubSettings {
     /// [`Patterns::new`](crate::engine::patterns::Patterns::new).
     pub pattern_shapes: usize,
 }
-
-type Connections = Arc<DashMap<SessionId, Arc<Outbox>>>;
 
 /// A reserved place among the receivers, taken before the subscription is confirmed to the client,
 /// and used by [`Hub::subscribe`].
@@ -95,16 +95,16 @@ impl Hub {
     ) -> Self {
         let prefix: Arc<str> = prefix.into();
         let metrics = Metrics::new(registry);
-        let connections: Connections = Arc::new(DashMap::with_shard_amount(SHARDS));
+        let clients = Arc::new(Clients::new());
         let wildcards = Arc::new(Wildcards::new(settings.pattern_shapes));
-        metrics::observe_outboxes(&connections, registry);
+        metrics::observe_outboxes(&clients, registry);
         metrics::observe_patterns(&wildcards, settings.pattern_shapes, registry);
         Self {
             queues: Queues::new(&prefix, queues, metrics.delivered.clone(), registry),
             settings,
             prefix,
             next_message: AtomicU64::new(1),
-            connections,
+            clients,
             topics: DashMap::with_shard_amount(SHARDS),
             wildcards,
             stopping: AtomicBool::new(false),
@@ -112,37 +112,37 @@ impl Hub {
         }
     }
 
-    /// Adds a connection. While the broker shuts down, the connection is closed at once.
-    pub fn join(&self, session: SessionId, outbox: &Arc<Outbox>) {
-        self.connections.insert(session, Arc::clone(outbox));
+    /// Adds a client. While the broker shuts down, its connection is closed at once.
+    pub fn join(&self, client: &Arc<Client>) {
+        self.clients.insert(Arc::clone(client));
         if self.stopping.load(Ordering::SeqCst) {
-            outbox.notify(Notice::Stop);
+            client.outbox.notify(Notice::Stop);
         }
     }
 
-    /// Removes a connection. Its subscriptions have been ended before.
+    /// Removes a client. Its subscriptions have been ended before.
     pub fn leave(&self, session: SessionId) {
-        self.connections.remove(&session);
+        self.clients.remove(session);
     }
 
-    /// Returns the number of connections.
-    pub fn connections(&self) -> usize {
-        self.connections.len()
+    /// Returns the connected clients.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Closes all connections, spread evenly over a time, and new ones at once.
     pub async fn stop(&self, spread: Duration) {
         self.stopping.store(true, Ordering::SeqCst);
-        let outboxes = all(&self.connections);
+        let clients = self.clients.all();
         let begin = tokio::time::Instant::now();
-        for (turn, outbox) in outboxes.iter().enumerate() {
+        for (turn, client) in clients.iter().enumerate() {
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a fraction of a duration need not be exact"
             )]
-            let part = turn as f64 / outboxes.len() as f64;
+            let part = turn as f64 / clients.len() as f64;
             tokio::time::sleep_until(begin + spread.mul_f64(part)).await;
-            outbox.notify(Notice::Stop);
+            client.outbox.notify(Notice::Stop);
         }
     }
 
@@ -407,12 +407,6 @@ impl Hub {
         }
         self.topics.get_mut(destination)?.audience()
     }
-}
-
-/// Returns all outboxes, so that none is visited under a lock of the table.
-fn all(connections: &Connections) -> Vec<Arc<Outbox>> {
-    let outboxes = connections.iter();
-    outboxes.map(|entry| Arc::clone(entry.value())).collect()
 }
 
 impl Loss {

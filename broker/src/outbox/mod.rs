@@ -99,6 +99,15 @@ pub struct Delivered {
     pub full: bool,
 }
 
+/// What was exchanged with a client so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Number of frames.
+    pub frames: u64,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
 /// Progress of deliveries since the client's own task last asked.
 #[derive(Debug, Default)]
 pub struct News {
@@ -148,6 +157,8 @@ struct State {
     last_write: Instant,
     replies_since: Option<Instant>,
     ping_progress: Option<Instant>,
+    /// The messages and deliveries that were accepted, and the bytes that the socket took.
+    traffic: Traffic,
 }
 
 impl Outbox {
@@ -170,6 +181,7 @@ impl Outbox {
             last_write: now,
             replies_since: None,
             ping_progress: None,
+            traffic: Traffic::default(),
         };
         Self {
             policy,
@@ -204,6 +216,7 @@ impl Outbox {
             Write::Now | Write::Later => 0,
         };
         if written == encoded.bytes().len() {
+            state.traffic.frames += encoded.len() as u64;
             return Pushed {
                 accepted: encoded.len(),
                 written,
@@ -211,6 +224,7 @@ impl Outbox {
             };
         }
         let mut pushed = state.enqueue(encoded, number, written, self.policy, now);
+        state.traffic.frames += pushed.accepted as u64;
         pushed.flush = was_empty && write == Write::Later;
         // The task of a busy client may take long to write what others have queued for it.
         if !was_empty && state.is_writable() && state.backlog.messages().bytes >= MUCH {
@@ -267,6 +281,7 @@ impl Outbox {
                 .backlog
                 .push_messages(encoded, rest, number, part, Some(track));
         }
+        state.traffic.frames += encoded.len() as u64;
         let full = state.is_full_of_deliveries(self.policy.bounds);
         let wake = was_empty && whole < encoded.len();
         drop(state);
@@ -469,6 +484,12 @@ impl Outbox {
         messages.with(deliveries).with(backlog.replies())
     }
 
+    /// Returns how many messages and deliveries were accepted so far, and how many bytes of all
+    /// kinds the socket took.
+    pub fn traffic(&self) -> Traffic {
+        self.lock().traffic
+    }
+
     /// Number of bytes of memory that queued data takes, without encoded runs, which clients share.
     pub fn memory(&self) -> usize {
         self.lock().backlog.memory()
@@ -504,6 +525,7 @@ impl State {
         let written = done.and_then(Result::ok).unwrap_or_default();
         self.blocked = written < bytes.len();
         if written > 0 {
+            self.traffic.bytes += written as u64;
             self.last_data = self.last_data.max(now);
             self.last_write = self.last_write.max(now);
         }
@@ -555,6 +577,7 @@ impl State {
             Ok::<_, io::Error>(written)
         })?;
         if written > 0 {
+            self.traffic.bytes += written as u64;
             // A publisher's `now` can be older than a later write by the client's own task.
             self.last_write = self.last_write.max(now);
             let ping_waited = self.backlog.ping_waits();

@@ -172,6 +172,7 @@ fn arrive(
     let span = debug_span!("connection", session = %id, %peer, transport = transport.name());
     Arrival {
         id,
+        peer,
         socket,
         transport,
         rest,

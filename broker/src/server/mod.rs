@@ -29,7 +29,7 @@ use crate::engine::queue;
 use crate::engine::session::SessionSettings;
 use crate::engine::subscription::{self, Prefetch};
 use crate::error::Error;
-use crate::hub::{self, Hub};
+use crate::hub::{self, Clients, Hub};
 use crate::metrics::{Registry, number};
 use crate::outbox::{OutboxBounds, Policy, RUN_OVERHEAD};
 use crate::queues;
@@ -154,9 +154,9 @@ impl Broker {
         self.admin
     }
 
-    /// Returns the number of clients.
-    pub fn connections(&self) -> usize {
-        self.shared.hub.connections()
+    /// Returns the connected clients.
+    pub fn clients(&self) -> &Clients {
+        self.shared.hub.clients()
     }
 
     /// Stops: reports itself as not ready, waits `[stop] delay`, closes the listeners, disconnects
@@ -166,13 +166,13 @@ impl Broker {
         self.readiness.send_replace(Readiness::Stopping);
         sleep(stop.delay).await;
         self.accepting.drain(..).for_each(|task| task.abort());
-        info!(clients = self.connections(), "disconnecting clients");
+        info!(clients = self.clients().len(), "disconnecting clients");
         self.doorman.stop_handshakes();
         self.shared.hub.stop(stop.spread).await;
         let left = self.doorman.wait_for_all_to_leave();
         if timeout(stop.flush, left).await.is_err() {
             warn!(
-                clients = self.connections(),
+                clients = self.clients().len(),
                 "some clients did not read their last bytes"
             );
         }

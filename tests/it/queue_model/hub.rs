@@ -5,6 +5,7 @@
 //! it keeps its order as far as visible; it is marked as redelivered if and only if a client
 //! received a byte of it and did not settle it; and no consumer that could be served is forgotten.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
@@ -181,7 +182,9 @@ impl<'a> World<'a> {
         // Every other client accepts refusals.
         let id = self.last_client;
         let client = Client::connect(id, id.is_multiple_of(2), self.policy, self.now);
-        self.hub.join(client.id, &client.outbox);
+        let peer = ([127, 0, 0, 1], 1).into();
+        let known = hub::Client::new(client.id, peer, "tcp", self.now, Arc::clone(&client.outbox));
+        self.hub.join(&Arc::new(known));
         client
     }
 
