@@ -4,16 +4,16 @@
 //!            main → cli → server                 composition: the only one that names all parts
 //!                            │
 //!        ┌───────────────┬───┴────────┐
-//!     transport ───► connection     admin        one task per client · health and metrics
-//!                        │            │
-//!                    outbox ◄─ hub ◄──┘          where the locks are
-//!                        │      │
-//!   ═════════════════════╪══════╪═════════════   the wall: below it no sockets, clock, tasks, locks
-//!                        ▼      ▼
-//!                         engine                 the rules: frames and time in, actions out
-//!                            │
-//!                            ▼
-//!                       stomp-codec              bytes ⇄ frames
+//!     transport ◄─── connection     admin        one task per client · metrics, health, demo page
+//!        │               │
+//!        │           outbox ◄─ queues ◄─ hub     shared state: all locks are here
+//!        │               │      │
+//!   ═════╪═══════════════╪══════╪═════════════   the wall: below it no sockets, clock, tasks, locks
+//!        │               ▼      ▼
+//!        │                engine                 the rules: frames and time in, actions out
+//!        ▼                 │   │
+//!     websocket ◄──────────┘   ▼                 bytes ⇄ frames, of WebSocket and of STOMP
+//!                         stomp-codec
 //! ```
 //!
 //! `ARCHITECTURE.md` has the full map, and what is deliberately absent.
@@ -35,3 +35,4 @@ pub mod queues;
 pub mod server;
 pub mod transport;
 pub mod turn;
+pub mod websocket;

@@ -7,8 +7,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use stompd::engine::refusal::WebSocketFault;
-use stompd::transport::{Incoming, Transport, WebSocket};
+use stompd::websocket::{Incoming, WebSocket, WebSocketFault};
 use support::websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, unmasked};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -144,16 +143,16 @@ fn few() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn ours(bytes: &[u8], cuts: &[usize]) -> Outcome {
-    let mut transport = Transport::WebSocket(Box::new(WebSocket::new(LIMIT)));
+    let mut websocket = WebSocket::new(LIMIT);
     let (mut outcome, mut closing) = (Outcome::default(), Bytes::new());
     let mut cuts = cuts.iter().cycle();
     let mut rest = bytes;
     while !rest.is_empty() && outcome.end.is_none() {
         let (part, behind) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
         rest = behind;
-        transport.feed(BytesMut::from(part));
+        websocket.feed(BytesMut::from(part));
         while outcome.end.is_none() {
-            match transport.take_input() {
+            match websocket.take_input() {
                 Ok(Some(Incoming::Data(data))) => outcome.data.extend_from_slice(&data),
                 Ok(Some(Incoming::Pong)) => outcome.pongs = true,
                 Ok(Some(Incoming::Close(answer))) => {
@@ -166,7 +165,7 @@ fn ours(bytes: &[u8], cuts: &[usize]) -> Outcome {
                 Err(WebSocketFault::Protocol(_)) => outcome.end = Some(End::Protocol),
             }
         }
-        outcome.answers.extend_from_slice(&transport.take_output());
+        outcome.answers.extend_from_slice(&websocket.take_output());
     }
     outcome.answers.extend_from_slice(&closing);
     without_reason_of_1002(outcome)

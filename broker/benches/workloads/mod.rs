@@ -27,7 +27,8 @@ use stompd::hub::{self, Hub, Pressure};
 use stompd::metrics::Registry;
 use stompd::outbox::{Outbox, OutboxBounds, Policy, RUN_OVERHEAD, Subscriber, Wire};
 use stompd::queues::{self, SharedQueue};
-use stompd::transport::{Incoming, Transport, WebSocket};
+use stompd::transport::{Incoming, Transport};
+use stompd::websocket::WebSocket;
 
 /// A common operation of a broker.
 pub(crate) struct Workload {

@@ -19,7 +19,8 @@ use crate::engine::SessionId;
 use crate::engine::refusal::Refusal;
 use crate::engine::session;
 use crate::transport::handshake::{self, Refused};
-use crate::transport::{self, Socket, Transport, WebSocket};
+use crate::transport::{self, Socket, Transport};
+use crate::websocket::WebSocket;
 
 use super::files::Shares;
 

@@ -6,16 +6,15 @@
 pub mod handshake;
 mod read;
 mod socket;
-mod websocket;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::encoding::Framing;
-use crate::engine::refusal::WebSocketFault;
+use crate::websocket::{WebSocket, WebSocketFault};
 
 pub use self::read::{DRAIN_BYTES, DRAIN_TIME, await_end, drain, read};
 pub use self::socket::Socket;
-pub use self::websocket::WebSocket;
+pub use crate::websocket::Incoming;
 
 /// A way to carry STOMP.
 #[derive(Debug)]
@@ -24,17 +23,6 @@ pub enum Transport {
     Tcp(Bytes),
     /// STOMP over WebSocket.
     WebSocket(Box<WebSocket>),
-}
-
-/// The result of [`Transport::take_input`].
-#[derive(Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// Bytes of STOMP.
-    Data(Bytes),
-    /// A Pong.
-    Pong,
-    /// The client starts the closing handshake of WebSocket; this is the reply.
-    Close(Bytes),
 }
 
 impl Transport {

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use stomp_codec::{Command, DecodeError};
 
+use crate::websocket::{PROTOCOL_ERROR, WebSocketFault};
+
 /// The close codes of a WebSocket that this broker sends: public, clients may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -21,7 +23,7 @@ pub enum CloseCode {
     /// The broker stops.
     Stopping = 1001,
     /// The client broke the rules of STOMP or of WebSocket.
-    Protocol = 1002,
+    Protocol = PROTOCOL_ERROR,
     /// Text that is not UTF-8.
     InvalidUtf8 = 1007,
     /// No CONNECT in time; login and rights.
@@ -141,20 +143,6 @@ pub enum Refusal {
     WildcardInSend(Box<str>),
     /// A SUBSCRIBE to several queues.
     WildcardQueue(Box<str>),
-}
-
-/// What broke the rules of WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WebSocketFault {
-    /// Text that is not UTF-8.
-    InvalidUtf8,
-    /// Another rule of RFC 6455; what it was.
-    Protocol(&'static str),
-    /// A message or frame that is larger than the largest STOMP frame may be.
-    TooBig {
-        /// The limit in bytes.
-        limit: usize,
-    },
 }
 
 impl From<DecodeError> for Refusal {

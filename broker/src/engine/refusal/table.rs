@@ -2,7 +2,8 @@
 
 use stomp_codec::{DecodeError, DecodeErrorKind};
 
-use super::{CloseCode, Refusal, WebSocketFault};
+use super::{CloseCode, Refusal};
+use crate::websocket::WebSocketFault;
 
 impl Refusal {
     /// The table.

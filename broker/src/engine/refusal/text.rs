@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::size;
-use super::{Refusal, WebSocketFault};
+use super::Refusal;
 
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,18 +105,6 @@ impl fmt::Display for Refusal {
             Self::WildcardFirst(text) => write!(out, "pattern {text:?} begins with a wildcard"),
             Self::WildcardInSend(text) => write!(out, "SEND to the wildcard {text:?}"),
             Self::WildcardQueue(text) => write!(out, "SUBSCRIBE to the queues {text:?}"),
-        }
-    }
-}
-
-impl fmt::Display for WebSocketFault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidUtf8 => out.write_str("WebSocket: text that is not UTF-8"),
-            Self::Protocol(what) => write!(out, "WebSocket: {what}"),
-            Self::TooBig { limit } => {
-                write!(out, "WebSocket: a message of more than {limit} bytes")
-            }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The frames of a client (RFC 6455, section 5.2).
+//! Frames (RFC 6455, section 5.2): those of a client are read, ours are written.
 
 use std::ops::Range;
 
-use crate::engine::refusal::WebSocketFault;
+use super::fault::WebSocketFault;
 
-/// The header of a frame.
+/// The header of a client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// Whether it is the last frame of its message.
@@ -19,18 +19,22 @@ pub(super) struct Header {
     pub whole: usize,
 }
 
-/// What a frame is for.
+/// What a frame is for; the number is its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[repr(u8)]
+pub enum Kind {
     /// Continues a message.
-    Continuation,
+    Continuation = CONTINUATION,
     /// Begins a text message.
-    Text,
+    Text = TEXT,
     /// Begins a binary message.
-    Binary,
-    Close,
-    Ping,
-    Pong,
+    Binary = BINARY,
+    /// Starts or completes the closing handshake.
+    Close = CLOSE,
+    /// Asks for a Pong.
+    Ping = PING,
+    /// Answers a Ping.
+    Pong = PONG,
 }
 
 /// What some bytes begin with.
@@ -96,12 +100,12 @@ impl Kind {
             ));
         }
         Ok(match first & OPCODE {
-            0x0 => Self::Continuation,
-            0x1 => Self::Text,
-            0x2 => Self::Binary,
-            0x8 => Self::Close,
-            0x9 => Self::Ping,
-            0xa => Self::Pong,
+            CONTINUATION => Self::Continuation,
+            TEXT => Self::Text,
+            BINARY => Self::Binary,
+            CLOSE => Self::Close,
+            PING => Self::Ping,
+            PONG => Self::Pong,
             _ => return Err(WebSocketFault::Protocol("a reserved opcode")),
         })
     }
@@ -133,6 +137,43 @@ pub(super) fn unmask(bytes: &mut [u8], part: Range<usize>, to: usize, mask: [u8;
     std::array::from_fn(|at| mask[(at + part.len()) % MASK])
 }
 
+/// Writes the header of one of our frames, which are final and not masked.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each arm has checked the range"
+)]
+pub fn write_header(out: &mut Vec<u8>, kind: Kind, bytes: usize) {
+    let first = FINAL | kind as u8;
+    match bytes {
+        0..=MAX_CONTROL => out.extend_from_slice(&[first, bytes as u8]),
+        126..=0xffff => {
+            out.extend_from_slice(&[first, 126]);
+            out.extend_from_slice(&(bytes as u16).to_be_bytes());
+        }
+        _ => {
+            out.extend_from_slice(&[first, 127]);
+            out.extend_from_slice(&(bytes as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Writes a control frame with this payload, which has at most 125 bytes.
+pub(super) fn write_control(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    write_header(out, kind, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Returns a frame whose payload is one byte.
+pub const fn of_one_byte(kind: Kind, byte: u8) -> [u8; 3] {
+    [FINAL | kind as u8, 1, byte]
+}
+
+/// A Ping without payload.
+pub const EMPTY_PING: [u8; 2] = [FINAL | PING, 0];
+
+/// Maximum number of bytes that [`write_header`] writes.
+pub const MAX_HEADER: usize = 10;
+
 /// Number of bytes unmasked at once.
 const BLOCK: usize = 32;
 
@@ -143,12 +184,19 @@ const SHORTEST: usize = 2;
 const MASK: usize = 4;
 
 /// The longest payload of a control frame (section 5.5).
-const MAX_CONTROL: usize = 125;
+pub(super) const MAX_CONTROL: usize = 125;
 
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
+
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +227,20 @@ mod tests {
         assert!(
             matches!(Header::read(&bytes), Ok(Begin::Header(header)) if (header.length, header.whole) == (6, 8))
         );
+    }
+
+    #[test]
+    fn the_length_takes_as_few_bytes_as_it_can() {
+        let header = |bytes| {
+            let mut out = Vec::new();
+            write_header(&mut out, Kind::Text, bytes);
+            out
+        };
+        assert_eq!(header(125), [0x81, 125]);
+        assert_eq!(header(126), [0x81, 126, 0, 126]);
+        assert_eq!(header(65_535), [0x81, 126, 255, 255]);
+        assert_eq!(header(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(header(usize::MAX).len(), MAX_HEADER);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! STOMP over WebSocket, after the handshake: the messages of a client (RFC 6455, sections 5 to 7).
+//! The reader: from the bytes of a client to the payloads of its messages.
 //!
 //! Payloads are unmasked in place and moved together: message boundaries have no meaning in STOMP,
 //! so the input of one read becomes one piece of STOMP. Only the length of a message is kept, and
@@ -12,18 +12,14 @@
 //! As in other servers, two checks are not as strict as they could be: a length may take more bytes
 //! than it needs, and one of 2^63 or more is just too big.
 
-mod frame;
-mod utf8;
-
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use self::frame::{Begin, Header, Kind, unmask};
-use self::utf8::Utf8;
-use super::Incoming;
-use crate::encoding::framing::{self, Framing};
-use crate::engine::refusal::{CloseCode, WebSocketFault};
+use super::close;
+use super::fault::WebSocketFault;
+use super::frame::{Begin, Header, Kind, unmask, write_control};
+use super::utf8::Utf8;
 
 /// The WebSocket of one client, after the handshake.
 #[derive(Debug)]
@@ -47,6 +43,17 @@ pub struct WebSocket {
     /// How reading ended; nothing is read after that.
     end: Option<End>,
     output: Vec<u8>,
+}
+
+/// What a client sent, without the framing; the result of [`WebSocket::take_input`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// Payloads of messages.
+    Data(Bytes),
+    /// A Pong.
+    Pong,
+    /// The client starts the closing handshake; this is the reply.
+    Close(Bytes),
 }
 
 /// The unread part of a frame's payload.
@@ -92,12 +99,17 @@ impl WebSocket {
         }
     }
 
-    pub(super) fn feed(&mut self, bytes: BytesMut) {
+    /// Takes bytes that were read from the socket. Earlier input must have been taken.
+    pub fn feed(&mut self, bytes: BytesMut) {
         debug_assert!(self.input.is_empty(), "earlier input must be read");
         self.input = bytes;
     }
 
-    pub(super) fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
+    /// Returns the next input; `None` until more is fed.
+    ///
+    /// # Errors
+    /// If the client violates the protocol. Nothing can be read after that.
+    pub fn take_input(&mut self) -> Result<Option<Incoming>, WebSocketFault> {
         let data = self.read();
         if !data.is_empty() {
             return Ok(Some(Incoming::Data(data)));
@@ -112,15 +124,18 @@ impl WebSocket {
         }
     }
 
-    pub(super) fn take_output(&mut self) -> Bytes {
+    /// Returns the Pongs to send.
+    pub fn take_output(&mut self) -> Bytes {
         mem::take(&mut self.output).into()
     }
 
-    pub(super) fn is_binary(&self) -> bool {
+    /// Whether the client's first message was binary.
+    pub fn is_binary(&self) -> bool {
         self.binary == Some(true)
     }
 
-    pub(super) fn set_limit(&mut self, bytes: usize) {
+    /// Sets the maximum size of a message from now on.
+    pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
 
@@ -201,9 +216,9 @@ impl WebSocket {
         let all = 0..payload.len();
         unmask(&mut payload, all, 0, header.mask);
         match header.kind {
-            Kind::Ping => framing::control(&mut self.output, framing::PONG, &payload),
+            Kind::Ping => write_control(&mut self.output, Kind::Pong, &payload),
             Kind::Pong => self.pong = true,
-            _ => self.end = Some(End::Close(answer(&payload)?)),
+            _ => self.end = Some(End::Close(close::reply(&payload)?)),
         }
         Ok(header.whole)
     }
@@ -284,33 +299,9 @@ impl WebSocket {
     }
 }
 
-/// Returns the reply to a Close: the same (section 5.5.1), or what is wrong with its code.
-fn answer(payload: &[u8]) -> Result<Bytes, WebSocketFault> {
-    match payload {
-        [] => {}
-        [_] => return Err(WebSocketFault::Protocol("a Close with half a code")),
-        [high, low, reason @ ..] => {
-            if simdutf8::basic::from_utf8(reason).is_err() {
-                return Err(WebSocketFault::InvalidUtf8);
-            }
-            if !is_allowed(u16::from_be_bytes([*high, *low])) {
-                return Ok(Framing::Text.close(CloseCode::Protocol, "a code that nobody may send"));
-            }
-        }
-    }
-    let mut echo = Vec::new();
-    framing::control(&mut echo, framing::CLOSE, payload);
-    Ok(echo.into())
-}
-
 impl Payload {
     /// Number of its bytes within the next `bytes`.
     fn fitting(&self, bytes: usize) -> usize {
         usize::try_from(self.left).map_or(bytes, |left| left.min(bytes))
     }
-}
-
-/// Whether a Close may have this code (section 7.4).
-const fn is_allowed(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
