@@ -8,6 +8,7 @@ mod client;
 mod clients;
 mod demo;
 mod fairness;
+mod fuzz_seeds;
 mod handshake;
 mod hub;
 mod isolation;

@@ -134,6 +134,12 @@ impl WebSocket {
         self.binary == Some(true)
     }
 
+    /// Number of bytes that are kept until more is fed: at most an incomplete header or control
+    /// frame.
+    pub fn buffered(&self) -> usize {
+        self.input.len() + self.begun.len()
+    }
+
     /// Sets the maximum size of a message from now on.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
