@@ -4,6 +4,7 @@
 mod acks;
 mod admin;
 mod audience;
+mod autobahn;
 mod client;
 mod clients;
 mod demo;
