@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("broker/src/config", "config"),
     (
         "broker/src/connection",
-        "auth encoding engine hub metrics outbox queues transport turn",
+        "auth encoding engine hub metrics outbox queues transport turn websocket::WebSocketFault",
     ),
     ("broker/src/encoding", "engine websocket"),
     (

@@ -26,7 +26,9 @@ pub(super) struct Batch {
 }
 
 impl Connection {
-    pub(super) async fn gather(&mut self, publication: Publication) -> Result<(), End> {
+    /// Adds a message to the batch. Returns whether the batch must be handed over: it is no larger
+    /// than one read, so that subscribers have time to take it.
+    pub(super) fn gather(&mut self, publication: Publication) -> bool {
         if self.batch.messages.capacity() == 0 {
             self.batch = Batch::take_spare();
         }
@@ -36,12 +38,7 @@ impl Connection {
         let place = batch.messages.len();
         let ticket = publication.ticket;
         batch.tickets.extend(ticket.map(|ticket| (place, ticket)));
-        // A batch is no larger than one read, so that subscribers have time to take it.
-        if batch.bytes >= BATCH {
-            self.hand_over().await?;
-            self.yield_if_due(true).await;
-        }
-        Ok(())
+        batch.bytes >= BATCH
     }
 
     /// Hands over the gathered messages, then sends their RECEIPTs. If one is refused and the

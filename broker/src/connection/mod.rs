@@ -38,6 +38,7 @@ use crate::hub::{Client, Hub};
 use crate::outbox::{Flushed, Notice, Outbox, OutboxLoad, Policy};
 use crate::transport::{self, Incoming, Socket, Transport};
 use crate::turn;
+use crate::websocket::WebSocketFault;
 
 use self::batch::Batch;
 use self::ending::let_go;
@@ -267,10 +268,6 @@ impl Connection {
         let frames = self.shared.metrics.count_received(&mut self.received);
         self.client.count_received(frames, 0);
         self.held.set(self.session.held());
-        let output = self.transport.take_output();
-        if !output.is_empty() {
-            self.outbox.control(output, now());
-        }
         ended
     }
 
@@ -291,7 +288,7 @@ impl Connection {
                     }
                 }
                 Ok(Some(Item::HeartBeat)) => {}
-                Ok(None) => match self.transport.take_input() {
+                Ok(None) => match self.take_input().await? {
                     Ok(Some(Incoming::Data(bytes))) => self.decoder.push(bytes),
                     Ok(Some(Incoming::Pong)) => {
                         self.clocks.pong(self.read_at, &self.shared.metrics);
@@ -307,6 +304,18 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Takes input from the transport. Sends the transport's own answers, which are Pongs, after
+    /// those to earlier frames and before those to later ones.
+    async fn take_input(&mut self) -> Result<Result<Option<Incoming>, WebSocketFault>, End> {
+        let input = self.transport.take_input();
+        let output = self.transport.take_output();
+        if !output.is_empty() {
+            self.hand_over().await?;
+            self.outbox.control(output, now());
+        }
+        Ok(input)
     }
 
     /// One read can contain very many frames: hands over and writes what they have caused so far,

@@ -38,7 +38,13 @@ impl Connection {
                     self.subscribe(subscription, receipt)?;
                 }
                 Action::Unsubscribe(number, ticket) => self.unsubscribe(number, ticket),
-                Action::Publish(publication) => self.gather(publication).await?,
+                Action::Publish(publication) => {
+                    // Not async: each message would be moved into the future.
+                    if self.gather(publication) {
+                        self.hand_over().await?;
+                        self.yield_if_due(true).await;
+                    }
+                }
                 Action::Settle(acknowledgement) => self.settle(&acknowledgement)?,
                 Action::IgnoreAck(ticket) => {
                     self.shared.hub.queues().count_ignored();
@@ -75,6 +81,7 @@ impl Connection {
     }
 
     /// Returns the next action, after the replies before it are sent.
+    #[inline]
     fn next_action(&mut self) -> Option<Action> {
         self.send_replies();
         self.session.next_action()
@@ -98,6 +105,7 @@ impl Connection {
     }
 
     /// Sends the replies that need not wait.
+    #[inline]
     pub(super) fn send_replies(&mut self) {
         while let Some(frame) = self.session.next_reply() {
             self.reply(&frame);

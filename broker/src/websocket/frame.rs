@@ -46,6 +46,11 @@ pub(super) enum Begin {
     Short(usize),
 }
 
+/// Whether a frame that begins with this byte is a Ping.
+pub(super) fn is_ping(first: u8) -> bool {
+    first & OPCODE == PING
+}
+
 impl Header {
     /// Reads the header at the beginning of `bytes`.
     pub(super) fn read(bytes: &[u8]) -> Result<Begin, WebSocketFault> {

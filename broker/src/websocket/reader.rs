@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::close;
 use super::fault::WebSocketFault;
-use super::frame::{Begin, Header, Kind, unmask, write_control};
+use super::frame::{Begin, Header, Kind, is_ping, unmask, write_control};
 use super::utf8::Utf8;
 
 /// The WebSocket of one client, after the handshake.
@@ -162,6 +162,11 @@ impl WebSocket {
                     data.end += length;
                 }
                 continue;
+            }
+            // The Pong comes after the answers to what precedes the Ping.
+            if !data.is_empty() && is_ping(bytes[at]) {
+                self.input = bytes.split_off(at);
+                break;
             }
             match self.begin(&bytes[at..]) {
                 Ok(length) => at += length,

@@ -1,8 +1,4 @@
 //! The cases against a broker, over a socket.
-//!
-//! The order of Pongs and the returned message is not compared. The broker handles the data of a
-//! read before it sends the Pongs of that read, so a Pong may follow a message that ended after the
-//! Ping, which the suite would count as a failure of 5.6 to 5.8, 5.19 and 5.20.
 
 use std::time::Duration;
 
@@ -21,8 +17,7 @@ async fn a_broker_passes_each_case() {
     for mut case in table::cases() {
         join_messages(&mut case.strict);
         case.lenient.as_mut().map(join_messages);
-        let mut outcome = Client::start(&broker, &case).await.run().await;
-        outcome.events.sort_by_key(|event| message(event).is_some());
+        let outcome = Client::start(&broker, &case).await.run().await;
         case.strict.iter_mut().for_each(show);
         check(&case, &outcome);
     }

@@ -134,6 +134,7 @@ impl Actions {
         }
     }
 
+    #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Action> {
         if self.first.is_some() {
             return self.first.take();

@@ -287,24 +287,33 @@ impl Session {
     }
 
     /// Returns the next frame to send to the client.
+    #[inline]
     pub fn next_reply(&mut self) -> Option<Box<Frame>> {
         self.replies.next()
     }
 
     /// Returns the next action. Replies must have been sent: an action that sends a frame itself
     /// waits for those before it.
+    #[inline]
     pub fn next_action(&mut self) -> Option<Action> {
-        if self.is_held_back() {
+        if !self.replies.is_empty() && self.is_held_back() {
             return None;
         }
-        if self.actions.is_empty()
-            && self.replies.is_empty()
-            && matches!(self.state, State::Leaving(_))
-            && let State::Leaving(leaving) = mem::replace(&mut self.state, State::Closed)
-        {
-            return Some(Action::Close(leaving.closing));
+        if self.actions.is_empty() {
+            return self.last_action();
         }
         self.actions.pop_front()
+    }
+
+    /// Returns the Close of a session that waits for nothing any more.
+    fn last_action(&mut self) -> Option<Action> {
+        if !matches!(self.state, State::Leaving(_)) || !self.replies.is_empty() {
+            return None;
+        }
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Leaving(leaving) => Some(Action::Close(leaving.closing)),
+            _ => None,
+        }
     }
 
     /// Whether the next frame can be handled: not while a verdict is pending, nor while a SUBSCRIBE

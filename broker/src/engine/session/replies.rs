@@ -105,7 +105,13 @@ impl Replies {
     }
 
     /// Takes the next reply if it does not wait.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Receipt> {
+        self.line.as_ref()?;
+        self.next_in_line()
+    }
+
+    fn next_in_line(&mut self) -> Option<Receipt> {
         let line = self.line.as_mut()?;
         while line.replies.front().is_some_and(|reply| !reply.waits) {
             let frame = line.replies.pop_front()?.frame;
