@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{OutboxBounds, OutboxLoad};
+use super::load::{OutboxBounds, OutboxLoad};
 
 /// The total that the private queues of one client hold.
 #[derive(Debug, Default)]

@@ -14,23 +14,8 @@ use crate::encoding::EncodedRun;
 use crate::engine::destination::Destination;
 
 use super::index::Index;
+use super::load::{OutboxBounds, OutboxLoad};
 use super::progress::Track;
-
-/// The bounds of the queued messages. Replies are bounded by no longer reading from the client.
-#[derive(Clone, Copy, Debug)]
-pub struct OutboxBounds {
-    /// Maximum number of bytes.
-    pub bytes: usize,
-    /// Maximum number of messages.
-    pub messages: usize,
-    /// Number of bytes counted for each queued encoded run in addition to its messages: the memory
-    /// that the queue entry and the encoded run itself take, [`RUN_OVERHEAD`].
-    pub per_run: usize,
-}
-
-/// Number of bytes that an encoded run takes in a backlog in addition to its content: its entry in
-/// the line, including spare capacity, its entry in the index, and the allocator's overhead.
-pub const RUN_OVERHEAD: usize = 280;
 
 /// The data queued for one client.
 #[derive(Debug, Default)]
@@ -60,15 +45,6 @@ pub struct Removed {
     #[expect(dead_code, reason = "they are kept to be dropped later")]
     items: VecDeque<Item>,
     bytes: usize,
-}
-
-/// A number of queued frames and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutboxLoad {
-    /// Number of frames.
-    pub frames: usize,
-    /// Number of bytes.
-    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -608,39 +584,6 @@ impl Content {
 
     fn is_data(&self) -> bool {
         !matches!(self, Self::Control(_) | Self::Ping(_))
-    }
-}
-
-impl OutboxLoad {
-    fn one(bytes: usize) -> Self {
-        Self { frames: 1, bytes }
-    }
-
-    fn of(encoded: &EncodedRun, range: &Range<usize>) -> Self {
-        Self {
-            frames: range.len(),
-            bytes: encoded.size(range),
-        }
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        *self = self.with(other);
-    }
-
-    /// Returns the sum of both.
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self {
-            frames: self.frames + other.frames,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-
-    pub(super) fn without(self, other: Self) -> Self {
-        Self {
-            frames: self.frames - other.frames,
-            bytes: self.bytes - other.bytes,
-        }
     }
 }
 

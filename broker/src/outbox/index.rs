@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::backlog::OutboxLoad;
+use super::load::OutboxLoad;
 use crate::encoding::EncodedRun;
 use crate::engine::destination::Destination;
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{OutboxBounds, OutboxLoad, Policy};
+use super::load::{OutboxBounds, OutboxLoad, Policy};
 
 /// The waiting time of one client.
 #[derive(Debug, Default)]

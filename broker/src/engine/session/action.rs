@@ -11,7 +11,7 @@ use crate::engine::refusal::{CloseCode, Refusal};
 use crate::engine::subscription::Subscription;
 use crate::engine::transaction::Transaction;
 
-use super::replies::Ticket;
+use super::replies::{Receipt, Ticket};
 
 /// A client's credentials from CONNECT. `Debug` does not show the passcode.
 #[derive(Clone, Default)]
@@ -33,10 +33,6 @@ pub enum LoginVerdict {
     /// The client is rejected.
     Refused(Refusal),
 }
-
-/// A RECEIPT. Boxed, as few frames ask for one: otherwise each action, which is moved for each
-/// message, would be twice as large.
-pub type Receipt = Box<Frame>;
 
 /// A message to hand over to its subscribers.
 #[derive(Clone, Debug)]

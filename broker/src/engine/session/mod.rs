@@ -36,11 +36,9 @@ use super::subscription::{self, Prefetch, Subscriptions};
 use super::transaction::Transactions;
 
 use self::action::Actions;
-pub use self::action::{
-    Acknowledgement, Action, Closing, Credentials, LoginVerdict, Publication, Receipt,
-};
+pub use self::action::{Acknowledgement, Action, Closing, Credentials, LoginVerdict, Publication};
 use self::replies::Replies;
-pub use self::replies::{Ticket, WaitingReplies};
+pub use self::replies::{Receipt, Ticket, WaitingReplies};
 pub use self::reply::error_frame;
 use self::reply::{closing, refusal_message};
 

@@ -9,7 +9,9 @@ use std::num::NonZeroU64;
 
 use stomp_codec::{Command, Frame};
 
-use super::action::Receipt;
+/// A RECEIPT. Boxed, as few frames ask for one: otherwise each action, which is moved for each
+/// message, would be twice as large.
+pub type Receipt = Box<Frame>;
 
 /// The place of a reply among the replies of a session. Never reused there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use stomp_codec::{Command, Frame, Version};
 
-use super::action::{Closing, Receipt};
+use super::action::Closing;
+use super::replies::Receipt;
 use crate::engine::ack::DeliveryId;
 use crate::engine::refusal::Refusal;
 
