@@ -1307,3 +1307,28 @@ fn a_broken_socket_takes_nothing_and_the_owner_is_told() {
     assert_eq!(consumer.deliver(&outbox, &[1], now), Delivered::default());
     assert_eq!(consumer.has_come(), (0, 0));
 }
+
+#[test]
+fn replies_that_wait_elsewhere_count_like_queued_ones() {
+    let now = Instant::now();
+    let policy = Policy {
+        bounds: OutboxBounds {
+            bytes: 100_000,
+            messages: 4,
+            per_run: 0,
+        },
+        slow_consumer: SlowConsumer::Disconnect,
+        patience: Duration::ZERO,
+    };
+    let outbox = Outbox::new(MemoryWire::open(), policy, now);
+    outbox.reply(Bytes::from_static(b"RECEIPT\nreceipt-id:1\n\n\0"), now);
+    let waiting = |frames, bytes| OutboxLoad { frames, bytes };
+    for (load, full) in [
+        (waiting(0, 0), false),
+        (waiting(2, 1000), false),
+        (waiting(3, 1000), true),
+        (waiting(1, 100_000), true),
+    ] {
+        assert_eq!(outbox.is_full_of_replies(load), full, "{load:?}");
+    }
+}
