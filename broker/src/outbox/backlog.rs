@@ -14,6 +14,7 @@ use crate::encoding::EncodedRun;
 use crate::engine::destination::Destination;
 
 use super::index::Index;
+use super::item::{Content, Item};
 use super::load::{OutboxBounds, OutboxLoad};
 use super::progress::Track;
 
@@ -45,32 +46,6 @@ pub struct Removed {
     #[expect(dead_code, reason = "they are kept to be dropped later")]
     items: VecDeque<Item>,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Item {
-    /// Never decreases from front to back, so that an item can be found by a search.
-    place: u64,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    /// The messages of this range of an encoded run, for the subscription with this number.
-    Messages {
-        encoded: Arc<EncodedRun>,
-        range: Range<usize>,
-        subscription: u32,
-        /// For deliveries: where to report their progress.
-        track: Option<Track>,
-    },
-    Reply(Bytes),
-    /// A Pong or a Close. It is not data, and heart-beats count only data.
-    Control(Bytes),
-    Beat(Bytes),
-    Ping(Bytes),
-    /// All its messages were dropped.
-    Hollow,
 }
 
 impl Backlog {
@@ -555,35 +530,6 @@ impl Removed {
     /// Returns the number of bytes of these messages.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-impl Item {
-    fn is_hollow(&self) -> bool {
-        matches!(self.content, Content::Hollow)
-    }
-
-    fn is_messages(&self) -> bool {
-        matches!(self.content, Content::Messages { .. })
-    }
-}
-
-impl Content {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Messages { encoded, range, .. } => {
-                let begin = encoded.start(range.start);
-                &encoded.bytes()[begin..begin + encoded.size(range)]
-            }
-            Self::Reply(bytes) | Self::Control(bytes) | Self::Beat(bytes) | Self::Ping(bytes) => {
-                bytes
-            }
-            Self::Hollow => &[],
-        }
-    }
-
-    fn is_data(&self) -> bool {
-        !matches!(self, Self::Control(_) | Self::Ping(_))
     }
 }
 

@@ -12,6 +12,7 @@ mod allowance;
 mod backlog;
 mod inbox;
 mod index;
+mod item;
 mod load;
 mod patience;
 mod progress;

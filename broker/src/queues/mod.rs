@@ -1,5 +1,6 @@
 //! All queues: named ones, and private ones of subscriptions to topics with acknowledgement.
 
+mod locked;
 mod metrics;
 mod shared;
 

@@ -5,8 +5,7 @@
 //! at a time hands over; another task that makes the queue grant more leaves that to it. A queue
 //! that is continuously busy gets its own task, so that no client's task serves others for long.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::config::SlowConsumer;
@@ -18,9 +17,10 @@ use crate::engine::message::Message;
 use crate::engine::queue::{Bounds, Depth, Grant, Queue, Return, Settled};
 use crate::engine::refusal::Refusal;
 use crate::engine::subscription::AckMode;
-use crate::outbox::{Allowance, Notice, OutboxBounds, OutboxLoad, Progress, Subscriber, Track};
+use crate::outbox::{Notice, OutboxBounds, OutboxLoad, Progress, Subscriber, Track};
 use crate::turn;
 
+use super::locked::{Locked, State};
 use super::{Common, PATIENCE, compact};
 
 /// One queue shared by its publishers and its consumers.
@@ -39,23 +39,6 @@ enum Owner {
     /// A subscription to a topic, with acknowledgement. All private queues of a client share a
     /// bound as large as that of one.
     Subscriber(Arc<Subscriber>, SlowConsumer, Bounds),
-}
-
-#[derive(Debug)]
-struct State {
-    queue: Queue<Arc<Subscriber>>,
-    /// A task is handing over what the queue grants.
-    dispatching: bool,
-    /// It was removed from the table, because it was unused.
-    gone: bool,
-    /// The share of this queue in the client's allowance; zero if clients name the queue.
-    counted: OutboxLoad,
-}
-
-/// The locked state. Its load is counted on unlock.
-struct Locked<'a> {
-    state: MutexGuard<'a, State>,
-    allowance: Option<&'a Allowance>,
 }
 
 /// The queue was removed; look it up again.
@@ -567,35 +550,6 @@ fn takes(room: &mut Option<Bounds>, message: &Message) -> bool {
             true
         }
         _ => false,
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        let Some(allowance) = self.allowance else {
-            return;
-        };
-        let load = self.state.queue.load();
-        let now = OutboxLoad {
-            frames: load.messages,
-            bytes: load.bytes,
-        };
-        allowance.change(self.state.counted, now);
-        self.state.counted = now;
     }
 }
 
