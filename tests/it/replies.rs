@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use stomp_codec::Version;
 use stompd::engine::session::WaitingReplies;
+use stompd::engine::size::OPEN_TRANSACTIONS;
 use support::world::World;
 
 /// A world in which a frame with a RECEIPT is done when the script says so.
@@ -195,7 +196,7 @@ proptest! {
     /// Frames whose RECEIPT waits, or not, done in any order.
     #[test]
     fn receipts_leave_in_the_order_of_their_frames(
-        frames in vec(any::<bool>(), 1..20),
+        frames in vec(any::<bool>(), 1..OPEN_TRANSACTIONS),
         order in vec(any::<Index>(), 20),
     ) {
         let mut world = slow();
