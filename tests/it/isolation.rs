@@ -393,7 +393,7 @@ async fn a_pattern_beyond_the_limits_is_refused_without_a_receipt() {
         .send("SUBSCRIBE\nid:3\nreceipt:r\ndestination:/topic/#")
         .await;
     client
-        .expect("ERROR\nmessage:subscriptions with more than 1 arrangements of wildcards\nreceipt-id:r\n*")
+        .expect("ERROR\nmessage:subscriptions with more than 1 pattern shapes\nreceipt-id:r\n*")
         .await;
     client.expect_close(1013).await;
     let mut others = Vec::new();

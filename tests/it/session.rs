@@ -1060,7 +1060,7 @@ fn a_stop_sends_only_the_close_code() {
 fn a_full_outbox_ends_the_session_without_waiting() {
     ready().check(
         "~ overflow
-         < ERROR|message:slow consumer: the outgoing queue is full|content-type:text/plain||*
+         < ERROR|message:slow consumer: the outbox of this client is full|content-type:text/plain||*
          ! CLOSE 4007 slow_consumer, not waiting",
     );
 }

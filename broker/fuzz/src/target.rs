@@ -35,7 +35,7 @@ pub fn websocket(data: &[u8]) {
 /// What a client sends is read by these limits.
 struct Limits {
     first: usize,
-    /// The limit once so many bytes of data were read, as after a CONNECT.
+    /// The limit after this many bytes of data were read, as after a CONNECT.
     later: usize,
 }
 

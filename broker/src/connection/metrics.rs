@@ -125,8 +125,7 @@ impl Metrics {
             ),
             hand_over: registry.histogram(
                 "stompd_publish_to_write_seconds",
-                "From the read that brought messages until their subscribers' sockets or outgoing \
-                 queues have them, once for each batch.",
+                "From the read that brought messages until their subscribers' sockets or outboxes have them, once for each batch.",
                 Duration::from_micros(16)..Duration::from_secs(8),
             ),
             round_trip: registry.histogram(
@@ -136,7 +135,7 @@ impl Metrics {
             ),
             blocked: registry.histogram(
                 "stompd_outbox_blocked_seconds",
-                "How long a client's outgoing queue was not empty because its socket accepted no more, \
+                "How long a client's outbox was not empty because its socket accepted no more, \
                  recorded when that ends.",
                 Duration::from_millis(1)..Duration::from_secs(300),
             ),

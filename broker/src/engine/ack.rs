@@ -5,7 +5,7 @@
 //! | a delivery | `<session>-<subscription>-<n>` | `ack`, and `message-id` in the ack modes |
 //! | a message | `<start of the broker>-<n>` | `message-id` in mode `auto` |
 //!
-//! So it can be told of any id whether it could be one of this session; [`AckId`] says what it is.
+//! So any id shows whether it could be one of this session; [`AckId`] says what it is.
 
 use std::fmt;
 

@@ -14,7 +14,7 @@ use crate::outbox::{Outbox, Press, Pushed, Subscriber, Write};
 use crate::queues::{self, SharedQueue};
 use crate::turn;
 
-/// The clients whose outgoing queues a publisher has filled above the high mark. The publisher's
+/// The clients whose outboxes a publisher has filled above the high mark. The publisher's
 /// own client is not read for a while, see [`Pressure::ease`].
 #[derive(Debug, Default)]
 pub struct Pressure(Vec<Arc<Outbox>>);

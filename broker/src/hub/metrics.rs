@@ -26,7 +26,7 @@ impl Metrics {
             ),
             delivered: registry.counter(
                 "stompd_messages_delivered_total",
-                "Messages handed to a subscriber's socket or outgoing queue, once for each subscriber.",
+                "Messages handed to a subscriber's socket or outbox, once for each subscriber.",
             ),
             dropped: registry.counters(
                 "stompd_messages_dropped_total",
@@ -47,19 +47,19 @@ impl Metrics {
 pub(super) fn observe_outboxes(clients: &Arc<Clients>, registry: &Registry) {
     let waiting = registry.gauge(
         "stompd_outboxes_waiting",
-        "Clients with data in their outgoing queue.",
+        "Clients with data in their outbox.",
     );
     let frames = registry.gauge(
         "stompd_outbox_messages",
-        "Messages and replies in the outgoing queues of all clients.",
+        "Messages and replies in the outboxes of all clients.",
     );
     let bytes = registry.gauge(
         "stompd_outbox_bytes",
-        "Bytes in the outgoing queues of all clients; shared data counts once per client.",
+        "Bytes in the outboxes of all clients; shared data counts once per client.",
     );
     let memory = registry.gauge(
         "stompd_outbox_memory_bytes",
-        "Bytes of memory that the outgoing queues of all clients take; shared data counts once.",
+        "Bytes of memory that the outboxes of all clients take; shared data counts once.",
     );
     let clients = Arc::downgrade(clients);
     registry.before_reading(move || {
@@ -87,11 +87,11 @@ pub(super) fn observe_patterns(wildcards: &Arc<Wildcards>, limit: usize, registr
     );
     let cost = registry.gauge(
         "stompd_pattern_shapes",
-        "Different arrangements of wildcards in these patterns, as [limits] pattern_shapes counts them.",
+        "Shapes of these patterns, as [limits] pattern_shapes counts them.",
     );
     let most = registry.gauge(
         "stompd_pattern_shapes_limit",
-        "Maximum number of arrangements: [limits] pattern_shapes.",
+        "Maximum number of pattern shapes: [limits] pattern_shapes.",
     );
     most.set(number(limit));
     let wildcards = Arc::downgrade(wildcards);

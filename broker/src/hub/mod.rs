@@ -77,7 +77,7 @@ pub struct Refused {
 /// Why a message that was accepted did not reach a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The client's outgoing queue was full.
+    /// The outbox of the client was full.
     SlowConsumer,
     /// The connection ended before the message was written.
     Closed,
@@ -154,7 +154,7 @@ impl Hub {
     /// Reserves a place for a subscription, which then cannot be refused any more.
     ///
     /// # Errors
-    /// The patterns of all subscriptions have too many arrangements of wildcards, or there are too
+    /// The patterns of all subscriptions have too many shapes, or there are too
     /// many queues.
     pub fn take_place(&self, pattern: &Pattern) -> Result<Place, Refusal> {
         self.queues.prepare(pattern)?;

@@ -95,12 +95,12 @@ pub enum Refusal {
     SecondConnect,
     /// A frame that only servers send.
     ServerFrame(Command),
-    /// The subscriptions of all connections have more arrangements of wildcards than configured.
+    /// The subscriptions of all connections have more pattern shapes than configured.
     ShapesUsedUp {
         /// The limit, `[limits] pattern_shapes`.
         limit: usize,
     },
-    /// The client's outgoing queue is full.
+    /// The outbox of the client is full.
     SlowConsumer,
     /// The subscriptions of one connection take more bytes of memory than configured.
     SubscriptionsTooBig(usize),
@@ -115,7 +115,7 @@ pub enum Refusal {
     },
     /// A SEND, COMMIT or SUBSCRIBE would make one more queue than configured.
     TooManyQueues(usize),
-    /// More arrangements of wildcards in the subscriptions of one connection than configured.
+    /// More pattern shapes in the subscriptions of one connection than configured.
     TooManyShapes(usize),
     /// More subscriptions on one connection than configured.
     TooManySubscriptions(usize),

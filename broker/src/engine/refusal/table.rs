@@ -160,7 +160,7 @@ impl Refusal {
             Self::SlowConsumer => Row::new(
                 "slow_consumer",
                 SlowConsumer,
-                "The client did not read fast enough: its outgoing queue of [limits] \
+                "The client did not read fast enough: its outbox of [limits] \
                  outbox_bytes and outbox_messages was full.",
             )
             .absent(),

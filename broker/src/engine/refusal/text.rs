@@ -54,10 +54,10 @@ impl fmt::Display for Refusal {
             Self::ServerFrame(command) => write!(out, "{command} is a frame that servers send"),
             Self::ShapesUsedUp { limit } => write!(
                 out,
-                "the subscriptions of all clients have {limit} arrangements of wildcards, and this \
+                "the subscriptions of all clients have {limit} pattern shapes, and this \
                  pattern would be one more"
             ),
-            Self::SlowConsumer => out.write_str("slow consumer: the outgoing queue is full"),
+            Self::SlowConsumer => out.write_str("slow consumer: the outbox of this client is full"),
             Self::SubscriptionsTooBig(limit) => {
                 write!(out, "subscriptions of more than {limit} bytes")
             }
@@ -73,10 +73,9 @@ impl fmt::Display for Refusal {
                 size::DESTINATION_SEGMENTS
             ),
             Self::TooManyQueues(limit) => write!(out, "more than {limit} queues"),
-            Self::TooManyShapes(limit) => write!(
-                out,
-                "subscriptions with more than {limit} arrangements of wildcards"
-            ),
+            Self::TooManyShapes(limit) => {
+                write!(out, "subscriptions with more than {limit} pattern shapes")
+            }
             Self::TooManySubscriptions(limit) => write!(out, "more than {limit} subscriptions"),
             Self::TooManyWildcards { wildcards } => write!(
                 out,
